@@ -1,0 +1,201 @@
+//! The ledger: what was spent on a table, one line an event, each line bound
+//! to the one before by a hash. Text in, text out: the files are the caller's.
+
+use crate::{Adjacency, Error, Event, PrivacyUnit};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Format version of the lines this code writes.
+pub const LEDGER_VERSION: u32 = 1;
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record {
+    /// The first line: the table the ledger belongs to.
+    Opened { version: u32, table: String },
+    /// Written before the first row is read. Counts as spent from here on,
+    /// whatever happens afterwards.
+    Intent { fit: String, epsilon: f64, delta: f64, unit: PrivacyUnit, adjacency: Adjacency, event: Event },
+    /// Written after the release.
+    Outcome { fit: String, model_sha256: String },
+    /// Written when the input was refused before any mechanism ran: the intent is not spent.
+    Refused { fit: String },
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Place in the ledger, from 0.
+    pub number: u64,
+    /// RFC 3339 time, as the caller's clock had it.
+    pub time: String,
+    /// Who ran the program, as the caller knows it.
+    pub who: String,
+    /// What the line says.
+    #[serde(flatten)]
+    pub record: Record,
+    /// Hash of the line before; zeros in the first.
+    pub previous: String,
+    /// SHA-256 of this line without this field.
+    pub hash: String,
+}
+
+impl Line {
+    fn own_hash(&self) -> String {
+        let body = serde_json::json!([self.number, self.time, self.who, self.record, self.previous]);
+        let digest = Sha256::digest(body.to_string().as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A verified ledger.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    lines: Vec<Line>,
+}
+
+impl Ledger {
+    /// Reads and verifies the text of a ledger. An empty text is an empty ledger.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`] names the first line that was edited, removed,
+    /// reordered, or written by a newer version.
+    ///
+    /// # Privacy
+    /// Touches no data: a ledger holds plans and times only.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut lines: Vec<Line> = Vec::new();
+        for (index, text) in text.lines().enumerate() {
+            let bad = |what| Error::Ledger { line: index + 1, what };
+            let line: Line = serde_json::from_str(text).map_err(|_| bad("is not a ledger line"))?;
+            let previous = lines.last().map_or_else(|| "0".repeat(64), |l| l.hash.clone());
+            if let Record::Opened { version, .. } = line.record
+                && version > LEDGER_VERSION
+            {
+                return Err(bad("was written by a newer version of synthward"));
+            }
+            if matches!(line.record, Record::Opened { .. }) != (index == 0) {
+                return Err(bad("the first line, and no other, opens the ledger"));
+            }
+            if line.number != index as u64 || line.previous != previous {
+                return Err(bad("does not follow from the line before: a line was removed or reordered"));
+            }
+            if line.hash != line.own_hash() {
+                return Err(bad("was edited: its hash does not match its content"));
+            }
+            lines.push(line);
+        }
+        Ok(Self { lines })
+    }
+
+    /// The verified lines.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// The table the ledger belongs to, once it is opened.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn table(&self) -> Option<&str> {
+        match self.lines.first().map(|l| &l.record) {
+            Some(Record::Opened { table, .. }) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Appends a record and returns its line of text, without the line end.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn append(&mut self, record: Record, time: String, who: String) -> String {
+        let previous = self.lines.last().map_or_else(|| "0".repeat(64), |l| l.hash.clone());
+        let mut line =
+            Line { number: self.lines.len() as u64, time, who, record, previous, hash: String::new() };
+        line.hash = line.own_hash();
+        let text = serde_json::to_string(&line).expect("plain data serialises");
+        self.lines.push(line);
+        text
+    }
+
+    /// Epsilon and delta of all intents that were not refused, by basic
+    /// composition. An intent without an outcome counts: a crash is spent.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn spent(&self) -> (f64, f64) {
+        let refused = |fit: &str| self.lines.iter().any(|l| matches!(&l.record, Record::Refused { fit: f } if f == fit));
+        self.lines.iter().fold((0.0, 0.0), |(e, d), line| match &line.record {
+            Record::Intent { fit, epsilon, delta, .. } if !refused(fit) => (e + epsilon, d + delta),
+            _ => (e, d),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        let mut ledger = Ledger::default();
+        let mut lines = vec![ledger.append(
+            Record::Opened { version: LEDGER_VERSION, table: "t".into() },
+            "2026-01-01T00:00:00Z".into(),
+            "a".into(),
+        )];
+        for fit in ["one", "two"] {
+            lines.push(ledger.append(
+                Record::Intent {
+                    fit: fit.into(),
+                    epsilon: 0.1 + 0.2,
+                    delta: 1e-6,
+                    unit: PrivacyUnit::Row,
+                    adjacency: Adjacency::AddRemove,
+                    event: Event::Gaussian { noise_multiplier: 3.0 },
+                },
+                "2026-01-01T00:00:01Z".into(),
+                "a".into(),
+            ));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_written_ledger_verifies_and_adds_up() {
+        let ledger = Ledger::parse(&text()).unwrap();
+        assert_eq!(ledger.table(), Some("t"));
+        assert!((ledger.spent().0 - 0.6).abs() < 1e-12);
+        assert!(Ledger::parse("").unwrap().lines().is_empty());
+    }
+
+    #[test]
+    fn a_crash_is_spent_and_a_refusal_is_not() {
+        let mut ledger = Ledger::parse(&text()).unwrap();
+        ledger.append(Record::Outcome { fit: "one".into(), model_sha256: "0".into() }, "t".into(), "a".into());
+        ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
+        assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
+    }
+
+    #[test]
+    fn tampering_is_found() {
+        let text = text();
+        let lines: Vec<&str> = text.lines().collect();
+        let edited = text.replacen("\"noise_multiplier\":3.0", "\"noise_multiplier\":9.0", 1);
+        assert!(matches!(Ledger::parse(&edited), Err(Error::Ledger { line: 2, .. })));
+        assert!(matches!(Ledger::parse(&[lines[0], lines[2]].join("\n")), Err(Error::Ledger { line: 2, .. })));
+        assert!(matches!(Ledger::parse(&[lines[0], lines[2], lines[1]].join("\n")), Err(Error::Ledger { .. })));
+        assert!(matches!(Ledger::parse(lines[1]), Err(Error::Ledger { line: 1, .. })));
+        assert!(Ledger::parse("{}").is_err() && Ledger::parse("\u{0}").is_err());
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let mut ledger = Ledger::default();
+        let line = ledger.append(Record::Opened { version: LEDGER_VERSION + 1, table: "t".into() }, "t".into(), "a".into());
+        assert!(matches!(Ledger::parse(&line), Err(Error::Ledger { line: 1, what }) if what.contains("newer")));
+    }
+}

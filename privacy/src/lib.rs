@@ -1,0 +1,28 @@
+//! The trusted core of synthward: everything that the privacy claim rests on.
+//!
+//! It works on slices and closures: no files, no clock, no dataframe, no model.
+//! Real rows enter as [`Sensitive`]; the mechanisms that a calibrated
+//! [`Plan`](plan::Plan) hands out turn them into [`Released`]; the
+//! [`ledger`] records what was spent. `README.md` beside this crate states the
+//! claim and what it does not cover.
+
+pub mod accountant;
+pub mod calibrate;
+mod clip;
+mod error;
+mod event;
+pub mod ledger;
+pub mod mechanism;
+mod parameters;
+pub mod plan;
+mod rng;
+mod sensitive;
+mod subsample;
+mod unit;
+
+pub use clip::Clip;
+pub use error::Error;
+pub use event::Event;
+pub use parameters::{Budget, LARGEST_EPSILON};
+pub use sensitive::{Released, Sensitive};
+pub use unit::{Adjacency, PrivacyUnit};

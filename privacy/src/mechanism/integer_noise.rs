@@ -1,0 +1,37 @@
+//! Exact noise for integer vectors, by OpenDP.
+
+use crate::Error;
+use opendp::domains::{AtomDomain, VectorDomain};
+use opendp::measurements::make_gaussian;
+use opendp::measures::ZeroConcentratedDivergence;
+use opendp::metrics::L2Distance;
+
+/// Adds exact discrete Gaussian noise of standard deviation `sigma` to each
+/// number (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). The sampler is
+/// OpenDP's: arbitrary precision, seeded by the operating system.
+pub(crate) fn add_discrete_gaussian(values: &[i64], sigma: f64) -> Result<Vec<i64>, Error> {
+    let measurement = make_gaussian::<_, _, ZeroConcentratedDivergence>(
+        VectorDomain::new(AtomDomain::<i64>::default()),
+        L2Distance::<i64>::default(),
+        sigma,
+        None,
+    )
+    .map_err(|_| Error::Sampler)?;
+    measurement.invoke(&values.to_vec()).map_err(|_| Error::Sampler)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 4,000 draws at sigma 50: mean within 4 and variance within 4 standard
+    /// errors (false-alarm rate 1.3e-4).
+    #[test]
+    fn noise_has_the_stated_scale() {
+        let noisy = add_discrete_gaussian(&[1000; 4000], 50.0).unwrap();
+        let mean = noisy.iter().map(|&x| x as f64 - 1000.0).sum::<f64>() / 4000.0;
+        let variance = noisy.iter().map(|&x| (x as f64 - 1000.0).powi(2)).sum::<f64>() / 4000.0;
+        assert!(mean.abs() < 4.0 * 50.0 / 4000f64.sqrt(), "{mean}");
+        assert!((variance / 2500.0 - 1.0).abs() < 4.0 * (2.0f64 / 4000.0).sqrt(), "{variance}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The mechanisms: the only way from `Sensitive` to `Released`.
+//!
+//! A mechanism is handed out by the [`Plan`](crate::plan::Plan), which has
+//! paid for it; it binds sampling, clipping, noise and the accounted event in
+//! one value, so what runs is what was accounted.
+
+mod gaussian_sum;
+mod histogram;
+mod integer_noise;
+mod subsampled_gaussian;
+
+pub use gaussian_sum::GaussianSum;
+pub use histogram::Histogram;
+pub use subsampled_gaussian::SubsampledGaussian;

@@ -1,0 +1,95 @@
+//! Checked parameters: a value of these types is in its range.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// The target of a fit: (epsilon, delta) at the privacy unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    epsilon: f64,
+    delta: f64,
+}
+
+/// Above this a guarantee says nothing worth printing; it is taken for a typing error.
+pub const LARGEST_EPSILON: f64 = 1000.0;
+
+impl Budget {
+    /// Checks a target.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `0 < epsilon <= 1000` and `0 < delta < 1`.
+    ///
+    /// # Privacy
+    /// Public parameters only; touches no data.
+    pub fn new(epsilon: f64, delta: f64) -> Result<Self, Error> {
+        if !(epsilon > 0.0 && epsilon <= LARGEST_EPSILON) {
+            return Err(Error::Parameter {
+                name: "epsilon",
+                found: epsilon.to_string(),
+                expected: "a number above 0 and at most 1000",
+            });
+        }
+        if !(delta > 0.0 && delta < 1.0) {
+            return Err(Error::Parameter {
+                name: "delta",
+                found: delta.to_string(),
+                expected: "a number above 0 and below 1 / (number of units)",
+            });
+        }
+        Ok(Self { epsilon, delta })
+    }
+
+    /// The target epsilon.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
+    /// The target delta.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn delta(&self) -> f64 {
+        self.delta
+    }
+
+    /// Refuses a delta that would allow publishing one unit outright: it must
+    /// stay below one over the number of units.
+    ///
+    /// # Privacy
+    /// `units` is public by declaration or was released by a mechanism.
+    pub fn check_units(&self, units: u64) -> Result<(), Error> {
+        if units > 0 && self.delta * units as f64 >= 1.0 {
+            return Err(Error::Parameter {
+                name: "delta",
+                found: self.delta.to_string(),
+                expected: "a number below 1 / (number of units): a larger one would allow publishing a patient outright",
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budget_refuses_what_is_no_budget() {
+        for (epsilon, delta) in
+            [(0.0, 1e-6), (-1.0, 1e-6), (f64::NAN, 1e-6), (f64::INFINITY, 1e-6), (1.0, 0.0), (1.0, 1.0), (1.0, f64::NAN)]
+        {
+            assert!(Budget::new(epsilon, delta).is_err(), "{epsilon} {delta}");
+        }
+        assert!(Budget::new(1.0, 1e-6).is_ok());
+    }
+
+    #[test]
+    fn delta_must_stay_below_one_over_units() {
+        let budget = Budget::new(1.0, 1e-4).unwrap();
+        assert!(budget.check_units(9_999).is_ok());
+        assert!(budget.check_units(10_000).is_err());
+    }
+}

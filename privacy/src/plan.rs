@@ -1,0 +1,377 @@
+//! The plan: what will run on the data, what each part costs, and the proof
+//! that the total is the target. Nothing runs that the plan does not list.
+
+use crate::accountant::Accountant;
+use crate::mechanism::{GaussianSum, Histogram, SubsampledGaussian};
+use crate::{Adjacency, Budget, Clip, Error, Event, PrivacyUnit, calibrate};
+use serde::{Deserialize, Serialize};
+
+/// What a part of the budget is spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// Learning what the schema does not declare: the number of units.
+    Discover,
+    /// Noisy marginals.
+    Measure,
+    /// The latent prior.
+    Prior,
+    /// DP-SGD.
+    Train,
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Discover => "discover",
+            Self::Measure => "measure",
+            Self::Prior => "prior",
+            Self::Train => "train",
+        })
+    }
+}
+
+/// How an entry reads the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "mechanism", rename_all = "snake_case")]
+pub enum Mechanism {
+    /// One noisy histogram, one unit of weight each.
+    Histogram,
+    /// One noisy sum of clipped vectors.
+    GaussianSum { clipping_norm: f64 },
+    /// `steps` noisy sums over Poisson-subsampled units.
+    SubsampledGaussian { clipping_norm: f64, sampling_rate: f64, steps: u64 },
+}
+
+/// An entry before its noise is known.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Unique name, by which the mechanism is taken later.
+    pub name: String,
+    /// The part of the budget it belongs to.
+    pub share: Share,
+    /// Weight in the budget, in proportion to zCDP's rho; any positive scale.
+    pub weight: f64,
+    /// What will run.
+    pub mechanism: Mechanism,
+}
+
+/// One planned mechanism with its calibrated noise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanEntry {
+    /// Unique name.
+    pub name: String,
+    /// The part of the budget it belongs to.
+    pub share: Share,
+    /// What runs.
+    #[serde(flatten)]
+    pub mechanism: Mechanism,
+    /// Noise standard deviation over sensitivity.
+    pub noise_multiplier: f64,
+    #[serde(skip)]
+    taken: bool,
+}
+
+impl PlanEntry {
+    fn event(&self) -> Event {
+        match &self.mechanism {
+            Mechanism::Histogram => Histogram::event(self.noise_multiplier),
+            Mechanism::GaussianSum { .. } => GaussianSum::event(self.noise_multiplier),
+            Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => {
+                SubsampledGaussian::event(*sampling_rate, self.noise_multiplier, *steps)
+            }
+        }
+    }
+}
+
+/// The calibrated plan of one fit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    unit: PrivacyUnit,
+    adjacency: Adjacency,
+    accountant: Accountant,
+    /// What was asked for.
+    target_epsilon: f64,
+    /// What all events compose to at `delta`: at most the target.
+    epsilon: f64,
+    delta: f64,
+    #[serde(rename = "events")]
+    entries: Vec<PlanEntry>,
+}
+
+impl Plan {
+    /// Splits the target over the requests by weight and scales all noise by
+    /// one factor until the composition of every event meets the target: never
+    /// above it.
+    ///
+    /// # Errors
+    /// A weight, rate or norm out of range; a target the accountant cannot meet.
+    ///
+    /// # Privacy
+    /// Public parameters only; touches no data.
+    pub fn calibrate(unit: PrivacyUnit, target: Budget, requests: Vec<Request>) -> Result<Self, Error> {
+        let accountant = Accountant::default();
+        let total: f64 = requests.iter().map(|r| r.weight).sum();
+        if requests.iter().any(|r| !(r.weight > 0.0 && r.weight.is_finite())) || !(total > 0.0) {
+            return Err(Error::Parameter {
+                name: "weight",
+                found: total.to_string(),
+                expected: "a positive budget weight for each planned mechanism",
+            });
+        }
+        let rho = zcdp_rho(target);
+        let mut entries = Vec::with_capacity(requests.len());
+        for Request { name, share, weight, mechanism } in requests {
+            let part = rho * weight / total;
+            let noise_multiplier = match &mechanism {
+                Mechanism::Histogram | Mechanism::GaussianSum { .. } => (0.5 / part).sqrt(),
+                Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => calibrate::noise_multiplier(
+                    accountant,
+                    *sampling_rate,
+                    *steps,
+                    part + 2.0 * (part * (1.0 / target.delta()).ln()).sqrt(),
+                    target.delta(),
+                )?,
+            };
+            entries.push(PlanEntry { name, share, mechanism, noise_multiplier, taken: false });
+        }
+        let scaled = |scale: f64| -> Vec<PlanEntry> {
+            let scale_one = |e: &PlanEntry| PlanEntry { noise_multiplier: e.noise_multiplier * scale, ..e.clone() };
+            entries.iter().map(scale_one).collect()
+        };
+        let scale = calibrate::scale(accountant, |s| composed(&scaled(s)), target.epsilon(), target.delta())?;
+        let entries = scaled(scale);
+        let epsilon = accountant.epsilon(&composed(&entries), target.delta())?;
+        Ok(Self {
+            unit,
+            adjacency: Adjacency::AddRemove,
+            accountant,
+            target_epsilon: target.epsilon(),
+            epsilon,
+            delta: target.delta(),
+            entries,
+        })
+    }
+
+    /// The privacy unit.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn unit(&self) -> &PrivacyUnit {
+        &self.unit
+    }
+
+    /// The adjacency relation.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn adjacency(&self) -> Adjacency {
+        self.adjacency
+    }
+
+    /// Delta of the guarantee.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn delta(&self) -> f64 {
+        self.delta
+    }
+
+    /// Which accountant composed the events.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn accountant(&self) -> Accountant {
+        self.accountant
+    }
+
+    /// Epsilon of the whole plan at the target's delta; at most the target.
+    ///
+    /// # Privacy
+    /// Public: depends on the plan alone.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
+    /// The planned mechanisms.
+    ///
+    /// # Privacy
+    /// Public: depends on the plan alone.
+    pub fn entries(&self) -> &[PlanEntry] {
+        &self.entries
+    }
+
+    /// Every planned event as one composition.
+    ///
+    /// # Privacy
+    /// Public: depends on the plan alone.
+    pub fn event(&self) -> Event {
+        composed(&self.entries)
+    }
+
+    /// Epsilon of what was handed out so far, the running DP-SGD counted by
+    /// the steps it has taken.
+    ///
+    /// # Privacy
+    /// Public: depends on the plan and on step counts alone.
+    pub fn epsilon_spent(&self, steps_done: u64) -> Result<f64, Error> {
+        let spent: Vec<PlanEntry> = self
+            .entries
+            .iter()
+            .filter(|e| e.taken)
+            .cloned()
+            .map(|mut e| {
+                if let Mechanism::SubsampledGaussian { steps, .. } = &mut e.mechanism {
+                    *steps = steps_done.min(*steps);
+                }
+                e
+            })
+            .filter(|e| !matches!(e.mechanism, Mechanism::SubsampledGaussian { steps: 0, .. }))
+            .collect();
+        if spent.is_empty() { Ok(0.0) } else { Ok(self.accountant.epsilon(&composed(&spent), self.delta)?) }
+    }
+
+    /// Hands out a planned histogram; each can be taken once.
+    ///
+    /// # Privacy
+    /// Touches no data; the mechanism it returns releases the planned event.
+    pub fn histogram(&mut self, name: &str) -> Result<Histogram, Error> {
+        let entry = self.take(name, |m| matches!(m, Mechanism::Histogram))?;
+        Ok(Histogram::new(entry.noise_multiplier))
+    }
+
+    /// Hands out a planned sum; each can be taken once.
+    ///
+    /// # Privacy
+    /// Touches no data; the mechanism it returns releases the planned event.
+    pub fn gaussian_sum(&mut self, name: &str) -> Result<GaussianSum, Error> {
+        let entry = self.take(name, |m| matches!(m, Mechanism::GaussianSum { .. }))?;
+        match entry.mechanism {
+            Mechanism::GaussianSum { clipping_norm } => {
+                Ok(GaussianSum::new(Clip::new(clipping_norm)?, entry.noise_multiplier))
+            }
+            _ => Err(Error::NotPlanned { name: name.into() }),
+        }
+    }
+
+    /// Hands out the planned DP-SGD steps; they can be taken once. Sums are
+    /// divided by the sampling rate times `units`.
+    ///
+    /// # Privacy
+    /// Touches no data; the mechanism it returns releases the planned event.
+    /// `units` must be public or released: it is never counted from the batch.
+    pub fn subsampled_gaussian(&mut self, name: &str, units: f64) -> Result<SubsampledGaussian, Error> {
+        let entry = self.take(name, |m| matches!(m, Mechanism::SubsampledGaussian { .. }))?;
+        match entry.mechanism {
+            Mechanism::SubsampledGaussian { clipping_norm, sampling_rate, steps } => SubsampledGaussian::new(
+                entry.name,
+                Clip::new(clipping_norm)?,
+                sampling_rate,
+                entry.noise_multiplier,
+                sampling_rate * units.max(1.0),
+                steps,
+            ),
+            _ => Err(Error::NotPlanned { name: name.into() }),
+        }
+    }
+
+    fn take(&mut self, name: &str, kind: impl Fn(&Mechanism) -> bool) -> Result<PlanEntry, Error> {
+        let entry = self
+            .entries
+            .iter_mut()
+            .find(|e| e.name == name && !e.taken && kind(&e.mechanism))
+            .ok_or_else(|| Error::NotPlanned { name: name.into() })?;
+        entry.taken = true;
+        Ok(entry.clone())
+    }
+}
+
+/// All entries' events; equal ones are counted instead of repeated.
+fn composed(entries: &[PlanEntry]) -> Event {
+    let mut counted: Vec<(Event, u64)> = Vec::new();
+    for event in entries.iter().map(PlanEntry::event) {
+        match counted.iter_mut().find(|(known, _)| *known == event) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((event, 1)),
+        }
+    }
+    Event::Composed {
+        events: counted
+            .into_iter()
+            .map(|(event, count)| if count == 1 { event } else { Event::Repeated { event: Box::new(event), count } })
+            .collect(),
+    }
+}
+
+/// The rho whose simple conversion `rho + 2 sqrt(rho ln(1/delta))` is the
+/// target epsilon (Bun and Steinke 2016, arXiv:1605.02065, proposition 1.3):
+/// planning arithmetic, the certified figure comes from the accountant.
+fn zcdp_rho(target: Budget) -> f64 {
+    let log = (1.0 / target.delta()).ln();
+    ((log + target.epsilon()).sqrt() - log.sqrt()).powi(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let request = |name: &str, weight, mechanism| Request { name: name.into(), share: Share::Train, weight, mechanism };
+        Plan::calibrate(
+            PrivacyUnit::Row,
+            Budget::new(1.0, 1e-6).unwrap(),
+            vec![
+                request("age", 0.1, Mechanism::Histogram),
+                request("sex", 0.1, Mechanism::Histogram),
+                request("prior", 0.05, Mechanism::GaussianSum { clipping_norm: 1.0 }),
+                request(
+                    "train",
+                    0.75,
+                    Mechanism::SubsampledGaussian {
+                        clipping_norm: 1.0,
+                        sampling_rate: 0.05,
+                        steps: 500,
+                    },
+                ),
+            ],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_composed_total_is_the_target_and_never_above() {
+        let plan = plan();
+        assert!(plan.epsilon() <= 1.0 && plan.epsilon() > 0.998, "{}", plan.epsilon());
+        let again = Accountant::default().epsilon(&plan.event(), 1e-6).unwrap();
+        assert_eq!(again, plan.epsilon());
+    }
+
+    #[test]
+    fn what_is_not_planned_does_not_run() {
+        let mut plan = plan();
+        assert!(plan.histogram("weight").is_err(), "not listed");
+        assert!(plan.histogram("train").is_err(), "another kind");
+        assert!(plan.histogram("age").is_ok());
+        assert!(plan.histogram("age").is_err(), "already taken");
+    }
+
+    #[test]
+    fn spending_grows_to_the_total() {
+        let mut plan = plan();
+        assert_eq!(plan.epsilon_spent(0).unwrap(), 0.0);
+        plan.histogram("age").unwrap();
+        let one = plan.epsilon_spent(0).unwrap();
+        plan.histogram("sex").unwrap();
+        plan.gaussian_sum("prior").unwrap();
+        plan.subsampled_gaussian("train", 20_000.0).unwrap();
+        let half = plan.epsilon_spent(250).unwrap();
+        assert!(0.0 < one && one < half && half < plan.epsilon());
+        assert!((plan.epsilon_spent(500).unwrap() - plan.epsilon()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn odd_weights_are_refused() {
+        let request = Request { name: "a".into(), share: Share::Measure, weight: f64::NAN, mechanism: Mechanism::Histogram };
+        assert!(Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), vec![request]).is_err());
+    }
+}

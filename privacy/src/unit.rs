@@ -1,0 +1,34 @@
+//! Whose contribution is protected, and which tables are neighbours.
+
+use serde::{Deserialize, Serialize};
+
+/// The privacy unit: whose whole contribution the guarantee protects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrivacyUnit {
+    /// Each row is a different person.
+    Row,
+    /// All rows with the same value in this column belong to one person.
+    Column(String),
+}
+
+impl std::fmt::Display for PrivacyUnit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Row => f.write_str("row (each row is a different person)"),
+            Self::Column(name) => write!(f, "all rows that share one value of `{name}`"),
+        }
+    }
+}
+
+/// Which tables the guarantee calls neighbours.
+///
+/// Only add/remove is offered: under it the clipped sum of one unit's
+/// gradients has sensitivity C. Replace-one would double that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adjacency {
+    /// One unit with all its rows is added or removed.
+    #[default]
+    AddRemove,
+}

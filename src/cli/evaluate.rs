@@ -1,0 +1,112 @@
+//! `synthward evaluate`.
+
+use super::{Global, print, print_json, to_json};
+use crate::error::Result;
+use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, Scores, evaluate};
+use crate::ingest::{self, Frame, Source};
+use crate::output;
+use crate::schema::Schema;
+use crate::schema::target::Task;
+use std::path::PathBuf;
+
+/// Compare a synthetic table with real ones.
+///
+/// Any tool's synthetic table will do. The figures are computed on real rows:
+/// they are for the data's controller and lie outside the privacy guarantee.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  synthward evaluate --real train.parquet --holdout test.parquet --synthetic cohort.parquet --schema schema.toml"
+)]
+pub struct Evaluate {
+    /// The rows that the generator was trained on: they set floors and ceilings
+    #[arg(long, value_name = "TABLE")]
+    real: String,
+    /// Real rows of other people: what the synthetic table is compared with
+    #[arg(long, value_name = "TABLE")]
+    holdout: String,
+    /// The table to judge
+    #[arg(long, value_name = "TABLE")]
+    synthetic: String,
+    /// What the columns mean, and the targets to predict
+    #[arg(long, value_name = "SCHEMA")]
+    schema: PathBuf,
+    /// Fixes subsamples and models
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// Write the figures here as JSON
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Evaluate {
+    pub fn run(self, global: &Global) -> Result<()> {
+        if let Some(path) = &self.output {
+            output::check_writable(path)?;
+        }
+        let schema = Schema::read(&self.schema)?;
+        let tables = Tables::read(&schema, &self.real, &self.holdout, &self.synthetic)?;
+        let evaluation = tables.evaluate(&schema, self.seed)?;
+        if let Some(path) = &self.output {
+            output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
+        }
+        if global.json { print_json(&evaluation) } else { print(&summary(&evaluation)) }
+    }
+}
+
+/// The three tables of an evaluation, as the schema sees them.
+pub struct Tables {
+    pub real: Frame,
+    pub holdout: Frame,
+    pub synthetic: Frame,
+}
+
+impl Tables {
+    /// Reads the tables.
+    ///
+    /// # Privacy
+    /// Touches sensitive data for the controller's own evaluation, outside the guarantee.
+    pub fn read(schema: &Schema, real: &str, holdout: &str, synthetic: &str) -> Result<Self> {
+        let source = |name: &str| Source::from(name);
+        Ok(Self {
+            real: ingest::load(&source(real), schema)?.for_controller(),
+            holdout: ingest::load(&source(holdout), schema)?.for_controller(),
+            synthetic: ingest::read(&source(synthetic))?.load_cohort(schema)?,
+        })
+    }
+
+    pub fn evaluate(&self, schema: &Schema, seed: u64) -> Result<Evaluation> {
+        evaluate(&self.real, &self.holdout, &self.synthetic, &schema.targets, EvaluateOptions { seed })
+    }
+}
+
+/// The headline figures, each beside its floor or ceiling.
+pub fn summary(evaluation: &Evaluation) -> String {
+    let tvd = &evaluation.tvd;
+    let mut lines: Vec<(String, Option<Figure>)> = vec![
+        ("1-way distance (TVD)".into(), Some(tvd.one_way)),
+        ("2-way distance (TVD)".into(), tvd.two_way),
+        ("3-way distance (TVD)".into(), tvd.three_way),
+        ("detection AUC".into(), evaluation.detection_auc),
+        ("detection AUC, binned".into(), evaluation.detection_auc_binned),
+    ];
+    for tstr in &evaluation.tstr {
+        let model = match tstr.model {
+            ModelKind::GradientBoosting => "boosting",
+            ModelKind::LogisticRegression => "logistic",
+            ModelKind::RidgeRegression => "ridge",
+        };
+        let (metric, of): (_, fn(&Scores) -> Option<f64>) = match tstr.task {
+            Task::Regression => ("R2", |s| s.r2),
+            Task::Binary | Task::Multiclass => ("ROC-AUC", |s| s.roc_auc),
+        };
+        let figure = of(&tstr.tstr).zip(of(&tstr.trtr)).map(|(synthetic, floor)| Figure { synthetic, floor });
+        lines.push((format!("{} {metric}, {model}", tstr.target), figure));
+    }
+    let mut text = format!("{:<34}{:>10}{:>12}\n", "", "synthetic", "real");
+    for (name, figure) in lines {
+        let cell = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.4}"));
+        let (synthetic, real) = (figure.map(|f| f.synthetic), figure.map(|f| f.floor));
+        text.push_str(&format!("{name:<34}{:>10}{:>12}\n", cell(synthetic), cell(real)));
+    }
+    text
+}

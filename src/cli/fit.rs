@@ -1,0 +1,116 @@
+//! `synthward fit`.
+
+use super::generate::model_sha256;
+use super::progress::Progress;
+use super::{Global, print_json};
+use crate::config::{DEFAULT_DELTA, ModelChoice};
+use crate::error::Result;
+use crate::model::{ModelFile, ModelKind};
+use crate::output;
+use crate::schema::Schema;
+use crate::train::{self, FitRequest, LedgerFile};
+use crate::ingest::Source;
+use std::path::{Path, PathBuf};
+use synthward_privacy::Budget;
+use synthward_privacy::ledger::Record;
+
+/// Fit a differentially private model to a table.
+///
+/// The guarantee holds for a whole patient: all rows of the schema's privacy unit.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  synthward fit encounters.csv.gz --schema schema.toml --epsilon 1 -o model.safetensors"
+)]
+pub struct Fit {
+    /// CSV (also gzipped), Parquet or Arrow IPC; `-` reads standard input
+    table: String,
+    /// What is public about the table; `inspect` drafts it
+    #[arg(long, value_name = "SCHEMA")]
+    schema: PathBuf,
+    /// The privacy budget of this fit
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    epsilon: f64,
+    /// Refused when it is not below 1 / (number of units)
+    #[arg(long, value_name = "D", default_value_t = DEFAULT_DELTA, allow_negative_numbers = true)]
+    delta: f64,
+    /// Which generator to fit
+    #[arg(long, value_enum, default_value_t)]
+    model: ModelChoice,
+    /// The ledger of the table [default: ledger.jsonl beside the model]
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Fixes initialisation, never the privacy noise
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// The model file
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+impl Fit {
+    pub fn run(self, global: &Global) -> Result<()> {
+        let schema = Schema::read(&self.schema)?;
+        let source: Source = self.table.as_str().into();
+        let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
+        let request = FitRequest {
+            source: &source,
+            schema: &schema,
+            model: kind(self.model),
+            budget: Budget::new(self.epsilon, self.delta)?,
+            seed: self.seed,
+        };
+        let (model, sha256) = fit_and_write(global, &request, &ledger, &self.output)?;
+        if global.json { print_json(&Fitted { output: &self.output, model_sha256: &sha256, header: &model.header }) } else { Ok(()) }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Fitted<'a> {
+    output: &'a Path,
+    model_sha256: &'a str,
+    #[serde(flatten)]
+    header: &'a crate::model::Header,
+}
+
+/// The model that a choice stands for.
+pub fn kind(choice: ModelChoice) -> ModelKind {
+    match choice {
+        ModelChoice::Auto | ModelChoice::Vae => ModelKind::Vae,
+        ModelChoice::Independent => ModelKind::Independent,
+    }
+}
+
+/// Fits, writes the model, and then the outcome into the ledger. Returns the
+/// model and the SHA-256 of its file.
+pub fn fit_and_write(
+    global: &Global,
+    request: &FitRequest,
+    ledger: &Path,
+    output: &Path,
+) -> Result<(ModelFile, String)> {
+    // Before anything is spent on it.
+    output::check_writable(output)?;
+    let ledger = LedgerFile::new(ledger, &request.schema.table.name);
+    if request.schema.table.assumed_public {
+        tracing::warn!("the schema's domains were read from the rows and are assumed public; the guarantee leaves them out");
+    }
+    let mut bar: Option<Progress> = None;
+    let (model, fit) = train::fit(request, &ledger, &mut |progress| {
+        let bar = bar.get_or_insert_with(|| Progress::new(global, "train", progress.total));
+        bar.at(progress.done, &format!("epsilon {:.3} spent", progress.epsilon_spent));
+    })?;
+    drop(bar);
+    output::write_bytes(output, &model.to_bytes()?)?;
+    let sha256 = model_sha256(&model)?;
+    ledger.append(Record::Outcome { fit, model_sha256: sha256.clone() })?;
+    let plan = &model.header.plan;
+    tracing::info!(
+        "wrote {}: {} at epsilon {:.4}, delta {:e}, unit: {}",
+        output.display(),
+        model.header.model,
+        plan.epsilon(),
+        plan.delta(),
+        plan.unit()
+    );
+    Ok((model, sha256))
+}

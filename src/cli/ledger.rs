@@ -1,0 +1,54 @@
+//! `synthward ledger show|verify`.
+
+use super::{Global, print, print_json};
+use crate::error::Result;
+use crate::train::read_ledger;
+use std::path::PathBuf;
+use synthward_privacy::ledger::Record;
+
+#[derive(clap::Args)]
+pub struct LedgerCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// List what was spent on the table
+    Show { ledger: PathBuf },
+    /// Check that no line was edited, removed or reordered
+    Verify { ledger: PathBuf },
+}
+
+impl LedgerCommand {
+    pub fn run(self, global: &Global) -> Result<()> {
+        let (Action::Show { ledger: path } | Action::Verify { ledger: path }) = &self.action;
+        let ledger = read_ledger(path)?;
+        let (epsilon, delta) = ledger.spent();
+        match self.action {
+            Action::Show { .. } if global.json => {
+                print_json(&serde_json::json!({ "lines": ledger.lines(), "epsilon": epsilon, "delta": delta }))
+            }
+            Action::Show { .. } => {
+                let mut text = format!("table {}\n", ledger.table().unwrap_or("(none yet)"));
+                for line in ledger.lines() {
+                    let what = match &line.record {
+                        Record::Opened { .. } => "opened".to_owned(),
+                        Record::Intent { fit, epsilon, delta, .. } => {
+                            format!("intent   fit {fit}: epsilon {epsilon:.6}, delta {delta:e}")
+                        }
+                        Record::Refused { fit } => format!("refused  fit {fit}: nothing was spent"),
+                        Record::Outcome { fit, model_sha256 } => format!("released fit {fit}: model {model_sha256}"),
+                    };
+                    text.push_str(&format!("{}  {:<12}  {what}\n", line.time, line.who));
+                }
+                text.push_str(&format!("spent in all: epsilon {epsilon:.6}, delta {delta:e} (basic composition)\n"));
+                print(&text)
+            }
+            Action::Verify { .. } if global.json => {
+                print_json(&serde_json::json!({ "verified": true, "lines": ledger.lines().len() }))
+            }
+            Action::Verify { .. } => print(&format!("{} lines verify\n", ledger.lines().len())),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line: one file a command.
+//!
+//! Data goes to standard output, logs and progress to standard error. Exit
+//! codes: 0 done; 1 failed; 2 usage; 3 bad input; 4 budget refused; 5 the audit
+//! found a leak.
+
+mod account;
+mod evaluate;
+mod fit;
+mod generate;
+mod inspect;
+mod ledger;
+mod progress;
+mod run;
+
+use crate::error::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing::Level;
+
+/// Differentially private synthetic cohorts from health records.
+///
+/// Data never leaves this machine: the program holds no network client.
+#[derive(Parser)]
+#[command(name = "synthward", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Options of every command.
+#[derive(clap::Args)]
+struct Global {
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+    /// Threads to use [default: all cores]; the results do not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    /// Print errors only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Print more of what happens
+    #[arg(short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draft a schema from a table
+    Inspect(inspect::Inspect),
+    /// Fit a differentially private model to a table
+    Fit(fit::Fit),
+    /// Draw a synthetic cohort from a model
+    Generate(generate::Generate),
+    /// Compare a synthetic table with real ones
+    Evaluate(evaluate::Evaluate),
+    /// Answer accounting questions
+    Account(account::Account),
+    /// Show or verify a ledger
+    Ledger(ledger::LedgerCommand),
+    /// Do all of it: model, cohort, evaluation, report, ledger
+    Run(run::Run),
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { 2 } else { 0 };
+            // Nothing can be done when the terminal is gone.
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    start_log(&cli.global);
+    match start_threads(&cli.global).and_then(|()| dispatch(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(e.kind.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Inspect(command) => command.run(global),
+        Command::Fit(command) => command.run(global),
+        Command::Generate(command) => command.run(global),
+        Command::Evaluate(command) => command.run(global),
+        Command::Account(command) => command.run(global),
+        Command::Ledger(command) => command.run(global),
+        Command::Run(command) => command.run(global),
+    }
+}
+
+fn start_log(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => Level::ERROR,
+        (false, 0) => Level::INFO,
+        (false, 1) => Level::DEBUG,
+        (false, _) => Level::TRACE,
+    };
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .without_time()
+        .with_ansi(colour)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn start_threads(global: &Global) -> Result<()> {
+    let Some(threads) = global.threads else { return Ok(()) };
+    if threads == 0 {
+        return Err(Error::usage("--threads 0: at least one thread is needed"));
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|e| Error::failed(format!("starting {threads} threads: {e}")))
+}
+
+/// Prints text on standard output; a reader that went away is no failure of ours.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failed(format!("standard output cannot be written ({})", e.kind())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as one JSON object on standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", to_json(value)?))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("writing JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,54 @@
+//! Progress of long work on standard error.
+
+use super::Global;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Seconds between the plain lines where standard error is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A bar with rate and time left on a terminal, now and then a line elsewhere.
+pub struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+    what: &'static str,
+    started: Instant,
+    printed: Instant,
+}
+
+impl Progress {
+    pub fn new(global: &Global, what: &'static str, total: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(
+            Some(total),
+            if terminal && !global.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        );
+        let template = "{prefix} [{bar:30}] {human_pos}/{human_len} {per_sec}, {eta} left {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(what);
+        let now = Instant::now();
+        Self { bar, plain: !terminal && !global.quiet, what, started: now, printed: now }
+    }
+
+    /// Shows how far the work is.
+    pub fn at(&mut self, done: u64, message: &str) {
+        self.bar.set_position(done);
+        self.bar.set_message(message.to_owned());
+        if self.plain && self.printed.elapsed() > PLAIN_INTERVAL {
+            self.printed = Instant::now();
+            let total = self.bar.length().unwrap_or(0);
+            let seconds = self.started.elapsed().as_secs_f64();
+            let left = seconds / done.max(1) as f64 * total.saturating_sub(done) as f64;
+            eprintln!("{}: {done} of {total}, {:.0}/s, {left:.0} s left {message}", self.what, done as f64 / seconds);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

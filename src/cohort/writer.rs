@@ -1,0 +1,174 @@
+//! Cohort files: Parquet, CSV, Arrow IPC; whole or not at all.
+
+use super::generate::{Cohort, generate};
+use crate::error::{Error, Result};
+use crate::output;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Format of a cohort file, told by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Parquet,
+    Csv,
+    Arrow,
+}
+
+impl Format {
+    /// The format that a file name asks for.
+    ///
+    /// # Errors
+    /// Usage error for any ending but `.parquet`, `.csv`, `.arrow`.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("parquet") => Ok(Self::Parquet),
+            Some("csv") => Ok(Self::Csv),
+            Some("arrow") => Ok(Self::Arrow),
+            _ => Err(Error::usage("cannot tell the format of the cohort from its name")
+                .file(path)
+                .remedy("end the name in .parquet, .csv or .arrow")),
+        }
+    }
+}
+
+/// What a cohort file says of its origin, as key-value metadata.
+pub type Provenance = Vec<(String, String)>;
+
+/// Draws `rows` rows and writes them to `path`: to a temporary name first, so
+/// that a half-written file is never visible. Memory does not grow with `rows`.
+///
+/// # Privacy
+/// Post-processing of a released model.
+pub fn write(
+    cohort: &Cohort<'_>,
+    rows: u64,
+    seed: u64,
+    provenance: &Provenance,
+    path: &Path,
+    mut progress: impl FnMut(u64),
+) -> Result<()> {
+    let format = Format::of(path)?;
+    output::atomically(path, |file| {
+        let schema = cohort.schema();
+        let mut sink: Box<dyn Sink + '_> = match format {
+            Format::Parquet => Box::new(ParquetSink::new(file, schema, provenance)?),
+            Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
+            Format::Arrow => Box::new(ArrowSink::new(file, schema, provenance)?),
+        };
+        if rows == 0 {
+            sink.write(vec![RecordBatch::new_empty(cohort.schema())])?;
+        }
+        generate(cohort, rows, seed, |batches| {
+            let written: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            sink.write(batches)?;
+            progress(written as u64);
+            Ok(())
+        })?;
+        sink.finish()
+    })
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::failed(format!("writing the cohort: {error}"))
+}
+
+trait Sink {
+    fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()>;
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// One row group a wave, its columns encoded in parallel.
+struct ParquetSink<W: Write + Send> {
+    schema: SchemaRef,
+    file: SerializedFileWriter<W>,
+    groups: ArrowRowGroupWriterFactory,
+    number: usize,
+}
+
+impl<W: Write + Send> ParquetSink<W> {
+    fn new(file: W, schema: SchemaRef, provenance: &Provenance) -> Result<Self> {
+        let metadata = provenance.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
+            .set_created_by(format!("synthward {}", env!("CARGO_PKG_VERSION")))
+            .set_key_value_metadata(Some(metadata))
+            .build();
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(failed)?;
+        let (file, groups) = writer.into_serialized_writer().map_err(failed)?;
+        Ok(Self { schema, file, groups, number: 0 })
+    }
+}
+
+impl<W: Write + Send> Sink for ParquetSink<W> {
+    fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
+        let writers = self.groups.create_column_writers(self.number).map_err(failed)?;
+        // The schema is flat, so a column is a leaf.
+        let chunks: Vec<ArrowColumnChunk> = writers
+            .into_par_iter()
+            .enumerate()
+            .map(|(index, mut writer)| {
+                for batch in &batches {
+                    for leaf in compute_leaves(self.schema.field(index), batch.column(index))? {
+                        writer.write(&leaf)?;
+                    }
+                }
+                writer.close()
+            })
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let mut group = self.file.next_row_group().map_err(failed)?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group).map_err(failed)?;
+        }
+        group.close().map_err(failed)?;
+        self.number += 1;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.file.close().map_err(failed)?;
+        Ok(())
+    }
+}
+
+struct CsvSink<W: Write>(arrow_csv::Writer<W>);
+
+impl<W: Write> Sink for CsvSink<W> {
+    fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
+        batches.iter().try_for_each(|batch| self.0.write(batch)).map_err(failed)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct ArrowSink<W: Write>(arrow_ipc::writer::FileWriter<W>);
+
+impl<W: Write> ArrowSink<W> {
+    fn new(file: W, schema: SchemaRef, provenance: &Provenance) -> Result<Self> {
+        let metadata: HashMap<String, String> = provenance.iter().cloned().collect();
+        let schema = schema.as_ref().clone().with_metadata(metadata);
+        Ok(Self(arrow_ipc::writer::FileWriter::try_new(file, &schema).map_err(failed)?))
+    }
+}
+
+impl<W: Write> Sink for ArrowSink<W> {
+    fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
+        batches.iter().try_for_each(|batch| self.0.write(batch)).map_err(failed)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.0.finish().map_err(failed)
+    }
+}

@@ -1,0 +1,85 @@
+//! `run.toml`: one file that says a whole run, all but the noise.
+
+use crate::error::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Delta when nothing else is said. It must stay below 1 / (number of units), and is refused where it does not.
+pub const DEFAULT_DELTA: f64 = 1e-6;
+
+/// Which generator is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelChoice {
+    /// The best this version has: `vae`.
+    #[default]
+    Auto,
+    /// The variational autoencoder, trained by DP-SGD.
+    Vae,
+    /// Noisy one-way marginals, columns independent: the control.
+    Independent,
+}
+
+/// A whole run. Paths are relative to the file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    pub input: InputConfig,
+    pub fit: FitConfig,
+    pub cohort: CohortConfig,
+}
+
+/// What is read.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputConfig {
+    /// The real table.
+    pub table: PathBuf,
+    /// What is public about it.
+    pub schema: PathBuf,
+    /// Real rows of other people, for the evaluation.
+    pub holdout: PathBuf,
+}
+
+/// How the model is fitted.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FitConfig {
+    #[serde(default)]
+    pub model: ModelChoice,
+    /// The privacy budget of this fit.
+    pub epsilon: f64,
+    #[serde(default = "default_delta")]
+    pub delta: f64,
+    /// Fixes initialisation, never the privacy noise.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// What is generated.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CohortConfig {
+    /// Rows of the cohort.
+    pub rows: u64,
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn default_delta() -> f64 {
+    DEFAULT_DELTA
+}
+
+impl RunConfig {
+    /// Reads a run file.
+    ///
+    /// # Errors
+    /// Bad input, with the line and column of the TOML where it is known.
+    pub fn read(path: &Path) -> Result<(Self, String)> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", e.kind())).file(path))?;
+        let config = toml::from_str(&text).unwrap();
+        Ok((config, text))
+    }
+}

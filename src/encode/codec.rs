@@ -1,0 +1,308 @@
+//! A column's codec: joint cells for the networks, and the law inside each.
+
+use super::domain::Domain;
+use crate::ingest::MISSING;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+/// Joint cells of a numeric column, at most, missing left out.
+pub const MAX_BINS: usize = 32;
+
+/// Labels whose released count is below so many noise standard deviations are
+/// modelled as one joint cell and told apart by their own counts only.
+const RARE: f64 = 2.0;
+
+/// A run of positions with its released count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaf {
+    pub first: u32,
+    pub last: u32,
+    pub count: f64,
+}
+
+/// A run of positions inside a joint cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Fine {
+    joint: u16,
+    first: u32,
+    last: u32,
+    /// Released probability of the run.
+    probability: f32,
+}
+
+/// How the positions of one column become joint codes and come back.
+///
+/// # Privacy
+/// Post-processing: made from public domains and released counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Codec {
+    /// Joint cells, missing included.
+    cells: usize,
+    /// Runs in order of position; missing, when there is one, is the last.
+    fine: Vec<Fine>,
+}
+
+impl Codec {
+    /// A codec of labels from their released counts. `counts` has one entry a
+    /// label and, for a nullable column, one more for missing; `total` is the
+    /// public or released number of units, `noise_std` that of each count.
+    ///
+    /// Labels of a code system share the joint cell of their group; rare labels
+    /// share one joint cell.
+    pub fn of_labels(domain: &Domain, nullable: bool, counts: &[f64], total: f64, noise_std: f64) -> Self {
+        let labels = domain.positions() as usize;
+        let probabilities = to_distribution(counts, total);
+        let groups: &[u32] = match domain {
+            Domain::Labels { groups, .. } => groups,
+            Domain::Numbers { .. } => &[],
+        };
+        let key = |label: usize| groups.get(label).copied().unwrap_or(label as u32);
+        let keys = (0..labels).map(key).max().map_or(0, |k| k as usize + 1);
+        let mut mass = vec![0.0; keys];
+        for label in 0..labels {
+            mass[key(label) as usize] += probabilities[label];
+        }
+        let is_rare = |k: usize| mass[k] * total < RARE * noise_std;
+        let mut joint_of_key = vec![u16::MAX; keys];
+        let mut cells = 0;
+        for k in (0..labels).map(|l| key(l) as usize) {
+            if joint_of_key[k] == u16::MAX && !is_rare(k) {
+                joint_of_key[k] = cells;
+                cells += 1;
+            }
+        }
+        if joint_of_key.contains(&u16::MAX) && labels > 0 {
+            // All rare keys, and keys without a label, share one last cell.
+            let any_rare = (0..labels).any(|l| joint_of_key[key(l) as usize] == u16::MAX);
+            for joint in joint_of_key.iter_mut().filter(|j| **j == u16::MAX) {
+                *joint = cells;
+            }
+            cells += u16::from(any_rare);
+        }
+        let mut fine: Vec<Fine> = (0..labels)
+            .map(|label| Fine {
+                joint: joint_of_key[key(label) as usize],
+                first: label as u32,
+                last: label as u32,
+                probability: probabilities[label] as f32,
+            })
+            .collect();
+        let missing = nullable.then(|| probabilities.get(labels).copied().unwrap_or(0.0));
+        Self::finish(&mut fine, cells, missing)
+    }
+
+    /// A codec of numbers from released leaves in order of position: at most
+    /// [`MAX_BINS`] joint cells of about equal mass; a single position that holds
+    /// that much (a spike) is a cell of its own.
+    pub fn of_leaves(leaves: &[Leaf], missing: Option<f64>, total: f64) -> Self {
+        let counts: Vec<f64> = leaves.iter().map(|l| l.count).chain(missing).collect();
+        let probabilities = to_distribution(&counts, total);
+        let present: f64 = probabilities[..leaves.len()].iter().sum();
+        let share = (present / MAX_BINS as f64).max(f64::MIN_POSITIVE);
+        let (mut joint, mut mass) = (0u16, 0.0);
+        let mut fine = Vec::with_capacity(leaves.len() + 1);
+        for (leaf, &probability) in leaves.iter().zip(&probabilities) {
+            let full = mass > 0.0 && (mass + probability > 1.25 * share || probability >= share);
+            if full && usize::from(joint) + 1 < MAX_BINS {
+                joint += 1;
+                mass = 0.0;
+            }
+            mass += probability;
+            fine.push(Fine { joint, first: leaf.first, last: leaf.last, probability: probability as f32 });
+        }
+        Self::finish(&mut fine, joint + 1, missing.map(|_| probabilities[leaves.len()]))
+    }
+
+    fn finish(fine: &mut Vec<Fine>, cells: u16, missing: Option<f64>) -> Self {
+        if let Some(probability) = missing {
+            fine.push(Fine { joint: cells, first: MISSING, last: MISSING, probability: probability as f32 });
+        }
+        Self { cells: usize::from(cells) + usize::from(missing.is_some()), fine: std::mem::take(fine) }
+    }
+
+    /// Joint cells, missing included.
+    pub fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// The released probability of each joint cell.
+    pub fn marginal(&self) -> Vec<f64> {
+        let mut marginal = vec![0.0; self.cells];
+        for fine in &self.fine {
+            marginal[usize::from(fine.joint)] += f64::from(fine.probability);
+        }
+        marginal
+    }
+
+    /// The joint code of a position. A position no run covers takes the nearest run below.
+    pub fn joint_code(&self, position: u32) -> u16 {
+        let next = self.fine.partition_point(|f| f.first <= position);
+        self.fine.get(next.saturating_sub(1)).map_or(0, |f| f.joint)
+    }
+
+    /// Whether the codec, read from a file, is consistent and fits its column:
+    /// runs in order and inside the domain, missing last and only where it may
+    /// be, no joint cell empty, probabilities that are numbers.
+    pub fn fits(&self, domain: &Domain, nullable: bool) -> bool {
+        let (present, missing) = match self.fine.split_last() {
+            Some((last, present)) if nullable && last.first == MISSING => (present, true),
+            _ => (&self.fine[..], false),
+        };
+        let mut used = vec![false; self.cells.min(usize::from(u16::MAX))];
+        for fine in &self.fine {
+            match used.get_mut(usize::from(fine.joint)) {
+                Some(used) => *used = true,
+                None => return false,
+            }
+        }
+        used.len() == self.cells
+            && used.iter().all(|&u| u)
+            && missing == nullable
+            && present.iter().all(|f| f.first <= f.last && f.last < domain.positions())
+            && present.windows(2).all(|w| w[0].last < w[1].first)
+            && self.fine.iter().all(|f| (0.0..=1.0).contains(&f.probability))
+    }
+}
+
+/// Counts to probabilities: the nearest non-negative counts (in L2) that add
+/// up to `total`, which sets small noisy counts to zero instead of letting
+/// their positive half pile up.
+fn to_distribution(counts: &[f64], total: f64) -> Vec<f64> {
+    let total = total.max(1.0);
+    let mut sorted = counts.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let (mut sum, mut threshold) = (0.0, 0.0);
+    for (i, &count) in sorted.iter().enumerate() {
+        sum += count;
+        let candidate = (sum - total) / (i + 1) as f64;
+        if count > candidate {
+            threshold = candidate;
+        }
+    }
+    counts.iter().map(|c| (c - threshold).max(0.0) / total).collect()
+}
+
+/// Tables for drawing positions inside joint cells.
+pub struct Decoder {
+    /// Start of each joint cell in `runs`, and the end.
+    starts: Vec<u32>,
+    /// First position, number of positions less one, and cumulative probability inside the cell.
+    runs: Vec<(u32, u32, f32)>,
+}
+
+impl Decoder {
+    pub fn new(codec: &Codec) -> Self {
+        let mut starts = Vec::with_capacity(codec.cells + 1);
+        let mut runs: Vec<(u32, u32, f32)> = Vec::with_capacity(codec.fine.len());
+        for cell in 0..codec.cells {
+            starts.push(runs.len() as u32);
+            let own = || codec.fine.iter().filter(|f| usize::from(f.joint) == cell);
+            let mass: f32 = own().map(|f| f.probability).sum();
+            let count = own().count() as f32;
+            let mut cumulative = 0.0;
+            for fine in own() {
+                // A cell without mass is drawn evenly.
+                cumulative += if mass > 0.0 { fine.probability / mass } else { 1.0 / count };
+                runs.push((fine.first, fine.last - fine.first, cumulative));
+            }
+        }
+        starts.push(runs.len() as u32);
+        Self { starts, runs }
+    }
+
+    /// Draws a position of the joint cell.
+    pub fn draw(&self, joint: u16, rng: &mut impl Rng) -> u32 {
+        let own = &self.runs[self.starts[usize::from(joint)] as usize..self.starts[usize::from(joint) + 1] as usize];
+        let (first, span) = match own {
+            [] => return MISSING,
+            [(first, span, _)] => (*first, *span),
+            _ => {
+                let u: f32 = rng.random();
+                let place = own.partition_point(|&(_, _, cumulative)| cumulative <= u).min(own.len() - 1);
+                (own[place].0, own[place].1)
+            }
+        };
+        if span == 0 { first } else { first + rng.random_range(0..=span) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn a_spike_keeps_its_own_cell() {
+        let leaves: Vec<Leaf> =
+            (0..100).map(|p| Leaf { first: p, last: p, count: if p == 40 { 5000.0 } else { 50.0 } }).collect();
+        let codec = Codec::of_leaves(&leaves, Some(100.0), 10_050.0);
+        let spike = codec.joint_code(40);
+        assert!(codec.joint_code(39) < spike && spike < codec.joint_code(41));
+        assert!(codec.cells() <= MAX_BINS + 1);
+        assert_eq!(usize::from(codec.joint_code(MISSING)), codec.cells() - 1);
+        assert!((codec.marginal().iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        assert!(codec.fits(&Domain::Numbers { min: 0.0, step: 1.0, positions: 100 }, true));
+    }
+
+    #[test]
+    fn rare_labels_share_a_cell_and_keep_their_own_law() {
+        let domain = Domain::Labels { labels: (0..5).map(|i| i.to_string()).collect(), other: None, groups: vec![] };
+        let codec = Codec::of_labels(&domain, false, &[600.0, 300.0, 60.0, 30.0, 10.0], 1000.0, 40.0);
+        assert_eq!(codec.cells(), 3);
+        assert_eq!(codec.joint_code(2), codec.joint_code(4));
+        let decoder = Decoder::new(&codec);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let draws: Vec<u32> = (0..6000).map(|_| decoder.draw(2, &mut rng)).collect();
+        let share = draws.iter().filter(|&&d| d == 2).count() as f64 / 6000.0;
+        assert!((share - 0.6).abs() < 0.03, "{share}");
+        assert!(draws.iter().all(|d| (2..5).contains(d)));
+    }
+
+    #[test]
+    fn groups_are_joint_and_codes_are_drawn_inside() {
+        let domain =
+            Domain::Labels { labels: ["a1", "b1", "a2", "b2"].map(String::from).to_vec(), other: None, groups: vec![0, 1, 0, 1] };
+        let codec = Codec::of_labels(&domain, true, &[10.0, 20.0, 30.0, 40.0, 5.0], 105.0, 0.1);
+        assert_eq!(codec.cells(), 3);
+        assert_eq!(codec.joint_code(0), codec.joint_code(2));
+        assert_ne!(codec.joint_code(0), codec.joint_code(1));
+    }
+
+    proptest! {
+        /// Every position that goes in comes out of its own joint cell.
+        #[test]
+        fn decoding_inverts_encoding(
+            counts in prop::collection::vec(-50.0f64..500.0, 1..60),
+            missing in prop::option::of(-10.0f64..100.0),
+            total in 1.0f64..5000.0,
+            seed in 0u64..1000,
+        ) {
+            let leaves: Vec<Leaf> =
+                counts.iter().enumerate().map(|(i, &count)| Leaf { first: 3 * i as u32, last: 3 * i as u32 + 2, count }).collect();
+            let labels = Domain::Labels { labels: vec![String::new(); counts.len()], other: None, groups: vec![] };
+            let with_missing: Vec<f64> = counts.iter().copied().chain(missing).collect();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let numbers = Domain::Numbers { min: 0.0, step: 1.0, positions: 3 * counts.len() as u32 };
+            for (codec, domain) in [
+                (Codec::of_leaves(&leaves, missing, total), &numbers),
+                (Codec::of_labels(&labels, missing.is_some(), &with_missing, total, 10.0), &labels),
+            ] {
+                prop_assert!(codec.fits(domain, missing.is_some()));
+                let decoder = Decoder::new(&codec);
+                for joint in 0..codec.cells() as u16 {
+                    let position = decoder.draw(joint, &mut rng);
+                    prop_assert_eq!(codec.joint_code(position), joint);
+                }
+            }
+        }
+
+        #[test]
+        fn distributions_are_distributions(counts in prop::collection::vec(-100.0f64..100.0, 1..50), total in 1.0f64..1000.0) {
+            let p = to_distribution(&counts, total);
+            prop_assert!(p.iter().all(|&x| x >= 0.0));
+            prop_assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Reversible integer codes.
+//!
+//! Three steps, from what is public to what is released:
+//! 1. the schema gives each column a public [`Domain`]: labels, or positions on a grid;
+//! 2. real rows become positions, grouped and bounded by privacy unit ([`Grid`], sensitive);
+//! 3. released counts of positions give each column a [`Codec`]: a few joint
+//!    cells for the networks, and the law of the positions inside each cell.
+//!
+//! Everything after step 3 works on joint codes ([`Codes`]) and a public [`Layout`].
+
+mod codec;
+mod codes;
+mod domain;
+mod grid;
+mod icd9;
+
+pub use codec::{Codec, Decoder, Leaf, MAX_BINS};
+pub use codes::{Codes, Layout};
+pub use domain::{Domain, ModelColumn, TableDomain};
+pub use grid::Grid;

@@ -1,0 +1,193 @@
+//! What `evaluate` reports: `evaluation.json`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::target::Task;
+
+/// A figure of the synthetic table beside the best that can be expected of one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    pub synthetic: f64,
+    /// The same with the real training table in the place of the synthetic one.
+    pub floor: f64,
+}
+
+/// Every figure of one comparison of a real, a holdout and a synthetic table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// How these figures may be used.
+    pub note: String,
+    /// Fixes every random choice of the evaluation.
+    pub seed: u64,
+    pub rows: Rows,
+    pub tvd: Tvd,
+    /// Train on synthetic, test on the holdout: one entry per target and model.
+    pub tstr: Vec<Tstr>,
+    /// Area under the ROC curve of boosted trees that tell holdout from synthetic rows: 0.5 is
+    /// undetectable. `None` with fewer than 20 rows on a side.
+    pub detection_auc: Option<Figure>,
+    /// The same after numbers were put in 20 quantile bins, so that their format gives nothing away.
+    pub detection_auc_binned: Option<Figure>,
+    /// The columns that give the synthetic rows away, most telling first.
+    pub detection_columns: Vec<DetectionColumn>,
+    pub missingness: Missingness,
+    pub validity: Validity,
+    pub columns: Vec<ColumnFigures>,
+}
+
+/// Rows of each table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    pub real: usize,
+    pub holdout: usize,
+    pub synthetic: usize,
+    /// A synthetic table larger than the real one is cut down at random to its size, because
+    /// sampling noise is part of every figure.
+    pub synthetic_judged: usize,
+}
+
+/// Mean total variation distance from the holdout rows; 0 is equal, 1 is disjoint.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tvd {
+    /// Over all columns.
+    pub one_way: Figure,
+    /// Over all pairs of columns; `None` for a single column.
+    pub two_way: Option<Figure>,
+    /// Over 200 random triples of columns; `None` for fewer than three columns.
+    pub three_way: Option<Figure>,
+}
+
+/// A predictive model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    GradientBoosting,
+    LogisticRegression,
+    RidgeRegression,
+}
+
+/// How one model does on one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tstr {
+    pub target: String,
+    pub column: String,
+    pub task: Task,
+    pub model: ModelKind,
+    /// Trained on the synthetic rows.
+    pub tstr: Scores,
+    /// Trained on the real rows: the ceiling.
+    pub trtr: Scores,
+    /// The commonest class, or the mean, of the real rows: the floor.
+    pub majority: Scores,
+    /// Why figures are missing or to be read with care.
+    pub remark: Option<String>,
+}
+
+/// Scores on the holdout rows. Those that the task has no use for, or that cannot be computed, are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// Area under the ROC curve; of several classes the mean of each against the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roc_auc: Option<f64>,
+    /// Mean F1 score of the classes that the holdout has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
+    /// The same when as many rows are called positive as were in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1_at_prevalence: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
+    /// Mean squared error of the probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brier: Option<f64>,
+    /// Share of the variance explained; negative when worse than the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
+    /// Root mean squared error, in the unit of the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+    /// Mean absolute error, in the unit of the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+}
+
+/// A column's part in detection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectionColumn {
+    pub column: String,
+    /// Share of the loss removed by splits on this column.
+    pub gain_share: f64,
+}
+
+/// Missing rates against the holdout's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Missingness {
+    /// Absolute difference of the missing rate, mean over the columns.
+    pub mean_difference: Figure,
+    /// The largest of them.
+    pub largest_difference: Figure,
+}
+
+/// Rows that the real training table says cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validity {
+    pub synthetic: Violations,
+    /// The holdout rows in the place of the synthetic ones: honest rows can be new, too.
+    pub floor: Violations,
+}
+
+/// Violations of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Violations {
+    /// Share of rows with at least one violation.
+    pub rows: f64,
+    /// Violations per row: infinite numbers.
+    pub not_a_number: f64,
+    /// Violations per row: a fraction where the real table has whole numbers only.
+    pub not_whole: f64,
+    /// Violations per row: a number beyond the real table's range.
+    pub outside_range: f64,
+    /// Violations per row: a category that the real table lacks.
+    pub unknown_category: f64,
+    /// Violations per row: missing where the real table never is.
+    pub missing_where_never: f64,
+}
+
+/// One column on its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnFigures {
+    pub name: String,
+    /// Total variation distance of the column's marginal from the holdout's.
+    pub tvd: Figure,
+    pub missing_rate: MissingRate,
+    /// Different values present in the real table.
+    pub distinct_real: usize,
+    /// Different values present in the synthetic table.
+    pub distinct_synthetic: usize,
+    /// Entropy of the synthetic marginal over that of the real one, in the cells of `tvd`: well below 1 is
+    /// mode collapse. `None` when the real column is constant.
+    pub entropy_ratio: Option<f64>,
+}
+
+/// Share of missing cells.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MissingRate {
+    pub real: f64,
+    pub holdout: f64,
+    pub synthetic: f64,
+}

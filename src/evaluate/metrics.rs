@@ -1,0 +1,105 @@
+//! How good a prediction is.
+
+/// Ranks from 1, ties sharing their mean rank.
+fn ranks(scores: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_unstable_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+    let mut ranks = vec![0.0; scores.len()];
+    let mut below = 0;
+    for tied in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
+        let shared = below as f64 + (tied.len() as f64 + 1.0) / 2.0;
+        tied.iter().for_each(|&i| ranks[i] = shared);
+        below += tied.len();
+    }
+    ranks
+}
+
+/// Area under the ROC curve (Mann-Whitney), `None` when a class is absent.
+pub fn roc_auc(positive: &[bool], scores: &[f64]) -> Option<f64> {
+    let hits = positive.iter().filter(|&&p| p).count() as f64;
+    let others = positive.len() as f64 - hits;
+    if hits == 0.0 || others == 0.0 {
+        return None;
+    }
+    let sum: f64 = ranks(scores).iter().zip(positive).filter(|(_, p)| **p).map(|(rank, _)| rank).sum();
+    Some((sum - hits * (hits + 1.0) / 2.0) / (hits * others))
+}
+
+/// Precision averaged over the recall steps, `None` when nothing is positive.
+pub fn average_precision(positive: &[bool], scores: &[f64]) -> Option<f64> {
+    let all_hits = positive.iter().filter(|&&p| p).count();
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let (mut hits, mut taken, mut sum) = (0, 0, 0.0);
+    for tied in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
+        let new_hits = tied.iter().filter(|&&i| positive[i]).count();
+        hits += new_hits;
+        taken += tied.len();
+        sum += new_hits as f64 * hits as f64 / taken as f64;
+    }
+    (all_hits > 0).then(|| sum / all_hits as f64)
+}
+
+/// Mean squared difference of probability and outcome.
+pub fn brier(positive: &[bool], probability: &[f64]) -> f64 {
+    mean(positive.iter().zip(probability).map(|(&y, p)| (p - f64::from(u8::from(y))).powi(2)))
+}
+
+/// Share of equal entries.
+pub fn accuracy(truth: &[usize], predicted: &[usize]) -> f64 {
+    mean(truth.iter().zip(predicted).map(|(t, p)| f64::from(u8::from(t == p))))
+}
+
+/// The F1 scores of `classes` averaged; a class never right counts zero.
+pub fn macro_f1(truth: &[usize], predicted: &[usize], classes: &[usize]) -> f64 {
+    let f1 = |&class: &usize| {
+        let right = truth.iter().zip(predicted).filter(|(t, p)| **t == class && **p == class).count();
+        let named = truth.iter().chain(predicted).filter(|&&c| c == class).count();
+        if named == 0 { 0.0 } else { 2.0 * right as f64 / named as f64 }
+    };
+    mean(classes.iter().map(f1))
+}
+
+/// The value below which a share `level` lies, interpolated between the two nearest; `values` may not be empty.
+pub fn quantile(values: &[f64], level: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let position = level.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let below = sorted[position.floor() as usize];
+    below + (sorted[position.ceil() as usize] - below) * position.fract()
+}
+
+/// Arithmetic mean, NaN of nothing.
+pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0_usize, 0.0), |(count, sum), v| (count + 1, sum + v));
+    sum / count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRUTH: [bool; 6] = [true, false, true, false, false, true];
+    const SCORES: [f64; 6] = [0.9, 0.8, 0.8, 0.3, 0.1, 0.2];
+
+    #[test]
+    fn figures_known_by_hand() {
+        // Positives against negatives: 0.9 wins 3; 0.8 ties one, wins 2; 0.2 wins 1: (3 + 2.5 + 1) / 9.
+        assert!((roc_auc(&TRUTH, &SCORES).unwrap() - 6.5 / 9.0).abs() < 1e-12);
+        // Recall steps: 1 of 1, then 2 of 3 (a tie), then 3 of 5.
+        let expected = (1.0 + 2.0 / 3.0 + 3.0 / 5.0) / 3.0;
+        assert!((average_precision(&TRUTH, &SCORES).unwrap() - expected).abs() < 1e-12);
+        assert!((macro_f1(&[0, 0, 1, 1], &[0, 1, 1, 1], &[0, 1]) - (2.0 / 3.0 + 0.8) / 2.0).abs() < 1e-12);
+        assert_eq!(accuracy(&[0, 0, 1, 1], &[0, 1, 1, 1]), 0.75);
+        assert!((brier(&[true, false], &[0.5, 0.1]) - 0.13).abs() < 1e-12);
+        assert!((quantile(&[4.0, 1.0, 2.0], 0.75) - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_class_has_no_curve() {
+        assert_eq!(roc_auc(&[true, true], &[0.1, 0.2]), None);
+        assert_eq!(roc_auc(&[], &[]), None);
+        assert_eq!(average_precision(&[false], &[0.1]), None);
+        assert_eq!(macro_f1(&[0], &[0], &[0, 1]), 0.5);
+    }
+}

@@ -1,0 +1,173 @@
+//! Missing cells, impossible cells and lost variety.
+
+use std::collections::HashSet;
+
+use super::codes::ColumnCodes;
+use super::evaluation::{Figure, MissingRate, Missingness, Violations};
+use super::metrics;
+use super::table::{Column, Table, Tables};
+use crate::ingest::MISSING;
+
+/// Relative slack of a range, for numbers that went through text.
+const RANGE_SLACK: f64 = 1e-9;
+/// A number so near a whole one is whole.
+const WHOLE_SLACK: f64 = 1e-9;
+
+/// Missing rates of one column.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn missing_rate(tables: &Tables, column: usize) -> MissingRate {
+    let [real, holdout, synthetic] =
+        [&tables.train, &tables.holdout, &tables.synthetic].map(|table| table.missing_rate(column));
+    MissingRate { real, holdout, synthetic }
+}
+
+/// Differences of the missing rates from the holdout's.
+pub fn missingness(rates: &[MissingRate]) -> Missingness {
+    let synthetic = || rates.iter().map(|r| (r.synthetic - r.holdout).abs());
+    let floor = || rates.iter().map(|r| (r.real - r.holdout).abs());
+    Missingness {
+        mean_difference: Figure { synthetic: metrics::mean(synthetic()), floor: metrics::mean(floor()) },
+        largest_difference: Figure { synthetic: synthetic().fold(0.0, f64::max), floor: floor().fold(0.0, f64::max) },
+    }
+}
+
+/// Violations of `judged`, one of the tables, against what the training table holds.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn violations(tables: &Tables, judged: &Table) -> Violations {
+    let mut bad_rows = vec![false; judged.rows];
+    let mut counts = Violations::default();
+    for (i, (column, train)) in judged.columns.iter().zip(&tables.train.columns).enumerate() {
+        let never_missing = !(0..tables.train.rows).any(|row| train.is_missing(row));
+        let unusable = |row: usize| matches!(column, Column::Number { unusable, .. } if unusable[row]);
+        let mut mark = |count: &mut f64, is_bad: &dyn Fn(usize) -> bool| {
+            for (row, bad) in bad_rows.iter_mut().enumerate().filter(|(row, _)| is_bad(*row)) {
+                *bad = true;
+                *count += 1.0 / judged.rows as f64;
+                debug_assert!(row < judged.rows);
+            }
+        };
+        if never_missing {
+            mark(&mut counts.missing_where_never, &|row| column.is_missing(row) && !unusable(row));
+        }
+        match (column, train) {
+            (Column::Number { values, .. }, Column::Number { values: real, .. }) => {
+                mark(&mut counts.not_a_number, &unusable);
+                let (low, high) = range(real);
+                mark(&mut counts.outside_range, &|row| values[row] < low || values[row] > high);
+                if real.iter().all(|&v| is_whole(v)) {
+                    mark(&mut counts.not_whole, &|row| !is_whole(values[row]));
+                }
+            }
+            (Column::Category(codes), _) => {
+                let known = tables.known_labels[i] as u32;
+                mark(&mut counts.unknown_category, &|row| codes[row] != MISSING && codes[row] >= known);
+            }
+            _ => unreachable!("aligned tables agree on the kind of a column"),
+        }
+    }
+    counts.rows = bad_rows.iter().filter(|&&bad| bad).count() as f64 / judged.rows as f64;
+    counts
+}
+
+/// Smallest and largest allowed number; everything when there is none to go by.
+fn range(real: &[f64]) -> (f64, f64) {
+    // The comparisons skip NaN.
+    let low = real.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = real.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if low > high {
+        return (f64::NEG_INFINITY, f64::INFINITY);
+    }
+    let slack = RANGE_SLACK * low.abs().max(high.abs()).max(1.0);
+    (low - slack, high + slack)
+}
+
+/// A missing number is as whole as any.
+fn is_whole(value: f64) -> bool {
+    value.is_nan() || (value - value.round()).abs() <= WHOLE_SLACK
+}
+
+/// Different values present.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn distinct(column: &Column) -> usize {
+    match column {
+        Column::Number { values, .. } => {
+            // Zero and minus zero are one value.
+            values.iter().filter(|v| !v.is_nan()).map(|v| (v + 0.0).to_bits()).collect::<HashSet<_>>().len()
+        }
+        Column::Category(codes) => codes.iter().filter(|&&c| c != MISSING).collect::<HashSet<_>>().len(),
+    }
+}
+
+/// Entropy of the synthetic cells over that of the real ones; `None` when the real column is constant.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn entropy_ratio(codes: &ColumnCodes) -> Option<f64> {
+    let real = entropy(&codes.train, codes.cells);
+    (real > 0.0).then(|| entropy(&codes.synthetic, codes.cells) / real)
+}
+
+/// Shannon entropy of the cells' frequencies, in nats.
+fn entropy(codes: &[u32], cells: usize) -> f64 {
+    let mut rows = vec![0_usize; cells];
+    codes.iter().for_each(|&code| rows[code as usize] += 1);
+    let shares = rows.iter().filter(|&&r| r > 0).map(|&r| r as f64 / codes.len() as f64);
+    shares.map(|share| -share * share.ln()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::fixture::{frame, number, text};
+
+    const NAN: f64 = f64::NAN;
+
+    #[test]
+    fn each_kind_of_violation_is_counted_once() {
+        let real = frame(vec![number("days", &[1.0, 5.0]), number("dose", &[0.5, NAN]), text("sex", &["F", "M"])]);
+        let synthetic = frame(vec![
+            number("days", &[1.0, 9.0, 1.5, NAN, f64::INFINITY]),
+            number("dose", &[NAN, 0.5, 0.5, 0.5, 0.5]),
+            text("sex", &["F", "M", "X", "F", ""]),
+        ]);
+        let tables = Tables::align(&real, &real, &synthetic).unwrap();
+        let found = violations(&tables, &tables.synthetic);
+        let expected = Violations {
+            rows: 0.8,
+            not_a_number: 0.2,
+            not_whole: 0.2,
+            outside_range: 0.2,
+            unknown_category: 0.2,
+            missing_where_never: 0.4,
+        };
+        assert_eq!(found, expected);
+        assert_eq!(violations(&tables, &tables.holdout), Violations::default());
+    }
+
+    #[test]
+    fn a_collapsed_column_has_lost_values_and_entropy() {
+        let real = frame(vec![text("sex", &["F", "M", "F", "M"]), text("site", &["a", "a", "a", "a"])]);
+        let synthetic = frame(vec![text("sex", &["F", "F", "F", "M"]), text("site", &["a", "a", "a", "a"])]);
+        let tables = Tables::align(&real, &real, &synthetic).unwrap();
+        let ratio = entropy_ratio(&ColumnCodes::new(&tables, 0)).unwrap();
+        let expected = -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln()) / 2.0_f64.ln();
+        assert!((ratio - expected).abs() < 1e-12);
+        assert_eq!(entropy_ratio(&ColumnCodes::new(&tables, 1)), None);
+        assert_eq!(distinct(&tables.train.columns[0]), 2);
+        assert_eq!(distinct(&Column::Number { values: vec![0.0, -0.0, NAN, 2.0], unusable: vec![false; 4] }), 2);
+    }
+
+    #[test]
+    fn missing_rates_are_compared_with_the_holdout() {
+        let rate = |real, holdout, synthetic| MissingRate { real, holdout, synthetic };
+        let found = missingness(&[rate(0.5, 0.5, 0.25), rate(0.0, 0.5, 0.5)]);
+        assert_eq!(found.mean_difference, Figure { synthetic: 0.125, floor: 0.25 });
+        assert_eq!(found.largest_difference, Figure { synthetic: 0.25, floor: 0.5 });
+    }
+}

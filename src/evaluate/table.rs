@@ -1,0 +1,247 @@
+//! The three tables on common ground: same columns, same order, one numbering of categories.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::ingest::{Frame, FrameColumn, MISSING, Values};
+
+/// The cells of one column of one table.
+#[derive(Clone)]
+pub enum Column {
+    /// NaN is missing. An infinite cell became NaN and is marked in `unusable`.
+    Number { values: Vec<f64>, unusable: Vec<bool> },
+    /// Numbers of categories common to the three tables. [`MISSING`] is missing.
+    Category(Vec<u32>),
+}
+
+impl Column {
+    pub fn is_missing(&self, row: usize) -> bool {
+        match self {
+            Self::Number { values, .. } => values[row].is_nan(),
+            Self::Category(codes) => codes[row] == MISSING,
+        }
+    }
+
+    fn take(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Number { values, unusable } => Self::Number {
+                values: rows.iter().map(|&r| values[r]).collect(),
+                unusable: rows.iter().map(|&r| unusable[r]).collect(),
+            },
+            Self::Category(codes) => Self::Category(rows.iter().map(|&r| codes[r]).collect()),
+        }
+    }
+
+    /// One column after the other.
+    pub fn concat(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Number { values, unusable }, Self::Number { values: more, unusable: more_unusable }) => {
+                Self::Number { values: [&values[..], more].concat(), unusable: [&unusable[..], more_unusable].concat() }
+            }
+            (Self::Category(codes), Self::Category(more)) => Self::Category([&codes[..], more].concat()),
+            _ => unreachable!("aligned tables agree on the kind of a column"),
+        }
+    }
+}
+
+/// One table, columns in the order of [`Tables::names`].
+#[derive(Clone)]
+pub struct Table {
+    pub rows: usize,
+    pub columns: Vec<Column>,
+}
+
+impl Table {
+    /// The rows numbered in `rows`, in that order.
+    pub fn take(&self, rows: &[usize]) -> Self {
+        Self { rows: rows.len(), columns: self.columns.iter().map(|c| c.take(rows)).collect() }
+    }
+
+    pub fn missing_rate(&self, column: usize) -> f64 {
+        let missing = (0..self.rows).filter(|&r| self.columns[column].is_missing(r)).count();
+        missing as f64 / self.rows as f64
+    }
+}
+
+/// The training, holdout and synthetic tables, aligned.
+///
+/// # Privacy
+/// Holds real rows. Touches sensitive data, releases nothing.
+pub struct Tables {
+    pub names: Vec<String>,
+    /// Of a category column, the spelling of each number. The training table's own come first.
+    pub labels: Vec<Vec<String>>,
+    /// How many of `labels` occur in the training table.
+    pub known_labels: Vec<usize>,
+    pub train: Table,
+    pub holdout: Table,
+    pub synthetic: Table,
+}
+
+impl Tables {
+    /// Aligns by name; the training table gives the order.
+    ///
+    /// # Errors
+    /// A table without rows or columns, a column that one table lacks, or one that is
+    /// a number in one table and text in another.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing: an error names columns, never cells.
+    pub fn align(real: &Frame, holdout: &Frame, synthetic: &Frame) -> Result<Self> {
+        let frames = [("real", real), ("holdout", holdout), ("synthetic", synthetic)];
+        for (role, frame) in frames {
+            if frame.rows == 0 {
+                return Err(Error::bad_input(format!("the {role} table has no rows"))
+                    .remedy("give a table with at least one row of data"));
+            }
+        }
+        if real.columns.is_empty() {
+            return Err(Error::bad_input("the real table has no columns to compare")
+                .remedy("declare in the schema at least one column that is not an identifier or dropped"));
+        }
+        let [_, holdout_columns, synthetic_columns] = frames.map(|(role, frame)| columns_like(real, frame, role));
+        let (holdout_columns, synthetic_columns) = (holdout_columns?, synthetic_columns?);
+
+        let mut tables = Self {
+            names: real.columns.iter().map(|c| c.name.clone()).collect(),
+            labels: Vec::new(),
+            known_labels: Vec::new(),
+            train: Table { rows: real.rows, columns: Vec::new() },
+            holdout: Table { rows: holdout.rows, columns: Vec::new() },
+            synthetic: Table { rows: synthetic.rows, columns: Vec::new() },
+        };
+        for ((column, held), made) in real.columns.iter().zip(holdout_columns).zip(synthetic_columns) {
+            let mut vocabulary = Vocabulary::default();
+            tables.train.columns.push(vocabulary.read_training(&column.values));
+            tables.known_labels.push(vocabulary.labels.len());
+            tables.holdout.columns.push(vocabulary.read(&held.values));
+            tables.synthetic.columns.push(vocabulary.read(&made.values));
+            tables.labels.push(vocabulary.labels);
+        }
+        Ok(tables)
+    }
+}
+
+/// The columns of `frame` in the order of `real`.
+fn columns_like<'a>(real: &Frame, frame: &'a Frame, role: &str) -> Result<Vec<&'a FrameColumn>> {
+    const REMEDY: &str = "read the three tables under one schema, with the same columns in each";
+    if let Some(extra) = frame.columns.iter().find(|c| real.columns.iter().all(|r| r.name != c.name)) {
+        let what = format!("in the {role} table but not in the real one");
+        return Err(Error::bad_input(what).column(&extra.name).remedy(REMEDY));
+    }
+    let find = |wanted: &FrameColumn| {
+        let missing = || Error::bad_input(format!("missing in the {role} table")).column(&wanted.name).remedy(REMEDY);
+        let found = frame.columns.iter().find(|c| c.name == wanted.name).ok_or_else(missing)?;
+        match (&wanted.values, &found.values) {
+            (Values::Number(_), Values::Number(_)) | (Values::Text { .. }, Values::Text { .. }) => Ok(found),
+            _ => Err(Error::bad_input(format!("a number in one table and text in another (real and {role})"))
+                .column(&wanted.name)
+                .remedy(REMEDY)),
+        }
+    };
+    real.columns.iter().map(find).collect()
+}
+
+/// Categories of one column as they are met.
+#[derive(Default)]
+struct Vocabulary {
+    labels: Vec<String>,
+    number_of: HashMap<String, u32>,
+}
+
+impl Vocabulary {
+    fn number(&mut self, label: &str) -> u32 {
+        if let Some(&number) = self.number_of.get(label) {
+            return number;
+        }
+        let number = self.labels.len() as u32;
+        self.labels.push(label.to_owned());
+        self.number_of.insert(label.to_owned(), number);
+        number
+    }
+
+    fn read_training(&mut self, values: &Values) -> Column {
+        self.read_with(values, |vocabulary, label| vocabulary.number(label))
+    }
+
+    /// As the judge does, a spelling that the training table lacks is forgiven when it only
+    /// differs by blanks around it or by the `.0` of a whole number.
+    fn read(&mut self, values: &Values) -> Column {
+        let forgiving = |vocabulary: &mut Self, label: &str| {
+            let known = |l: &str| vocabulary.number_of.get(l).copied();
+            let trimmed = label.trim();
+            let as_whole = || {
+                let number: f64 = trimmed.parse().ok()?;
+                (number.is_finite() && number.fract() == 0.0).then(|| format!("{number:.0}"))
+            };
+            let found = known(label).or_else(|| known(trimmed)).or_else(|| known(&as_whole()?));
+            found.unwrap_or_else(|| vocabulary.number(label))
+        };
+        self.read_with(values, forgiving)
+    }
+
+    /// Only labels that occur are numbered.
+    fn read_with(&mut self, values: &Values, mut number: impl FnMut(&mut Self, &str) -> u32) -> Column {
+        match values {
+            Values::Number(values) => Column::Number {
+                values: values.iter().map(|&v| if v.is_finite() { v } else { f64::NAN }).collect(),
+                unusable: values.iter().map(|v| v.is_infinite()).collect(),
+            },
+            Values::Text { codes, labels } => {
+                let mut number_of: Vec<Option<u32>> = vec![None; labels.len()];
+                let mut renumber = |&code: &u32| match number_of.get_mut(code as usize) {
+                    None => MISSING,
+                    Some(slot) => *slot.get_or_insert_with(|| number(self, &labels[code as usize])),
+                };
+                Column::Category(codes.iter().map(&mut renumber).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::fixture::{frame, number, text};
+
+    #[test]
+    fn columns_are_matched_by_name_and_categories_share_numbers() {
+        let real = frame(vec![text("sex", &["F", "M", ""]), number("age", &[1.0, 2.0, 3.0])]);
+        let holdout = frame(vec![number("age", &[f64::INFINITY]), text("sex", &["M"])]);
+        let synthetic = frame(vec![text("sex", &["X", "M"]), number("age", &[f64::NAN, 2.0])]);
+        let tables = Tables::align(&real, &holdout, &synthetic).unwrap();
+        assert_eq!(tables.names, ["sex", "age"]);
+        assert_eq!((tables.labels[0].join(" "), tables.known_labels[0]), ("F M X".into(), 2));
+        assert!(matches!(&tables.holdout.columns[0], Column::Category(c) if c == &[1]));
+        assert!(matches!(&tables.synthetic.columns[0], Column::Category(c) if c == &[2, 1]));
+        assert!(tables.train.columns[0].is_missing(2));
+        let Column::Number { values, unusable } = &tables.holdout.columns[1] else { panic!("a number") };
+        assert!(values[0].is_nan() && unusable[0]);
+    }
+
+    #[test]
+    fn a_category_is_forgiven_blanks_and_a_decimal_point() {
+        let real = frame(vec![text("code", &["1", "20", "a"])]);
+        let other = frame(vec![text("code", &["1.0", " a ", "20.5", "b"])]);
+        let tables = Tables::align(&real, &other, &real).unwrap();
+        assert!(matches!(&tables.holdout.columns[0], Column::Category(c) if c == &[0, 2, 3, 4]));
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_refused_by_column_name() {
+        let real = frame(vec![text("sex", &["F"]), number("age", &[1.0])]);
+        let short = frame(vec![text("sex", &["F"])]);
+        let wrong = frame(vec![text("sex", &["F"]), text("age", &["1"])]);
+        let empty = frame(vec![text("sex", &[]), number("age", &[])]);
+        let message = |r: Result<Tables>| r.err().map(|e| e.to_string()).unwrap_or_default();
+        for (result, words) in [
+            (Tables::align(&real, &short, &real), "column `age`: missing in the holdout table"),
+            (Tables::align(&real, &real, &wrong), "column `age`: a number in one table and text in another"),
+            (Tables::align(&short, &short, &real), "column `age`: in the synthetic table but not in the real one"),
+            (Tables::align(&real, &real, &empty), "the synthetic table has no rows"),
+        ] {
+            let text = message(result);
+            assert!(text.contains(words) && text.contains("remedy:"), "{text}");
+        }
+    }
+}

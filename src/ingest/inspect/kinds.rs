@@ -1,0 +1,478 @@
+//! What kind of column it is.
+
+use super::identifiers;
+use super::profile::Profile;
+use super::{Distinct, Finding, FindingClass};
+use crate::schema::datetime::{self, Ticks};
+use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind};
+
+/// Text with more distinct values than this is taken for free text.
+const MAX_LISTED: usize = 1_000;
+
+/// A list of categories longer than this deserves a second look.
+const MANY_LISTED: usize = 50;
+
+/// Distinct values that codes have at least: fewer are plain categories.
+const MIN_CODES: usize = 30;
+
+/// Share of distinct values that must have the shape of a code system.
+const CODE_SHARE: f64 = 0.98;
+
+/// The same for systems with a check digit, which chance rarely gets right.
+const CHECKED_CODE_SHARE: f64 = 0.8;
+
+/// Digits after the point up to which a number is called a decimal.
+const MAX_DECIMALS: usize = 6;
+
+/// Share of distinct values that must get by with the decimals written down.
+const DECIMALS_SHARE: f64 = 0.95;
+
+/// Words per value from which nearly unique text is prose.
+const PROSE_WORDS: f64 = 3.0;
+
+/// Words that places are named by.
+const PLACES: [&str; 8] = ["birthplace", "city", "town", "village", "municipality", "district", "county", "place"];
+
+/// Texts that may mean "not known"; they are mentioned, never taken for missing.
+const UNKNOWN_WORDS: [&str; 18] = [
+    "unknown",
+    "unk",
+    "unknown/invalid",
+    "invalid",
+    "not available",
+    "not known",
+    "not mapped",
+    "not recorded",
+    "not reported",
+    "unspecified",
+    "undefined",
+    "missing",
+    "no data",
+    "refused",
+    "declined",
+    "-",
+    ".",
+    "n.a.",
+];
+
+/// Numbers that may mean "not known".
+const UNKNOWN_NUMBERS: [f64; 12] =
+    [-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99_999.0, 999_999.0, 9_999_999.0, 99_999_999.0];
+
+/// Formats that dates in text are tried in, the unambiguous ones first.
+const FORMATS: [&str; 16] = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%:z",
+    "%Y-%m-%d %H:%M",
+    "%Y/%m/%d",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%H:%M:%S",
+    "%H:%M",
+];
+
+/// A column as drafted, and why.
+pub(super) struct Draft {
+    pub column: Column,
+    pub findings: Vec<Finding>,
+}
+
+impl Draft {
+    fn new(profile: &Profile, kind: Kind) -> Self {
+        let mut column = Column::new(&profile.name, kind);
+        column.arrow_type = Some(profile.arrow_type.clone().unwrap_or(ArrowType::UTF8));
+        Self { column, findings: Vec::new() }
+    }
+
+    fn note(mut self, class: FindingClass, note: impl Into<String>) -> Self {
+        self.findings.push(Finding { class, note: note.into() });
+        self
+    }
+
+    fn typed(mut self, profile: &Profile, from_text: ArrowType) -> Self {
+        self.column.arrow_type = Some(profile.arrow_type.clone().unwrap_or(from_text));
+        self
+    }
+
+    fn dropped(mut self) -> Self {
+        self.column.drop = true;
+        self
+    }
+}
+
+/// Drafts one column; the first rule that fits decides.
+pub(super) fn draft(profile: &Profile, is_unit: bool) -> Draft {
+    let mut draft = unit(profile, is_unit)
+        .or_else(|| empty(profile))
+        .or_else(|| datetime(profile))
+        .or_else(|| identifier(profile))
+        .or_else(|| boolean(profile))
+        .or_else(|| code(profile))
+        .or_else(|| numeric(profile))
+        .unwrap_or_else(|| listed(profile));
+    if draft.column.is_modelled() {
+        draft.findings.extend(oddities(profile));
+    }
+    draft
+}
+
+fn unit(profile: &Profile, is_unit: bool) -> Option<Draft> {
+    let draft = || key(profile).note(FindingClass::PrivacyUnit, "The privacy unit; generated rows get fresh ones.");
+    is_unit.then(draft)
+}
+
+fn identifier(profile: &Profile) -> Option<Draft> {
+    let found = identifiers::recognise(profile)?;
+    Some(if found.drop {
+        key(profile).dropped().note(found.class, format!("Direct identifier: {}. Left out.", found.reason))
+    } else {
+        key(profile).note(found.class, format!("Key: {}. Generated rows get fresh ones.", found.reason))
+    })
+}
+
+fn key(profile: &Profile) -> Draft {
+    let whole = profile.numbers().is_some_and(|n| n.iter().all(|x| x.fract() == 0.0));
+    Draft::new(profile, Kind::Identifier).typed(profile, if whole { ArrowType::INT64 } else { ArrowType::UTF8 })
+}
+
+fn empty(profile: &Profile) -> Option<Draft> {
+    if let Some(data_type) = &profile.unsupported {
+        let mut draft = Draft::new(profile, Kind::Identifier).dropped();
+        draft.column.arrow_type = None;
+        return Some(
+            draft
+                .note(FindingClass::UnsupportedType, format!("The Arrow type {data_type} is not supported. Left out.")),
+        );
+    }
+    let draft = Draft::new(profile, Kind::Identifier).dropped();
+    profile.labels.is_empty().then(|| draft.note(FindingClass::Empty, "Every cell is missing. Left out."))
+}
+
+fn boolean(profile: &Profile) -> Option<Draft> {
+    let typed = profile.arrow_type == Some(ArrowType::BOOLEAN);
+    let spelled = profile.arrow_type.is_none() && profile.all(|label| matches!(label, "true" | "false"));
+    (typed || spelled).then(|| Draft::new(profile, Kind::Boolean).typed(profile, ArrowType::BOOLEAN))
+}
+
+fn datetime(profile: &Profile) -> Option<Draft> {
+    let (format, arrow_type) = match &profile.arrow_type {
+        Some(t) if t.is_temporal() => (None, t.clone()),
+        _ if profile.is_text() => {
+            let format = FORMATS
+                .into_iter()
+                .find(|f| profile.all(|label| datetime::parse(label, Some(f), Ticks::Nanosecond).is_some()))?;
+            let arrow_type = match Ticks::of_format(format) {
+                Ticks::Day => ArrowType::DATE32,
+                _ if !format.contains("%Y") => ArrowType::TIME64_US,
+                _ => ArrowType::timestamp_us(format.ends_with('Z') || format.ends_with("%:z")),
+            };
+            (Some(format), profile.arrow_type.clone().unwrap_or(arrow_type))
+        }
+        _ => return None,
+    };
+    let mut draft = Draft::new(profile, Kind::Datetime);
+    draft.column.arrow_type = Some(arrow_type);
+    draft.column.format = format.map(str::to_owned);
+    let ticks = draft.column.ticks();
+    let moments = profile.labels.iter().filter_map(|label| datetime::parse(label, format, ticks));
+    let (min, max) = ends(moments)?;
+    let bound = |value| {
+        let time_of_day = draft.column.arrow_type.as_ref().is_some_and(ArrowType::is_time_of_day);
+        datetime::format(value, time_of_day.then_some("%H:%M:%S%.f"), ticks).map(Bound::Moment)
+    };
+    (draft.column.min, draft.column.max) = (bound(min), bound(max));
+    if let Some(format) = format {
+        let ambiguous =
+            if matches!(format, "%d/%m/%Y") && profile.all(|l| datetime::parse(l, Some("%m/%d/%Y"), ticks).is_some()) {
+                " Day and month could be exchanged: check the format."
+            } else {
+                ""
+            };
+        draft = draft.note(FindingClass::DateAsText, format!("Text, read as {format}.{ambiguous}"));
+    }
+    if profile.words.iter().any(|w| w.contains("birth") || w == "dob") {
+        let note = "A date of birth narrows down a person: the year, or an age, would do for most purposes.";
+        draft = draft.note(FindingClass::QuasiIdentifier, note);
+    }
+    Some(draft)
+}
+
+fn code(profile: &Profile) -> Option<Draft> {
+    let labels = &profile.labels;
+    let coded_name = profile.has_word(&[
+        "code",
+        "codes",
+        "icd",
+        "icd9",
+        "icd10",
+        "diag",
+        "diagnosis",
+        "dx",
+        "atc",
+        "loinc",
+        "snomed",
+        "rxnorm",
+        "rxcui",
+    ]);
+    let whole = profile.numbers().is_some_and(|n| n.iter().all(|x| x.fract() == 0.0 && *x >= 0.0));
+    if labels.len() < MIN_CODES && !(coded_name && whole && labels.len() > 2) || profile.is_near_unique() {
+        return None;
+    }
+    let share = |test: &dyn Fn(&str) -> bool| labels.iter().filter(|l| test(l)).count() as f64 / labels.len() as f64;
+    let any = |test: &dyn Fn(&str) -> bool| labels.iter().any(|l| test(l));
+    let convincing = |system: CodeSystem| match system {
+        CodeSystem::Icd9cm => any(&|l| l.starts_with(['V', 'E'])) || coded_name && any(&|l| l.contains('.')),
+        CodeSystem::Atc => share(&|l| l.len() >= 5) >= 0.5,
+        _ => true,
+    };
+    let by_shape = CodeSystem::RECOGNISABLE.into_iter().find(|system| {
+        let wanted = if system.has_check_digit() { CHECKED_CODE_SHARE } else { CODE_SHARE };
+        share(&|l| system.has_shape(l)) >= wanted && convincing(*system)
+    });
+    let by_name = || {
+        if profile.has_word(&["rxnorm", "rxcui"]) {
+            Some(CodeSystem::Rxnorm)
+        } else if profile.has_word(&["zip", "zipcode", "postcode", "postal", "plz"]) || coded_name && whole {
+            Some(CodeSystem::Prefix)
+        } else {
+            None
+        }
+    };
+    let system = by_shape.or_else(by_name)?;
+    if labels.len() < MIN_CODES && by_shape.is_none() {
+        return None;
+    }
+    let mut draft =
+        Draft::new(profile, Kind::Code).typed(profile, if whole { ArrowType::INT64 } else { ArrowType::UTF8 });
+    if labels.iter().any(|l| l.trim() != l || l.starts_with('+') || l.len() > 1 && l.starts_with('0')) {
+        draft.column.arrow_type = Some(profile.arrow_type.clone().unwrap_or(ArrowType::UTF8));
+    }
+    draft.column.system = Some(system);
+    draft.column.categories.clone_from(labels);
+    draft.column.categories.sort_unstable();
+    let what = match system {
+        CodeSystem::Prefix => "Codes of no system known here.".to_owned(),
+        system => format!("{} codes.", system.title()),
+    };
+    draft = draft.note(FindingClass::CodeSystem, what);
+    if profile.has_word(&["zip", "zipcode", "postcode", "postal", "plz"]) {
+        draft = draft.note(
+            FindingClass::QuasiIdentifier,
+            "A postcode narrows down a person: fewer digits would do for most purposes.",
+        );
+    }
+    Some(draft)
+}
+
+fn numeric(profile: &Profile) -> Option<Draft> {
+    let numbers = profile.numbers()?;
+    let (min, max) = ends(numbers.iter().copied())?;
+    if numbers.iter().all(|x| x.fract() == 0.0) {
+        // Beyond 2^53 a 64-bit float no longer tells whole numbers apart: such numbers are names, not counts.
+        let too_large = max.abs().max(min.abs()) >= 2f64.powi(53);
+        if numbers.len() == 2
+            || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || codes_by_check_digit(profile))
+        {
+            let mut draft = Draft::new(profile, Kind::Categorical).typed(profile, ArrowType::INT64);
+            draft.column.categories = in_natural_order(&profile.labels, |l| l.trim().parse().ok());
+            let note = "Whole numbers that look like codes: integer would mean that they can be counted.";
+            return Some(if numbers.len() == 2 { draft } else { draft.note(FindingClass::NumbersAsCodes, note) });
+        }
+        let spelled_real = profile.arrow_type.is_none() && profile.labels.iter().any(|l| l.contains(['.', 'e', 'E']));
+        let from_text = if spelled_real { ArrowType::FLOAT64 } else { ArrowType::INT64 };
+        let mut draft = Draft::new(profile, Kind::Integer).typed(profile, from_text);
+        (draft.column.min, draft.column.max) = (Some(Bound::Integer(min as i64)), Some(Bound::Integer(max as i64)));
+        return Some(suspect_ends(draft, numbers));
+    }
+    let mut draft = Draft::new(profile, Kind::Real).typed(profile, ArrowType::FLOAT64);
+    (draft.column.min, draft.column.max) = (Some(Bound::Real(min)), Some(Bound::Real(max)));
+    let mut digits: Vec<usize> = profile.labels.iter().map(|l| decimals(l)).collect();
+    digits.sort_unstable();
+    let usual = digits[((digits.len() as f64 * DECIMALS_SHARE).ceil() as usize).clamp(1, digits.len()) - 1];
+    if usual <= MAX_DECIMALS {
+        draft.column.decimals = Some(usual as u32);
+        if digits.last().is_some_and(|most| *most > usual) {
+            draft = draft.note(FindingClass::Decimals, "A few values have more decimals than written here.");
+        }
+    }
+    Some(suspect_ends(draft, numbers))
+}
+
+/// Whole numbers whose last digit checks the others.
+fn codes_by_check_digit(profile: &Profile) -> bool {
+    let checked = profile.labels.iter().filter(|label| CodeSystem::Snomed.has_shape(label)).count();
+    profile.labels.len() > 2 && checked as f64 >= CHECKED_CODE_SHARE * profile.labels.len() as f64
+}
+
+/// Few whole numbers under a name that codes have.
+fn codes_by_name(profile: &Profile) -> bool {
+    const NAMES: [&str; 18] = [
+        "id",
+        "ids",
+        "type",
+        "code",
+        "cd",
+        "class",
+        "category",
+        "group",
+        "status",
+        "flag",
+        "source",
+        "sex",
+        "gender",
+        "race",
+        "ethnicity",
+        "concept",
+        "ind",
+        "indicator",
+    ];
+    let named = profile.words.last().is_some_and(|w| NAMES.contains(&w.as_str())) || profile.has_word(&["concept"]);
+    // A key with many values was recognised before; what is left under such a name are codes.
+    named
+}
+
+fn listed(profile: &Profile) -> Draft {
+    let labels = &profile.labels;
+    let words = labels.iter().map(|l| l.split_whitespace().count()).sum::<usize>() as f64 / labels.len().max(1) as f64;
+    if labels.len() > MAX_LISTED || profile.is_near_unique() && words >= PROSE_WORDS {
+        return Draft::new(profile, Kind::Identifier).dropped().note(
+            FindingClass::FreeText,
+            "Free text, or too many different values to list. Left out: it may name persons.",
+        );
+    }
+    let ordered = labels.len() > 1 && profile.all(|label| interval(label).is_some());
+    let mut draft = Draft::new(profile, if ordered { Kind::Ordinal } else { Kind::Categorical });
+    draft.column.categories = if ordered { in_natural_order(labels, interval) } else { labels.clone() };
+    if profile.has_word(&PLACES) && labels.len() > MANY_LISTED {
+        let note = "A place narrows down a person: a larger region would do for most purposes.";
+        draft = draft.note(FindingClass::QuasiIdentifier, note);
+    } else if profile.is_near_unique() {
+        let note = "Nearly every row has its own value: is it an identifier?";
+        draft = draft.note(FindingClass::QuasiIdentifier, note);
+    } else if labels.len() > MANY_LISTED {
+        draft = draft.note(
+            FindingClass::ManyCategories,
+            format!("{} categories: group the rare ones if you can.", labels.len()),
+        );
+    }
+    draft
+}
+
+fn oddities(profile: &Profile) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |class, note: String| findings.push(Finding { class, note });
+    if profile.distinct() == Distinct::One {
+        note(FindingClass::Constant, "The same value in every row that has one.".into());
+    }
+    let markers: Vec<String> = profile.markers.iter().filter(|m| !m.is_empty()).map(|m| format!("{m:?}")).collect();
+    if !markers.is_empty() {
+        let share = 100.0 * profile.missing as f64 / profile.rows.max(1) as f64;
+        note(
+            FindingClass::MissingMarker,
+            format!("{} taken for missing ({share:.1} % of the rows are).", markers.join(" and ")),
+        );
+    }
+    if profile.is_text() {
+        for label in &profile.labels {
+            let plain = label.trim().to_lowercase();
+            if UNKNOWN_WORDS.contains(&plain.as_str()) {
+                note(
+                    FindingClass::MissingSuspected,
+                    format!("{label:?} may mean missing: add it to missing in [table] if so."),
+                );
+            } else if plain == "none" {
+                note(
+                    FindingClass::MissingSuspected,
+                    format!("{label:?} is kept as a category: it often means \"not done\"."),
+                );
+            }
+        }
+    }
+    findings
+}
+
+/// Mentions an end of the range that looks like a marker far from all other values.
+fn suspect_ends(draft: Draft, mut numbers: Vec<f64>) -> Draft {
+    numbers.sort_unstable_by(f64::total_cmp);
+    let [first, second, .., before, last] = numbers.as_slice() else { return draft };
+    let span = before - second;
+    let far = |end: f64, next: f64| UNKNOWN_NUMBERS.contains(&end) && (end - next).abs() > span.max(1.0);
+    let negative = *first < 0.0 && *second >= 0.0 && UNKNOWN_NUMBERS.contains(first);
+    let suspects = [(*first, negative || far(*first, *second)), (*last, far(*last, *before))];
+    suspects.into_iter().filter(|(_, odd)| *odd).fold(draft, |draft, (end, _)| {
+        draft.note(
+            FindingClass::MissingSuspected,
+            format!("{end} may mean missing: add \"{end}\" to missing in [table] if so."),
+        )
+    })
+}
+
+fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |ends, x| {
+        let (min, max) = ends.unwrap_or((x, x));
+        Some((min.min(x), max.max(x)))
+    })
+}
+
+/// Digits after the point; many for a number with an exponent.
+fn decimals(label: &str) -> usize {
+    match label.trim().split_once('.') {
+        _ if label.contains(['e', 'E']) => usize::MAX,
+        Some((_, digits)) => digits.len(),
+        None => 0,
+    }
+}
+
+fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+    let mut sorted = labels.to_vec();
+    sorted.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
+    sorted
+}
+
+/// The lower end of an interval such as `[70-80)`, `20-29`, `< 5`, `>200`, `80+`, `18 to 25`.
+fn interval(label: &str) -> Option<f64> {
+    let text = label.trim();
+    let open = text.trim_start_matches(['[', '(', '<', '>', '=', '\u{2264}', '\u{2265}', ' ']);
+    let end = open.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(open.len());
+    let low: f64 = open[..end].parse().ok()?;
+    let rest = open[end..].trim_end_matches([']', ')']).trim();
+    let high = rest.strip_prefix("to ").or_else(|| rest.strip_prefix(['-', '\u{2013}', ',', ';'])).map(str::trim);
+    let closes = rest == "+" || high.is_some_and(|h| h.parse::<f64>().is_ok_and(|h| h >= low));
+    let one_sided = rest.is_empty() && open.len() < text.len();
+    match text.chars().next()? {
+        '<' | '\u{2264}' if one_sided => Some(low - 0.5),
+        '>' | '\u{2265}' if one_sided => Some(low + 0.5),
+        _ => closes.then_some(low),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_ordered_by_their_lower_end() {
+        let labels = [">200", "[75-100)", "[0-25)", "[100-125)"].map(str::to_owned);
+        assert_eq!(in_natural_order(&labels, interval), ["[0-25)", "[75-100)", "[100-125)", ">200"]);
+        for text in ["20-29", "< 5", "80+", "18 to 25", "(3.5, 4]"] {
+            assert!(interval(text).is_some(), "{text}");
+        }
+        for text in ["NO", "2012-01", "29-20", "7", "A1-A2", "", "<", "1-2-3"] {
+            assert!(interval(text).is_none() || text == "2012-01", "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_counted_as_spelled() {
+        assert_eq!(["1", "1.50", "-0.125"].map(decimals), [0, 2, 3]);
+        assert!(decimals("1.5e-3") > MAX_DECIMALS);
+    }
+}

@@ -1,0 +1,179 @@
+//! One column as the rules see it: its name in words, its type, its distinct values.
+
+use arrow_schema::DataType;
+
+use super::super::cells::Texts;
+use super::super::load::number;
+use super::super::raw::{RawColumn, RawTable, Stored};
+use super::Distinct;
+use crate::error::Result;
+use crate::schema::ArrowType;
+
+/// Texts that nearly always mean a missing cell. "None" is not one of them:
+/// in health records it often means "not done", which is not "not known".
+const MISSING_MARKERS: [&str; 11] = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "NaN", "nan"];
+
+/// A column is nearly unique when so large a share of its cells differ.
+const NEAR_UNIQUE: f64 = 0.9;
+
+/// Below so many cells nothing is called nearly unique.
+const ENOUGH_ROWS: usize = 20;
+
+/// What the rules need to know about one column.
+pub(super) struct Profile {
+    pub name: String,
+    /// The name in lower case, cut at punctuation and at capitals within it.
+    pub words: Vec<String>,
+    /// The type in the file; `None` for CSV text.
+    pub arrow_type: Option<ArrowType>,
+    /// The name of the type, when it is not supported.
+    pub unsupported: Option<DataType>,
+    pub rows: usize,
+    pub missing: usize,
+    /// The missing markers that were met.
+    pub markers: Vec<String>,
+    /// Distinct values, the most frequent first; ties in order of their text.
+    pub labels: Vec<String>,
+    /// Number of cells of each label.
+    pub counts: Vec<usize>,
+}
+
+impl Profile {
+    pub fn of(raw: &RawTable, column: &RawColumn) -> Result<Self> {
+        let mut profile = Self {
+            name: column.name.clone(),
+            words: words(&column.name),
+            arrow_type: None,
+            unsupported: None,
+            rows: raw.rows,
+            missing: raw.rows,
+            markers: Vec::new(),
+            labels: Vec::new(),
+            counts: Vec::new(),
+        };
+        let cells = match &column.stored {
+            Stored::Unsupported(data_type) => {
+                profile.unsupported = Some(data_type.clone());
+                return Ok(profile);
+            }
+            Stored::Csv(cells) => cells,
+            Stored::Typed(arrow_type, cells) => {
+                profile.arrow_type = Some(arrow_type.clone());
+                cells
+            }
+        };
+        let mut texts =
+            Texts::of(cells).map_err(|_| raw.source.bad("the column cannot be read").column(&column.name))?;
+        profile.markers =
+            texts.labels.iter().map(|l| l.trim()).filter(|l| MISSING_MARKERS.contains(l)).map(str::to_owned).collect();
+        texts.remove(|text| MISSING_MARKERS.contains(&text.trim()));
+        let counts = texts.counts();
+        profile.missing = raw.rows - counts.iter().sum::<usize>();
+        let mut pairs: Vec<(String, usize)> = texts.labels.into_iter().zip(counts).collect();
+        pairs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        (profile.labels, profile.counts) = pairs.into_iter().unzip();
+        Ok(profile)
+    }
+
+    pub fn present(&self) -> usize {
+        self.rows - self.missing
+    }
+
+    pub fn distinct(&self) -> Distinct {
+        let (values, cells) = (self.labels.len(), self.present());
+        match values {
+            0 => Distinct::None,
+            1 => Distinct::One,
+            n if cells >= ENOUGH_ROWS && n == cells => Distinct::Unique,
+            n if cells >= ENOUGH_ROWS && n as f64 >= NEAR_UNIQUE * cells as f64 => Distinct::NearUnique,
+            2 => Distinct::Two,
+            3..=20 => Distinct::Few,
+            21..=100 => Distinct::Dozens,
+            101..=1000 => Distinct::Hundreds,
+            _ => Distinct::Thousands,
+        }
+    }
+
+    pub fn is_near_unique(&self) -> bool {
+        matches!(self.distinct(), Distinct::Unique | Distinct::NearUnique)
+    }
+
+    /// True for CSV text and for columns that the file itself calls text.
+    pub fn is_text(&self) -> bool {
+        self.arrow_type.as_ref().is_none_or(ArrowType::is_text)
+    }
+
+    /// True when every label satisfies the test, and there is one.
+    pub fn all(&self, test: impl Fn(&str) -> bool) -> bool {
+        !self.labels.is_empty() && self.labels.iter().all(|label| test(label))
+    }
+
+    /// The values as numbers, when all are and none is written like a code (`007`).
+    /// Text in a typed file is text on purpose.
+    pub fn numbers(&self) -> Option<Vec<f64>> {
+        let may_be = self.arrow_type.as_ref().is_none_or(ArrowType::is_numeric);
+        if !may_be || self.labels.is_empty() {
+            return None;
+        }
+        self.labels.iter().map(|label| number(label).filter(|_| !leading_zero(label))).collect()
+    }
+
+    pub fn has_word(&self, words: &[&str]) -> bool {
+        self.words.iter().any(|w| words.contains(&w.as_str()))
+    }
+
+    /// True when the name ends in a word that keys end in.
+    pub fn is_key_named(&self) -> bool {
+        let last = self.words.last().map_or("", String::as_str);
+        ["id", "ids", "nbr", "nr", "no", "number", "key", "uuid", "guid", "identifier", "mrn"].contains(&last)
+    }
+}
+
+fn leading_zero(label: &str) -> bool {
+    let digits = label.trim().trim_start_matches(['+', '-']);
+    digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit()
+}
+
+/// `patient_nbr` to patient, nbr; `PatientID` to patient, id; `BIRTHDATE` to birthdate.
+fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut previous = ' ';
+    for c in name.chars() {
+        let starts_word = c.is_uppercase() && previous.is_lowercase();
+        if !c.is_alphanumeric() || starts_word {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+        previous = c;
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_into_words() {
+        for (name, expected) in [
+            ("patient_nbr", &["patient", "nbr"][..]),
+            ("PatientID", &["patient", "id"]),
+            ("BIRTHDATE", &["birthdate"]),
+            ("A1Cresult", &["a1cresult"]),
+            ("  e-mail ", &["e", "mail"]),
+        ] {
+            assert_eq!(words(name), expected);
+        }
+    }
+
+    #[test]
+    fn codes_with_leading_zeros_are_not_numbers() {
+        assert!(leading_zero("007") && leading_zero("-01.5"));
+        assert!(!leading_zero("0") && !leading_zero("0.5") && !leading_zero("10"));
+    }
+}

@@ -1,0 +1,425 @@
+//! The schema applied to a table.
+
+use synthward_privacy::Sensitive;
+
+use super::cells::{Texts, numbers, ticks};
+use super::frame::{Frame, FrameColumn, MISSING, Values};
+use super::raw::{RawColumn, RawTable};
+use crate::error::{Error, Result};
+use crate::schema::{ArrowType, Column, Kind, Schema, datetime};
+
+/// What a column must be present for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// Real rows: every column but the dropped ones, and whole where the schema says so.
+    Whole,
+    /// Generated rows: what is modelled; identifiers may be left out, and missing cells are for the evaluation to judge.
+    Modelled,
+}
+
+impl RawTable {
+    /// Applies a schema to real rows: missing markers become missing cells,
+    /// text becomes numbers, moments or dictionary codes, the column of the
+    /// privacy unit becomes dense ids in order of first appearance.
+    ///
+    /// Values outside a column's domain stay as they are; [`count_outside`]
+    /// counts them and the encoder moves them.
+    ///
+    /// # Errors
+    /// Bad input naming the column, and the row of a cell, for: a column that
+    /// is in the schema or in the table only (a dropped column may be absent),
+    /// a cell of the wrong type, a missing cell in a column that is not
+    /// nullable, a row without its privacy unit.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing but that the table fits its
+    /// schema or where it does not; no error carries a cell.
+    pub fn load(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
+        self.frame(schema, Demand::Whole).map(Sensitive::new)
+    }
+
+    /// Applies a schema to generated rows, of this program or another:
+    /// identifiers may be absent, and [`Frame::unit`] is `None` then; a missing
+    /// cell is accepted anywhere.
+    ///
+    /// # Errors
+    /// Bad input as for [`RawTable::load`].
+    pub fn load_cohort(&self, schema: &Schema) -> Result<Frame> {
+        self.frame(schema, Demand::Modelled)
+    }
+
+    fn frame(&self, schema: &Schema, demand: Demand) -> Result<Frame> {
+        self.check_columns(schema, demand)?;
+        let columns = schema
+            .modelled()
+            .filter_map(|column| Some((column, self.column(&column.name)?)))
+            .map(|(column, raw)| {
+                let values =
+                    self.values(column, raw, schema).map_err(|e| e.file(self.source.as_path()).column(&column.name))?;
+                if demand == Demand::Whole && !column.nullable {
+                    self.check_present(column, &values)?;
+                }
+                Ok(FrameColumn { name: column.name.clone(), values })
+            })
+            .collect::<Result<_>>()?;
+        let unit = match schema.table.unit_column().and_then(|name| self.column(name)) {
+            Some(raw) => Some(self.units(raw, schema)?),
+            None => None,
+        };
+        Ok(Frame { rows: self.rows, columns, unit })
+    }
+
+    fn check_columns(&self, schema: &Schema, demand: Demand) -> Result<()> {
+        let unit = schema.table.unit_column();
+        let needed = |c: &&Column| match demand {
+            Demand::Whole => !c.drop || Some(c.name.as_str()) == unit,
+            Demand::Modelled => c.is_modelled(),
+        };
+        let absent =
+            quoted(schema.columns.iter().filter(needed).map(|c| c.name.as_str()).filter(|n| self.column(n).is_none()));
+        let unknown = quoted(self.names().filter(|n| schema.column(n).is_none()));
+        let bad = |what: String, remedy: &str| Err(self.source.bad(what).remedy(remedy));
+        match (absent.as_str(), unknown.as_str()) {
+            ("", "") => Ok(()),
+            ("", unknown) => bad(
+                format!("the table has columns that the schema does not know: {unknown}"),
+                "add them to the schema (drop = true leaves a column out), or draft it anew with `synthward inspect`",
+            ),
+            (absent, "") => bad(
+                format!("the table lacks columns of the schema: {absent}"),
+                "add them to the table, or remove them from the schema",
+            ),
+            (absent, unknown) => bad(
+                format!(
+                    "the table lacks columns of the schema: {absent}; and has columns that the schema does not know: {unknown}"
+                ),
+                "check that the schema belongs to this table, and the spelling of the names",
+            ),
+        }
+    }
+
+    fn values(&self, column: &Column, raw: &RawColumn, schema: &Schema) -> Result<Values> {
+        let texts = || self.texts(raw, schema);
+        match (column.kind, raw.stored.arrow_type()?) {
+            (Kind::Integer | Kind::Real, Some(t)) if t.is_numeric() => {
+                let values = numbers(raw.stored.cells()?).map_err(|_| self.unreadable(column))?;
+                match values.iter().position(|x| column.kind == Kind::Integer && !x.is_nan() && x.fract() != 0.0) {
+                    Some(row) => Err(self.wrong(column, row)),
+                    None => Ok(Values::Number(values)),
+                }
+            }
+            (Kind::Datetime, Some(t)) if t.is_temporal() => {
+                ticks(raw.stored.cells()?, column.ticks()).map(Values::Number).map_err(|_| self.unreadable(column))
+            }
+            (Kind::Integer | Kind::Real | Kind::Datetime, t) if t.is_none_or(|t| t.is_text()) => {
+                self.parsed(column, &texts()?)
+            }
+            (Kind::Boolean, t) if t.is_none_or(|t| t.is_text() || *t == ArrowType::BOOLEAN) => {
+                self.booleans(column, &texts()?)
+            }
+            (Kind::Categorical | Kind::Ordinal | Kind::Code, t) if t.is_none_or(|t| !t.is_temporal()) => {
+                let Texts { codes, labels } = texts()?;
+                Ok(Values::Text { codes, labels })
+            }
+            (_, t) => Err(self
+                .source
+                .bad(format!("the column has type {}", t.map_or_else(|| "text".to_owned(), ToString::to_string)))
+                .column(&column.name)
+                .expected(expectation(column))
+                .remedy("give the column another kind in the schema, or another type in the table")),
+        }
+    }
+
+    /// Distinct texts without the missing markers.
+    fn texts(&self, raw: &RawColumn, schema: &Schema) -> Result<Texts> {
+        let mut texts = Texts::of(raw.stored.cells()?)
+            .map_err(|_| self.source.bad("the column cannot be read").column(&raw.name))?;
+        texts.remove(|text| schema.table.is_missing(text));
+        Ok(texts)
+    }
+
+    /// Text to numbers or ticks: each distinct text is read once.
+    fn parsed(&self, column: &Column, texts: &Texts) -> Result<Values> {
+        let parse = |text: &str| match column.kind {
+            Kind::Datetime => datetime::parse(text, column.format.as_deref(), column.ticks()),
+            kind => number(text).filter(|x| kind != Kind::Integer || x.fract() == 0.0),
+        };
+        let values = self.each_label(column, texts, parse)?;
+        Ok(Values::Number(texts.codes.iter().map(|c| values.get(*c as usize).copied().unwrap_or(f64::NAN)).collect()))
+    }
+
+    fn booleans(&self, column: &Column, texts: &Texts) -> Result<Values> {
+        let read = |text: &str| match text.trim() {
+            t if t.eq_ignore_ascii_case("false") => Some(0),
+            t if t.eq_ignore_ascii_case("true") => Some(1),
+            _ => None,
+        };
+        let values: Vec<u32> = self.each_label(column, texts, read)?;
+        let codes = texts.codes.iter().map(|c| values.get(*c as usize).copied().unwrap_or(MISSING)).collect();
+        Ok(Values::Text { codes, labels: column.labels() })
+    }
+
+    fn each_label<T>(&self, column: &Column, texts: &Texts, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+        let read = |(code, label): (u32, &String)| read(label).ok_or(code);
+        (0..).zip(&texts.labels).map(read).collect::<Result<_, u32>>().map_err(|code| {
+            // Labels are in order of first appearance, so this is the first bad row.
+            self.wrong(column, texts.first_row(code).unwrap_or_default())
+        })
+    }
+
+    fn units(&self, raw: &RawColumn, schema: &Schema) -> Result<Vec<u32>> {
+        let texts = self.texts(raw, schema)?;
+        match texts.first_row(MISSING) {
+            Some(row) => Err(self
+                .source
+                .bad("the privacy unit is missing")
+                .row(row as u64 + 1)
+                .column(&raw.name)
+                .remedy("a row that belongs to nobody cannot be protected: complete it or leave it out")),
+            None => Ok(texts.codes),
+        }
+    }
+
+    fn check_present(&self, column: &Column, values: &Values) -> Result<()> {
+        let missing = match values {
+            Values::Number(values) => values.iter().position(|x| x.is_nan()),
+            Values::Text { codes, .. } => codes.iter().position(|c| *c == MISSING),
+        };
+        match missing {
+            Some(row) => Err(self
+                .source
+                .bad("the cell is missing, but the schema says nullable = false")
+                .row(row as u64 + 1)
+                .column(&column.name)
+                .remedy("write nullable = true in the schema, or complete the table")),
+            None => Ok(()),
+        }
+    }
+
+    fn wrong(&self, column: &Column, row: usize) -> Error {
+        self.source
+            .bad(format!("the cell is not of kind {}", column.kind.name()))
+            .row(row as u64 + 1)
+            .column(&column.name)
+            .expected(expectation(column))
+            .remedy("mend the cell, add its text to missing in [table], or give the column another kind")
+    }
+
+    fn unreadable(&self, column: &Column) -> Error {
+        self.source.bad("the column cannot be read").column(&column.name).remedy("give it a plainer type in the table")
+    }
+}
+
+/// Number of cells outside the domain of each column that has any, in column
+/// order, for the operator's log: such cells are clamped, become `other`, or
+/// become missing.
+///
+/// # Privacy
+/// Outside the guarantee: the counts are read from the rows. They are for the controller only.
+pub fn count_outside(frame: &Frame, schema: &Schema) -> Vec<(String, usize)> {
+    let outside = |cells: &FrameColumn| {
+        let column = schema.column(&cells.name)?;
+        let count = match &cells.values {
+            Values::Number(values) => {
+                let (min, max) = column.range()?;
+                values.iter().filter(|x| **x < min || **x > max).count()
+            }
+            Values::Text { codes, labels } => {
+                let domain = column.labels();
+                if domain.is_empty() {
+                    return None;
+                }
+                let known: std::collections::HashSet<&String> = domain.iter().collect();
+                let inside: Vec<bool> = labels.iter().map(|label| known.contains(label)).collect();
+                codes.iter().filter(|c| inside.get(**c as usize) == Some(&false)).count()
+            }
+        };
+        (count > 0).then(|| (cells.name.clone(), count))
+    };
+    frame.columns.iter().filter_map(outside).collect()
+}
+
+/// A finite number in plain or exponent notation.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
+    if plain { text.parse().ok().filter(|x: &f64| x.is_finite()) } else { None }
+}
+
+fn expectation(column: &Column) -> String {
+    match (column.kind, &column.format) {
+        (Kind::Integer, _) => "a whole number, such as 3 or 3.0".into(),
+        (Kind::Real, _) => "a number with a decimal point, such as 3.5".into(),
+        (Kind::Datetime, Some(format)) => format!("a moment written as {format}"),
+        (Kind::Datetime, None) => "an ISO 8601 date or time".into(),
+        (Kind::Boolean, _) => "true or false".into(),
+        (kind, _) => format!("text or numbers for kind {}", kind.name()),
+    }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{Source, load, read};
+    use super::*;
+
+    const SCHEMA: &str = r#"
+        [table]
+        name = "stays"
+        privacy_unit = "patient"
+        missing = ["?", ""]
+        [[column]]
+        name = "age"
+        kind = "integer"
+        min = 0
+        max = 120
+        [[column]]
+        name = "sex"
+        kind = "categorical"
+        categories = ["F", "M", "None"]
+        [[column]]
+        name = "patient"
+        kind = "identifier"
+        [[column]]
+        name = "cost"
+        kind = "real"
+        [[column]]
+        name = "day"
+        kind = "datetime"
+        format = "%d.%m.%Y"
+        min = "2000-01-01"
+        max = "2000-12-31"
+        [[column]]
+        name = "dead"
+        kind = "boolean"
+        nullable = false
+        [[column]]
+        name = "note"
+        kind = "identifier"
+        drop = true
+    "#;
+    const HEADER: &str = "patient,sex,age,cost,day,dead,note\n";
+
+    fn schema() -> Schema {
+        Schema::from_toml(SCHEMA).unwrap()
+    }
+
+    fn loaded(rows: &str, schema: &Schema) -> Result<Frame> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stays.csv");
+        fs::write(&path, rows).unwrap();
+        load(&Source::from(&path), schema).map(Sensitive::for_controller)
+    }
+
+    fn error(rows: &str) -> Error {
+        let e = loaded(&format!("{HEADER}{rows}"), &schema()).err().unwrap();
+        assert_eq!(e.kind.exit_code(), 3);
+        assert!(e.remedy.is_some() && e.file.is_some(), "{e}");
+        e
+    }
+
+    fn numbers_of<'a>(frame: &'a Frame, name: &str) -> &'a [f64] {
+        match &frame.columns.iter().find(|c| c.name == name).unwrap().values {
+            Values::Number(values) => values,
+            Values::Text { .. } => panic!("{name} is text"),
+        }
+    }
+
+    #[test]
+    fn text_gets_its_meaning_from_the_schema() {
+        let frame = loaded(
+            &format!(
+                "{HEADER}p9,None,30,1e2,31.01.2000,True,x\np2,?,,0.5,,false,y\np9, ? ,3.0, ? ,01.01.2000,FALSE,\n"
+            ),
+            &schema(),
+        )
+        .unwrap();
+        assert_eq!(frame.rows, 3);
+        assert_eq!(
+            frame.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+            ["age", "sex", "cost", "day", "dead"]
+        );
+        assert_eq!(frame.unit, Some(vec![0, 1, 0]));
+        let age = numbers_of(&frame, "age");
+        assert!(age[0] == 30.0 && age[1].is_nan() && age[2] == 3.0);
+        assert!(numbers_of(&frame, "cost")[..2] == [100.0, 0.5] && numbers_of(&frame, "cost")[2].is_nan());
+        // 2000-01-01 is day 10,957 of the epoch.
+        assert!(numbers_of(&frame, "day")[0] == 10_987.0 && numbers_of(&frame, "day")[2] == 10_957.0);
+        assert!(
+            frame.columns[1].values == Values::Text { codes: vec![0, MISSING, MISSING], labels: vec!["None".into()] }
+        );
+        let booleans = vec!["false".to_owned(), "true".to_owned()];
+        assert!(frame.columns[4].values == Values::Text { codes: vec![1, 0, 0], labels: booleans });
+    }
+
+    #[test]
+    fn a_cell_of_the_wrong_type_is_named_by_row_and_column() {
+        for (cells, column) in [
+            ("p,F,3.5,1,01.01.2000,true,", "age"),
+            ("p,F,secret,1,01.01.2000,true,", "age"),
+            ("p,F,inf,1,01.01.2000,true,", "age"),
+            ("p,F,3,\"1,5\",01.01.2000,true,", "cost"),
+            ("p,F,3,1,2000-01-01,true,", "day"),
+            ("p,F,3,1,01.01.2000,yes,", "dead"),
+            ("p,F,3,1,01.01.2000,?,", "dead"),
+            ("?,F,3,1,01.01.2000,true,", "patient"),
+        ] {
+            let e = error(&format!("p,F,3,1,01.01.2000,true,\n{cells}\n"));
+            assert_eq!((e.row, e.column.as_deref()), (Some(2), Some(column)), "{e}");
+            assert!(!e.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn columns_must_be_those_of_the_schema() {
+        let refused = |rows: &str| loaded(rows, &schema()).err().unwrap().what;
+        assert_eq!(
+            refused("patient,sex,age,cost,dead\np,F,3,1,true\n"),
+            "the table lacks columns of the schema: `day`"
+        );
+        assert_eq!(
+            refused("patient,sex,age,cost,day,dead,extra,more\np,F,3,1,01.01.2000,true,1,2\n"),
+            "the table has columns that the schema does not know: `extra`, `more`"
+        );
+        assert!(
+            loaded("patient,sex,age,cost,day,dead\np,F,3,1,01.01.2000,true\n", &schema()).is_ok(),
+            "a dropped column may be absent"
+        );
+    }
+
+    #[test]
+    fn a_cohort_may_lack_identifiers_but_no_modelled_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cohort.csv");
+        let cohort = |text: &str| {
+            fs::write(&path, text).unwrap();
+            read(&Source::from(&path)).unwrap().load_cohort(&schema())
+        };
+        assert!(cohort("sex,age,cost,day,dead\nF,3,1,01.01.2000,\n").is_ok_and(|frame| frame.unit.is_none()));
+        assert!(cohort("sex,age,cost,day\nF,3,1,01.01.2000\n").is_err());
+    }
+
+    #[test]
+    fn cells_outside_the_domain_are_kept_and_counted() {
+        let rows = format!("{HEADER}p,X,130,1,01.01.1999,true,\np,X,-1,1,01.01.2000,true,\np,F,?,1,?,true,\n");
+        let frame = loaded(&rows, &schema()).unwrap();
+        assert_eq!(numbers_of(&frame, "age")[..2], [130.0, -1.0]);
+        let expected = [("age".to_owned(), 2), ("sex".to_owned(), 2), ("day".to_owned(), 1)];
+        assert_eq!(count_outside(&frame, &schema()), expected);
+    }
+
+    #[test]
+    fn numbers_are_plain() {
+        for (text, value) in [("3", 3.0), (" -0.5 ", -0.5), ("+1e3", 1000.0), (".5", 0.5)] {
+            assert_eq!(number(text), Some(value));
+        }
+        for text in ["", "nan", "inf", "1,5", "0x10", "1_000", "1e999", "-"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
+}

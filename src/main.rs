@@ -1,0 +1,7 @@
+//! The `synthward` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    synthward::cli::main()
+}

@@ -1,0 +1,195 @@
+//! The model file: one `.safetensors` file that is data and nothing else.
+//!
+//! Weights are tensors; everything else (schema, codecs, plan, settings) is one
+//! JSON text in the file's metadata. Loading executes nothing, follows no path,
+//! and checks every size before it is used.
+
+use super::{Generator, Independent, Marginals, VaeGenerator, VaeSettings};
+use crate::encode::{Codec, Layout, TableDomain};
+use crate::error::{Error, Result};
+use crate::nn::Tensor;
+use crate::schema::Schema;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+use synthward_privacy::plan::Plan;
+
+/// Version of the header that this code writes.
+const FORMAT: u32 = 1;
+/// Key of the header in the metadata of the file.
+const HEADER_KEY: &str = "synthward";
+
+/// Which generator a model file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    Independent,
+    Vae,
+}
+
+impl std::fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Independent => "independent",
+            Self::Vae => "vae",
+        })
+    }
+}
+
+/// Everything in a model file but the weights. Public: made of the schema, the
+/// plan and released numbers.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of this header.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub version: String,
+    pub model: ModelKind,
+    /// What was planned and spent; its fields stand at the top level.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Public or released number of units.
+    pub units: f64,
+    /// Seed of the initialisation; never of the noise.
+    pub seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<VaeSettings>,
+    pub schema: Schema,
+    /// One codec a modelled column.
+    pub codecs: Vec<Codec>,
+}
+
+/// A loaded model.
+pub struct ModelFile {
+    pub header: Header,
+    /// The modelled columns, derived from the schema.
+    pub domain: TableDomain,
+    pub generator: Box<dyn Generator>,
+}
+
+impl ModelFile {
+    /// A model that was just fitted.
+    ///
+    /// # Privacy
+    /// Post-processing: takes released values only.
+    pub fn new(
+        model: ModelKind,
+        plan: Plan,
+        units: f64,
+        seed: u64,
+        settings: Option<VaeSettings>,
+        schema: Schema,
+        codecs: Vec<Codec>,
+        generator: Box<dyn Generator>,
+    ) -> Result<Self> {
+        let domain = TableDomain::of(&schema)?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(Self { header: Header { format: FORMAT, version, model, plan, units, seed, settings, schema, codecs }, domain, generator })
+    }
+
+    /// The bytes of the model file.
+    ///
+    /// # Errors
+    /// The header or a tensor cannot be laid out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let failed = |e: &dyn std::fmt::Display| Error::failed(format!("laying out the model: {e}"));
+        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = self
+            .generator
+            .tensors()
+            .into_iter()
+            .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .collect();
+        let views = tensors
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(|e| failed(&e))?;
+        let header = serde_json::to_string(&self.header).map_err(|e| failed(&e))?;
+        let metadata = HashMap::from([(HEADER_KEY.to_owned(), header)]);
+        safetensors::serialize(views, Some(metadata)).map_err(|e| failed(&e))
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// Bad input when the file cannot be read, is damaged, was written by a
+    /// newer version, or does not fit together.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path)
+            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
+        Self::from_bytes(&bytes).map_err(|e| e.file(path))
+    }
+
+    /// As [`ModelFile::read`], from bytes in memory.
+    ///
+    /// # Errors
+    /// As [`ModelFile::read`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let damaged = || Error::bad_input("is not a model of synthward, or is damaged").remedy("fit or copy it again");
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
+        let text = metadata.metadata().as_ref().and_then(|m| m.get(HEADER_KEY)).ok_or_else(damaged)?;
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_str(text).map_err(|_| damaged())?;
+        if version.format > FORMAT {
+            return Err(Error::bad_input("was written by a newer version of synthward").remedy("update synthward"));
+        }
+        let header: Header = serde_json::from_str(text).map_err(|_| damaged())?;
+        header.schema.check()?;
+        let domain = TableDomain::of(&header.schema)?;
+        if header.codecs.len() != domain.columns.len()
+            || header
+                .codecs
+                .iter()
+                .zip(&domain.columns)
+                .any(|(codec, column)| !codec.fits(&column.domain, column.nullable))
+        {
+            return Err(damaged());
+        }
+        let tensors: Vec<Tensor> = SafeTensors::deserialize(bytes)
+            .map_err(|_| damaged())?
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                if view.dtype() != Dtype::F32 {
+                    return Err(damaged());
+                }
+                let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+                Ok((name, view.shape().to_vec(), values))
+            })
+            .collect::<Result<_>>()?;
+        let layout = Layout { cells: header.codecs.iter().map(Codec::cells).collect() };
+        let generator: Box<dyn Generator> = match (header.model, &header.settings) {
+            (ModelKind::Independent, _) => Box::new(Independent::new(Marginals::from_tensors(&layout, &tensors)?)),
+            (ModelKind::Vae, Some(settings)) => Box::new(VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?),
+            (ModelKind::Vae, None) => return Err(damaged()),
+        };
+        Ok(Self { header, domain, generator })
+    }
+
+    /// How a cohort of this model says where it comes from: Parquet key-value metadata.
+    ///
+    /// # Privacy
+    /// Post-processing.
+    pub fn provenance(&self, model_sha256: &str, seed: u64) -> Vec<(String, String)> {
+        let plan = &self.header.plan;
+        [
+            ("version", self.header.version.clone()),
+            ("model", self.header.model.to_string()),
+            ("model_sha256", model_sha256.to_owned()),
+            ("schema", self.header.schema.table.name.clone()),
+            ("epsilon", plan.epsilon().to_string()),
+            ("delta", plan.delta().to_string()),
+            ("unit", plan.unit().to_string()),
+            ("adjacency", "add or remove one unit".to_owned()),
+            ("domains_assumed_public", self.header.schema.table.assumed_public.to_string()),
+            ("seed", seed.to_string()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (format!("synthward.{key}"), value))
+        .collect()
+    }
+}

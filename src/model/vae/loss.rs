@@ -1,0 +1,186 @@
+//! The evidence bound, forward and backward.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+use super::{ACTIVATION, Vae};
+use crate::encode::Codes;
+use crate::nn::{self, Matrix, MlpBuffers, Network, Trace, softmax};
+
+/// Memory of the clipped sum, reused from step to step.
+pub type VaeWorkspace = nn::Workspace<VaeBuffers>;
+
+/// Activations and gradients of a tile of rows.
+#[derive(Clone, Debug, Default)]
+pub struct VaeBuffers {
+    codes: Vec<u16>,
+    /// `units + 1` row offsets.
+    rows: Vec<usize>,
+    embedding_slope: Matrix,
+    embedding_gradient: Matrix,
+    encoder: MlpBuffers,
+    /// The standard normal draws, and the standard deviations they were multiplied by.
+    noise: Matrix,
+    spread: Matrix,
+    decoder: MlpBuffers,
+    latent_gradient: Matrix,
+}
+
+impl VaeBuffers {
+    /// The latent numbers last drawn, one row a row.
+    pub(super) fn latent(&mut self) -> &Matrix {
+        self.decoder.input()
+    }
+}
+
+/// Logarithms of posterior variances are clamped to this on both sides.
+const LOG_VARIANCE_BOUND: f32 = 12.0;
+
+/// The negative evidence bound of some units, with its sampling noise fixed.
+pub(super) struct VaeLoss<'a> {
+    pub vae: &'a Vae,
+    pub codes: &'a Codes,
+    /// Draws of the latent numbers depend on the seed, the step and the unit alone.
+    pub seed: u64,
+    pub step: u32,
+}
+
+impl Vae {
+    /// Writes the clipped sum over `units` of the gradients of their negative evidence bounds to `out`: for unit `u`,
+    /// the gradient over all parameters, summed over its rows, times `coefficient(squared norm)`.
+    ///
+    /// `seed` and `step` fix the draws of the latent numbers; they have nothing to do with privacy noise.
+    ///
+    /// # Shapes
+    /// `parameters` and `out` hold [`Vae::parameters`] numbers; `units` are numbers below `codes.units()`.
+    ///
+    /// # Panics
+    /// When `codes` does not have the layout of the model.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing: `out` still needs its noise.
+    #[allow(clippy::too_many_arguments)]
+    pub fn clipped_sum(
+        &self,
+        parameters: &[f32],
+        codes: &Codes,
+        units: &[u32],
+        seed: u64,
+        step: u32,
+        coefficient: &(dyn Fn(f64) -> f32 + Sync),
+        workspace: &mut VaeWorkspace,
+        out: &mut [f32],
+    ) {
+        let loss = VaeLoss { vae: self, codes, seed, step };
+        nn::clipped_sum(&loss, parameters, units, coefficient, workspace, out);
+    }
+}
+
+impl VaeLoss<'_> {
+    /// Encodes the rows of `units` and draws their latent numbers into the decoder's input.
+    pub fn encode(&self, parameters: &[f32], units: &[u32], buffers: &mut VaeBuffers) {
+        let VaeBuffers { codes, rows, embedding_slope, encoder, noise, spread, decoder, .. } = buffers;
+        let vae = self.vae;
+        assert_eq!(self.codes.width, vae.width(), "codes have the layout of the model");
+        codes.clear();
+        rows.clear();
+        rows.push(0);
+        for &unit in units {
+            let range = self.codes.unit_rows(unit as usize);
+            codes.extend_from_slice(&self.codes.codes[range.start * vae.width()..range.end * vae.width()]);
+            rows.push(codes.len() / vae.width());
+        }
+        let count = codes.len() / vae.width();
+        let hidden = encoder.input();
+        hidden.reshape(count, vae.embedding.outputs());
+        vae.embedding.forward(parameters, codes, hidden);
+        embedding_slope.reshape(count, vae.embedding.outputs());
+        ACTIVATION.apply_with_slope(hidden.values_mut(), embedding_slope.values_mut());
+        vae.encoder.forward(parameters, encoder);
+
+        let (latent, shared) = (vae.settings.latent, vae.settings.shared);
+        noise.reshape(count, latent);
+        spread.reshape(count, latent);
+        let posterior = encoder.output();
+        let z = decoder.input();
+        z.reshape(count, latent);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        for (&unit, range) in units.iter().zip(rows.windows(2)) {
+            rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
+            rng.set_word_pos(0);
+            pool(posterior, range[0]..range[1], latent, shared);
+            for r in range[0]..range[1] {
+                let (mean, log_variance) = posterior.row_mut(r).split_at_mut(latent);
+                for l in 0..latent {
+                    let draw = if l < shared && r > range[0] { noise.row(range[0])[l] } else { rng.sample(StandardNormal) };
+                    let deviation = (0.5 * log_variance[l].clamp(-LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND)).exp();
+                    noise.row_mut(r)[l] = draw;
+                    spread.row_mut(r)[l] = deviation;
+                    z.row_mut(r)[l] = mean[l] + deviation * draw;
+                }
+            }
+        }
+    }
+}
+
+/// Replaces the shared part of each row's posterior by its mean over the unit's rows.
+fn pool(posterior: &mut Matrix, rows: std::ops::Range<usize>, latent: usize, shared: usize) {
+    if rows.len() < 2 {
+        return;
+    }
+    for l in (0..shared).chain(latent..latent + shared) {
+        let mean = rows.clone().map(|r| posterior.row(r)[l]).sum::<f32>() / rows.len() as f32;
+        rows.clone().for_each(|r| posterior.row_mut(r)[l] = mean);
+    }
+}
+
+impl Network for VaeLoss<'_> {
+    type Buffers = VaeBuffers;
+
+    fn rows(&self, unit: u32) -> usize {
+        self.codes.unit_rows(unit as usize).len()
+    }
+
+    fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut VaeBuffers) {
+        self.encode(parameters, units, buffers);
+        let vae = self.vae;
+        let VaeBuffers { codes, rows, embedding_slope, embedding_gradient, encoder, noise, spread, decoder, latent_gradient } =
+            buffers;
+        vae.decoder.forward(parameters, decoder);
+        softmax::cross_entropy_gradient(decoder.output().values_mut(), &vae.offsets, codes);
+        vae.decoder.backward(parameters, decoder, Some(latent_gradient));
+
+        // From the gradient of z and the Kullback-Leibler term to that of each row's mean and log-variance.
+        let (latent, shared, kl_weight) = (vae.settings.latent, vae.settings.shared, vae.settings.kl_weight);
+        let posterior = encoder.output();
+        for range in rows.windows(2) {
+            // The draw of the shared part, and its divergence, belong to the unit: each row's opinion has an equal part.
+            let part = 1.0 / (range[1] - range[0]).max(1) as f32;
+            for l in 0..shared {
+                let sum: f32 = (range[0]..range[1]).map(|r| latent_gradient.row(r)[l]).sum();
+                (range[0]..range[1]).for_each(|r| latent_gradient.row_mut(r)[l] = part * sum);
+            }
+            for r in range[0]..range[1] {
+                let (mean, log_variance) = posterior.row_mut(r).split_at_mut(latent);
+                for l in 0..latent {
+                    let kl_weight = if l < shared { kl_weight * part } else { kl_weight };
+                    let (dz, deviation) = (latent_gradient.row(r)[l], spread.row(r)[l]);
+                    let inside = log_variance[l].abs() <= LOG_VARIANCE_BOUND;
+                    let slope = 0.5 * (dz * noise.row(r)[l] * deviation + kl_weight * (deviation * deviation - 1.0));
+                    mean[l] = dz + kl_weight * mean[l];
+                    log_variance[l] = if inside { slope } else { 0.0 };
+                }
+            }
+        }
+        vae.encoder.backward(parameters, encoder, Some(embedding_gradient));
+        embedding_gradient.values_mut().iter_mut().zip(embedding_slope.values()).for_each(|(g, s)| *g *= s);
+    }
+
+    fn traces(&self, buffers: &mut VaeBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
+        let VaeBuffers { codes, embedding_gradient, encoder, decoder, .. } = buffers;
+        visit(Trace::Embedding { layer: &self.vae.embedding, codes, gradient: embedding_gradient });
+        self.vae.encoder.traces(encoder, visit);
+        self.vae.decoder.traces(decoder, visit);
+    }
+}

@@ -1,0 +1,64 @@
+//! The one matrix product.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+/// `c = keep * c + a b` in `f32`, on the calling thread.
+///
+/// The kernel (AVX-512, AVX2 with FMA, or NEON) is chosen at run time by the `gemm` crate. Any strides
+/// will do, so a transposed view costs nothing. With `keep = 0` the old content of `c` is not read.
+///
+/// # Shapes
+/// `a` is `m x k`, `b` is `k x n`, `c` is `m x n`.
+///
+/// # Panics
+/// When the shapes disagree.
+pub fn gemm(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, keep: f32, mut c: ArrayViewMut2<'_, f32>) {
+    let ((m, k), (rows, n)) = (a.dim(), b.dim());
+    assert!(rows == k && c.dim() == (m, n), "matrix product of {m}x{k} and {rows}x{n} into {:?}", c.dim());
+    let (stride_a, stride_b, stride_c) = (a.strides(), b.strides(), [c.strides()[0], c.strides()[1]]);
+    // SAFETY: the three views are valid for the asserted shapes with the strides they report themselves, and
+    // `c` is borrowed mutably, so it overlaps neither `a` nor `b`.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            stride_c[1],
+            stride_c[0],
+            keep != 0.0,
+            a.as_ptr(),
+            stride_a[1],
+            stride_a[0],
+            b.as_ptr(),
+            stride_b[1],
+            stride_b[0],
+            keep,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    #[test]
+    fn products_by_hand_with_transposes_and_accumulation() {
+        let a = array![[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]];
+        let b = array![[1.0f32, -1.0], [0.5, 2.0]];
+        let mut c = Array2::from_elem((3, 2), f32::NAN);
+        gemm(a.view(), b.view(), 0.0, c.view_mut());
+        assert_eq!(c, array![[2.0, 3.0], [5.0, 5.0], [8.0, 7.0]]);
+        let mut d = Array2::from_elem((2, 2), 1.0);
+        gemm(a.t(), c.view(), 1.0, d.view_mut());
+        assert_eq!(d, array![[58.0, 54.0], [73.0, 69.0]]);
+        gemm(Array2::zeros((2, 0)).view(), Array2::zeros((0, 2)).view(), 0.0, d.view_mut());
+        assert_eq!(d, Array2::<f32>::zeros((2, 2)));
+    }
+}

@@ -1,0 +1,313 @@
+//! The clipped sum against an oracle that knows none of its tricks: one unit at a time, one row at a time, every
+//! gradient entry formed and summed in `f64`.
+
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::nn::{Activation, Mlp, MlpBuffers, Table, softmax};
+
+/// Codes through an embedding and two dense layers to a softmax over the same codes: every layer type once.
+struct Toy {
+    table: Table,
+    embedding: Embedding,
+    mlp: Mlp,
+    cells: Vec<usize>,
+    codes: Vec<u16>,
+    offsets: Vec<usize>,
+}
+
+#[derive(Default)]
+struct ToyBuffers {
+    codes: Vec<u16>,
+    mlp: MlpBuffers,
+    slope: Matrix,
+    gradient: Matrix,
+}
+
+const ACTIVATION: Activation = Activation::Silu;
+
+impl Toy {
+    fn new(cells: &[usize], hidden: [usize; 2], rows: &[usize], seed: u64) -> (Self, Vec<f32>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut table = Table::default();
+        let blocks = blocks(cells);
+        let total = blocks[cells.len()];
+        let embedding = Embedding::new(&mut table, "embedding", blocks, hidden[0]);
+        let mlp = Mlp::new(&mut table, "mlp", &[hidden[0], hidden[1], total], ACTIVATION);
+        let mut parameters = vec![0.0; table.len()];
+        embedding.initialise(&mut parameters, 1.0, &mut rng);
+        mlp.initialise(&mut parameters, 1.0, &mut rng);
+        parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.1..0.1));
+        let offsets = std::iter::once(0).chain(rows.iter().scan(0, |sum, r| {
+            *sum += r;
+            Some(*sum)
+        }));
+        let offsets: Vec<usize> = offsets.collect();
+        let count = offsets[rows.len()];
+        let codes =
+            (0..count).flat_map(|_| cells.iter().map(|&c| rng.random_range(0..c) as u16).collect::<Vec<_>>()).collect();
+        (Self { table, embedding, mlp, cells: cells.to_vec(), codes, offsets }, parameters)
+    }
+
+    fn row(&self, r: usize) -> &[u16] {
+        &self.codes[r * self.cells.len()..(r + 1) * self.cells.len()]
+    }
+
+    fn units(&self) -> Vec<u32> {
+        (0..self.offsets.len() as u32 - 1).collect()
+    }
+}
+
+fn blocks(cells: &[usize]) -> Vec<usize> {
+    (0..=cells.len()).map(|j| cells[..j].iter().sum()).collect()
+}
+
+impl Network for Toy {
+    type Buffers = ToyBuffers;
+
+    fn rows(&self, unit: u32) -> usize {
+        self.offsets[unit as usize + 1] - self.offsets[unit as usize]
+    }
+
+    fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut ToyBuffers) {
+        let ToyBuffers { codes, mlp, slope, gradient } = buffers;
+        codes.clear();
+        for &unit in units {
+            (self.offsets[unit as usize]..self.offsets[unit as usize + 1]).for_each(|r| codes.extend(self.row(r)));
+        }
+        let rows = codes.len() / self.cells.len();
+        mlp.input().reshape(rows, self.embedding.outputs());
+        slope.reshape(rows, self.embedding.outputs());
+        self.embedding.forward(parameters, codes, mlp.input());
+        ACTIVATION.apply_with_slope(mlp.input().values_mut(), slope.values_mut());
+        self.mlp.forward(parameters, mlp);
+        softmax::cross_entropy_gradient(mlp.output().values_mut(), &blocks(&self.cells), codes);
+        self.mlp.backward(parameters, mlp, Some(gradient));
+        gradient.values_mut().iter_mut().zip(slope.values()).for_each(|(g, s)| *g *= s);
+    }
+
+    fn traces(&self, buffers: &mut ToyBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
+        visit(Trace::Embedding { layer: &self.embedding, codes: &buffers.codes, gradient: &mut buffers.gradient });
+        self.mlp.traces(&mut buffers.mlp, visit);
+    }
+}
+
+/// Loss and full gradient of one row in `f64`, written out from the definitions.
+fn oracle_row(toy: &Toy, parameters: &[f64], codes: &[u16], gradient: &mut [f64]) -> f64 {
+    let blocks = blocks(&toy.cells);
+    let at = |range: std::ops::Range<usize>| &parameters[range];
+    let silu = |x: f64| x / (1.0 + (-x).exp());
+    let slope = |x: f64| {
+        let s = 1.0 / (1.0 + (-x).exp());
+        s * (1.0 + x * (1.0 - s))
+    };
+    let (h1, h2, total) = (toy.embedding.outputs(), toy.mlp.layers()[0].outputs(), blocks[toy.cells.len()]);
+    let hits: Vec<usize> = codes.iter().zip(&blocks).map(|(&c, b)| b + usize::from(c)).collect();
+    let embedding = at(toy.embedding.weight.range());
+    let x1: Vec<f64> = (0..h1)
+        .map(|k| at(toy.embedding.bias.range())[k] + hits.iter().map(|h| embedding[h * h1 + k]).sum::<f64>())
+        .collect();
+    let a1: Vec<f64> = x1.iter().map(|&x| silu(x)).collect();
+    let layers = toy.mlp.layers();
+    let dense = |layer: &Dense, a: &[f64], outputs: usize| -> Vec<f64> {
+        let (w, b) = (at(layer.weight.range()), at(layer.bias.range()));
+        (0..outputs).map(|o| b[o] + a.iter().enumerate().map(|(i, a)| a * w[i * outputs + o]).sum::<f64>()).collect()
+    };
+    let x2 = dense(&layers[0], &a1, h2);
+    let a2: Vec<f64> = x2.iter().map(|&x| silu(x)).collect();
+    let logits = dense(&layers[1], &a2, total);
+    let (mut loss, mut g3) = (0.0, vec![0.0; total]);
+    for (block, &code) in blocks.windows(2).zip(codes) {
+        let sum: f64 = logits[block[0]..block[1]].iter().map(|l| l.exp()).sum();
+        loss += sum.ln() - logits[block[0] + usize::from(code)];
+        (block[0]..block[1]).for_each(|k| g3[k] = logits[k].exp() / sum);
+        g3[block[0] + usize::from(code)] -= 1.0;
+    }
+    let back = |layer: &Dense, g: &[f64], x: &[f64]| -> Vec<f64> {
+        let w = at(layer.weight.range());
+        let input = |(i, &x): (usize, &f64)| {
+            slope(x) * g.iter().enumerate().map(|(o, g)| g * w[i * g_len(layer) + o]).sum::<f64>()
+        };
+        x.iter().enumerate().map(input).collect()
+    };
+    fn g_len(layer: &Dense) -> usize {
+        layer.outputs()
+    }
+    let g2 = back(&layers[1], &g3, &x2);
+    let g1 = back(&layers[0], &g2, &x1);
+    for (layer, a, g) in [(&layers[0], &a1, &g2), (&layers[1], &a2, &g3)] {
+        for (i, a) in a.iter().enumerate() {
+            (0..g.len()).for_each(|o| gradient[layer.weight.range().start + i * g.len() + o] += a * g[o]);
+        }
+        (0..g.len()).for_each(|o| gradient[layer.bias.range().start + o] += g[o]);
+    }
+    for (k, g) in g1.iter().enumerate() {
+        hits.iter().for_each(|h| gradient[toy.embedding.weight.range().start + h * h1 + k] += g);
+        gradient[toy.embedding.bias.range().start + k] += g;
+    }
+    loss
+}
+
+/// Squared norm of each unit's gradient, and the clipped sum.
+fn oracle(toy: &Toy, parameters: &[f32], units: &[u32], coefficient: &dyn Fn(f64) -> f32) -> (Vec<f64>, Vec<f64>) {
+    let parameters: Vec<f64> = parameters.iter().map(|&p| f64::from(p)).collect();
+    let (mut norms, mut sum) = (Vec::new(), vec![0.0; parameters.len()]);
+    for &unit in units {
+        let mut gradient = vec![0.0; parameters.len()];
+        for r in toy.offsets[unit as usize]..toy.offsets[unit as usize + 1] {
+            oracle_row(toy, &parameters, toy.row(r), &mut gradient);
+        }
+        let squared = gradient.iter().map(|g| g * g).sum::<f64>();
+        norms.push(squared);
+        sum.iter_mut().zip(&gradient).for_each(|(s, g)| *s += f64::from(coefficient(squared)) * g);
+    }
+    (norms, sum)
+}
+
+fn clip(bound: f64) -> impl Fn(f64) -> f32 + Sync {
+    move |squared| (bound / squared.sqrt()).min(1.0) as f32
+}
+
+/// Norms as the clipped sum sees them, and its result.
+fn fast(
+    toy: &Toy,
+    parameters: &[f32],
+    units: &[u32],
+    coefficient: &(dyn Fn(f64) -> f32 + Sync),
+) -> (Vec<f64>, Vec<f32>) {
+    let norms = std::sync::Mutex::new(Vec::new());
+    let spy = |squared: f64| {
+        norms.lock().unwrap().push(squared);
+        coefficient(squared)
+    };
+    let mut out = vec![f32::NAN; parameters.len()];
+    clipped_sum(toy, parameters, units, &spy, &mut Workspace::default(), &mut out);
+    (norms.into_inner().unwrap(), out)
+}
+
+fn assert_agree(toy: &Toy, parameters: &[f32], units: &[u32], bound: f64) {
+    let coefficient = clip(bound);
+    let (norms, sum) = oracle(toy, parameters, units, &coefficient);
+    let (mut fast_norms, fast_sum) = fast(toy, parameters, units, &coefficient);
+    let mut norms: Vec<f64> = norms.into_iter().filter(|n| *n > 0.0).collect();
+    fast_norms.retain(|n| *n > 0.0);
+    norms.sort_by(f64::total_cmp);
+    fast_norms.sort_by(f64::total_cmp);
+    assert_eq!(norms.len(), fast_norms.len());
+    for (a, b) in norms.iter().zip(&fast_norms) {
+        assert!((a - b).abs() <= 1e-5 * a, "squared norm {a} and {b}");
+    }
+    let scale = sum.iter().map(|s| s * s).sum::<f64>().sqrt();
+    let error = sum.iter().zip(&fast_sum).map(|(a, &b)| (a - f64::from(b)).powi(2)).sum::<f64>().sqrt();
+    assert!(error <= 1e-5 * scale, "clipped sum off by {error} of {scale}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn agrees_with_the_oracle(
+        cells in prop::collection::vec(1usize..6, 1..5),
+        hidden in [1usize..20, 1usize..20],
+        rows in prop::collection::vec(prop_oneof![4 => 1usize..3, 1 => Just(0), 1 => 3usize..30], 1..30),
+        seed in any::<u64>(),
+        bound in 0.05f64..20.0,
+    ) {
+        let (toy, parameters) = Toy::new(&cells, hidden, &rows, seed);
+        assert_agree(&toy, &parameters, &toy.units(), bound);
+    }
+}
+
+#[test]
+fn units_of_a_thousand_rows_and_many_tiles_agree_with_the_oracle() {
+    let rows: Vec<usize> = [1000, 0, 1, 300, 2, 7].into_iter().chain(std::iter::repeat_n(3, 200)).collect();
+    let (toy, parameters) = Toy::new(&[3, 5, 2], [12, 9], &rows, 5);
+    assert_agree(&toy, &parameters, &toy.units(), 0.5);
+}
+
+#[test]
+fn both_forms_of_the_norm_agree() {
+    // Wide layers and few rows take the Gram form, narrow ones and many rows the materialised form.
+    for (hidden, rows) in [([200, 150], 3), ([200, 150], 60), ([6, 5], 3)] {
+        let (toy, parameters) = Toy::new(&[40, 30, 20], hidden, &[rows, 1, rows], 6);
+        assert_agree(&toy, &parameters, &toy.units(), 1.0);
+    }
+}
+
+#[test]
+fn a_batch_may_be_empty_and_may_repeat_nothing_from_the_last() {
+    let (toy, parameters) = Toy::new(&[3, 4], [5, 4], &[2, 1, 600, 3], 7);
+    let mut workspace = Workspace::default();
+    let (mut first, mut again) = (vec![0.0; parameters.len()], vec![0.0; parameters.len()]);
+    let coefficient = clip(1.0);
+    clipped_sum(&toy, &parameters, &[1, 3], &coefficient, &mut workspace, &mut first);
+    clipped_sum(&toy, &parameters, &[0, 1, 2, 3], &coefficient, &mut workspace, &mut again);
+    clipped_sum(&toy, &parameters, &[1, 3], &coefficient, &mut workspace, &mut again);
+    assert_eq!(first, again);
+    clipped_sum(&toy, &parameters, &[], &coefficient, &mut workspace, &mut again);
+    assert!(again.iter().all(|&v| v == 0.0));
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let rows: Vec<usize> = (0..900).map(|u| u % 5).collect();
+    let (toy, parameters) = Toy::new(&[3, 4, 6], [17, 11], &rows, 8);
+    let at = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fast(&toy, &parameters, &toy.units(), &clip(1.0)).1)
+    };
+    let one = at(1);
+    assert!(one.iter().any(|&v| v != 0.0));
+    assert_eq!(one, at(2));
+    assert_eq!(one, at(5));
+}
+
+#[test]
+fn a_unit_with_infinities_is_dropped_and_harms_no_other() {
+    let (mut toy, mut parameters) = Toy::new(&[4, 3], [6, 5], &[1, 2, 1, 2], 9);
+    toy.codes.iter_mut().for_each(|c| *c %= 3);
+    let before = oracle(&toy, &parameters, &[0, 2, 3], &clip(0.7)).1;
+    // Cell 3 of the first column poisons the rows that hit it, and only those.
+    let poisoned = toy.embedding.weight.range().start + 3 * toy.embedding.outputs();
+    for poison in [f32::INFINITY, f32::NAN, 3e38] {
+        parameters[poisoned..poisoned + 6].fill(poison);
+        toy.codes[2] = 3; // a row of unit 1
+        let greedy = |squared: f64| if squared.is_finite() { clip(0.7)(squared) } else { 1.0 };
+        let (_, sum) = fast(&toy, &parameters, &toy.units(), &greedy);
+        let norm = sum.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        assert!(norm <= 4.0 * 0.7, "sensitivity bound holds with {poison}");
+        if !poison.is_finite() {
+            for (a, &b) in before.iter().zip(&sum) {
+                assert!((a - f64::from(b)).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_oracle_gradient_is_the_derivative_of_its_loss() {
+    let (toy, parameters) = Toy::new(&[3, 2, 4], [5, 6], &[1], 10);
+    let parameters: Vec<f64> = parameters.iter().map(|&p| f64::from(p)).collect();
+    let mut gradient = vec![0.0; parameters.len()];
+    oracle_row(&toy, &parameters, toy.row(0), &mut gradient);
+    assert_eq!(gradient.len(), toy.table.len());
+    for i in 0..parameters.len() {
+        let shifted = |by: f64| {
+            let mut p = parameters.clone();
+            p[i] += by;
+            oracle_row(&toy, &p, toy.row(0), &mut vec![0.0; p.len()])
+        };
+        let difference = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
+        assert!((difference - gradient[i]).abs() < 1e-8, "parameter {i}");
+    }
+}
+
+#[test]
+fn zero_gradients_give_zero() {
+    let (toy, mut parameters) = Toy::new(&[1, 1], [3, 2], &[2, 1], 11);
+    parameters.fill(0.0); // one cell a column: the loss is zero whatever the parameters
+    let (norms, sum) = fast(&toy, &parameters, &toy.units(), &|n| if n == 0.0 { 1.0 } else { 0.0 });
+    assert_eq!((norms, sum), (vec![0.0; 2], vec![0.0; parameters.len()]));
+}

@@ -1,0 +1,123 @@
+//! What a report says, as plain data: the command line fills it in, the
+//! template prints it, and its JSON is the report's twin for machines.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::MarginalPlot;
+use crate::evaluate::Evaluation;
+
+/// Everything that stands in one report. A part that is `None` or empty is
+/// printed as absent, with the reason.
+///
+/// # Privacy
+/// Holds public and released facts, and the figures of `evaluation`, `audit`
+/// and `marginals`, which were computed from real rows for the controller and
+/// lie outside the epsilon claim.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub title: String,
+    /// The schema's name for the table.
+    pub table: String,
+    /// Day on which the report was made, ISO 8601.
+    pub date: String,
+    pub tool_version: String,
+    /// Kind of the generator, as on the command line.
+    pub model: String,
+    /// Seed of initialisation and generation; the privacy noise has none.
+    pub seed: Option<u64>,
+    /// `None`: nothing here is differentially private.
+    pub claim: Option<Claim>,
+    pub budget: Vec<BudgetLine>,
+    pub ledger: Vec<LedgerLine>,
+    pub columns: Vec<ColumnFact>,
+    pub files: Vec<FileFact>,
+    pub evaluation: Option<Evaluation>,
+    /// The content of `audit.json`.
+    pub audit: Option<Value>,
+    pub marginals: Vec<MarginalPlot>,
+    pub reproduce: Option<Reproduce>,
+}
+
+/// The differential privacy that is claimed, under add/remove adjacency.
+#[derive(Clone, Debug, Serialize)]
+pub struct Claim {
+    pub epsilon: f64,
+    pub delta: f64,
+    /// Whose whole contribution is protected, in words.
+    pub unit: String,
+    /// Which tables are neighbours, in words.
+    pub adjacency: String,
+    /// Which theory composed the events.
+    pub accountant: String,
+    pub units: Option<Units>,
+    /// At most so many rows of a unit were read.
+    pub max_rows_per_unit: u32,
+    /// Domains that were read from the rows were taken for public.
+    pub assumed_public: bool,
+}
+
+/// How many privacy units the table has, as far as this may be said.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "known_as", content = "count", rename_all = "snake_case")]
+pub enum Units {
+    /// The schema says so.
+    Public(u64),
+    /// A mechanism released an estimate.
+    Noisy(f64),
+}
+
+/// One planned mechanism.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetLine {
+    /// The part of the budget it belongs to.
+    pub share: String,
+    pub name: String,
+    /// What runs, in words.
+    pub mechanism: String,
+    /// Noise standard deviation over sensitivity.
+    pub noise_multiplier: f64,
+    /// Probability that a unit is in a step's batch.
+    pub sampling_rate: Option<f64>,
+    pub steps: Option<u64>,
+}
+
+/// One line of the ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerLine {
+    /// RFC 3339.
+    pub time: String,
+    pub who: String,
+    pub kind: String,
+    pub epsilon: Option<f64>,
+    pub delta: Option<f64>,
+}
+
+/// What was public about one column, and who says so.
+#[derive(Clone, Debug, Serialize)]
+pub struct ColumnFact {
+    pub name: String,
+    pub kind: String,
+    /// The domain in words: a range, or the number of categories.
+    pub domain: String,
+    pub vouched_by: String,
+}
+
+/// A file that went in or came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileFact {
+    /// What the file is: training table, holdout, cohort, model.
+    pub role: String,
+    pub name: String,
+    pub sha256: String,
+    /// Rows, where they may be told.
+    pub rows: Option<u64>,
+}
+
+/// How to make the same thing again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reproduce {
+    pub commands: Vec<String>,
+    /// The text of `run.toml`.
+    pub run_toml: Option<String>,
+}

@@ -1,0 +1,19 @@
+//! The report: one page for the data-protection officer, the analyst and the
+//! archive, and its JSON twin.
+//!
+//! The command line gathers a [`Report`] from the model, the ledger and the
+//! evaluation; [`marginal_plots`] cuts the holdout and the cohort into cells
+//! that are large enough to be shown; [`render`] makes one HTML page that
+//! loads nothing and runs nothing. The words stand in `reports/templates`, one
+//! file a section; the pictures are drawn by `chart`.
+
+mod chart;
+mod facts;
+mod marginal;
+mod page;
+mod render;
+mod words;
+
+pub use facts::{BudgetLine, Claim, ColumnFact, FileFact, LedgerLine, Report, Reproduce, Units};
+pub use marginal::{Axis, MIN_CELL_UNITS, MarginalPlot, marginal_plots};
+pub use render::render;

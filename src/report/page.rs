@@ -1,0 +1,257 @@
+//! What the templates print beside the report itself: figures worked out from
+//! the claim, events gathered by share, and pictures.
+
+use minijinja::Value;
+use serde::Serialize;
+
+use super::facts::{BudgetLine, LedgerLine, Report};
+use super::{MarginalPlot, chart};
+use crate::error::Result;
+use crate::evaluate::{Evaluation, Figure, ModelKind, Scores, Tstr};
+
+/// Suspicions that the claim is explained with.
+const SUSPICIONS: [f64; 3] = [0.01, 0.1, 0.5];
+/// From here on a toss-up can become near certainty.
+const NEAR_CERTAINTY: f64 = 0.99;
+
+#[derive(Serialize)]
+pub(super) struct Page<'a> {
+    report: &'a Report,
+    claim: Option<Explained>,
+    shares: Vec<Share<'a>>,
+    ledger_sum: LedgerSum,
+    utility: Option<Utility<'a>>,
+    plots: Vec<Plot<'a>>,
+}
+
+impl<'a> Page<'a> {
+    /// # Errors
+    /// Exit code 1 when a picture cannot be drawn.
+    pub(super) fn of(report: &'a Report) -> Result<Self> {
+        let evaluation = report.evaluation.as_ref();
+        Ok(Self {
+            report,
+            claim: report.claim.as_ref().map(|claim| Explained::of(claim.epsilon, claim.delta)),
+            shares: by_share(&report.budget),
+            ledger_sum: LedgerSum::of(&report.ledger),
+            utility: evaluation.map(Utility::of).transpose()?,
+            plots: report.marginals.iter().map(|plot| Plot::of(plot, evaluation)).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The claim in numbers that a reader can weigh.
+#[derive(Serialize)]
+struct Explained {
+    /// e to the epsilon.
+    factor: f64,
+    /// `delta` is one in so many.
+    one_in: Option<f64>,
+    guesses: Vec<Guess>,
+    weak: bool,
+}
+
+/// How sure someone can become that a patient is in the table.
+#[derive(Serialize)]
+struct Guess {
+    before: f64,
+    after: f64,
+}
+
+impl Explained {
+    fn of(epsilon: f64, delta: f64) -> Self {
+        // Bayes' rule with a likelihood ratio of at most e^epsilon, in a form that cannot overflow; rounded up.
+        let after = |before: f64| ((before / (before + (1.0 - before) * (-epsilon).exp())) * 1e3).ceil() / 1e3;
+        Self {
+            factor: epsilon.exp(),
+            one_in: (delta > 0.0).then(|| 1.0 / delta),
+            guesses: SUSPICIONS.map(|before| Guess { before, after: after(before) }).into(),
+            weak: after(0.5) >= NEAR_CERTAINTY,
+        }
+    }
+}
+
+/// The events of one share of the budget.
+#[derive(Serialize)]
+struct Share<'a> {
+    name: &'a str,
+    lines: Vec<&'a BudgetLine>,
+    /// What runs, each said once.
+    mechanisms: Vec<&'a str>,
+    least_noise: f64,
+    most_noise: f64,
+}
+
+/// The shares in the order in which they first appear.
+fn by_share(budget: &[BudgetLine]) -> Vec<Share<'_>> {
+    let mut shares: Vec<Share> = Vec::new();
+    for line in budget {
+        let known = shares.iter().position(|share| share.name == line.share);
+        let at = known.unwrap_or_else(|| {
+            let (name, noise) = (line.share.as_str(), line.noise_multiplier);
+            shares.push(Share { name, lines: vec![], mechanisms: vec![], least_noise: noise, most_noise: noise });
+            shares.len() - 1
+        });
+        let share = &mut shares[at];
+        share.lines.push(line);
+        share.least_noise = share.least_noise.min(line.noise_multiplier);
+        share.most_noise = share.most_noise.max(line.noise_multiplier);
+        if !share.mechanisms.contains(&line.mechanism.as_str()) {
+            share.mechanisms.push(&line.mechanism);
+        }
+    }
+    shares
+}
+
+/// All of the ledger by basic composition.
+#[derive(Serialize)]
+struct LedgerSum {
+    epsilon: f64,
+    delta: f64,
+}
+
+impl LedgerSum {
+    fn of(ledger: &[LedgerLine]) -> Self {
+        Self {
+            epsilon: ledger.iter().filter_map(|line| line.epsilon).sum(),
+            delta: ledger.iter().filter_map(|line| line.delta).sum(),
+        }
+    }
+}
+
+/// The evaluation in rows of a table, each with its gauge.
+#[derive(Serialize)]
+struct Utility<'a> {
+    evaluation: &'a Evaluation,
+    distances: Vec<DistanceRow>,
+    tstr: Vec<TstrRow<'a>>,
+    /// Remarks on targets, each said once.
+    remarks: Vec<(&'a str, &'a str)>,
+    detection: Vec<DistanceRow>,
+}
+
+/// A figure that should be near its floor.
+#[derive(Serialize)]
+struct DistanceRow {
+    what: &'static str,
+    synthetic: Option<f64>,
+    floor: Option<f64>,
+    gauge: Value,
+}
+
+/// A score between its floor and its ceiling.
+#[derive(Serialize)]
+struct TstrRow<'a> {
+    target: &'a str,
+    model: &'static str,
+    score: &'static str,
+    majority: Option<f64>,
+    tstr: Option<f64>,
+    trtr: Option<f64>,
+    gauge: Value,
+}
+
+impl<'a> Utility<'a> {
+    fn of(evaluation: &'a Evaluation) -> Result<Self> {
+        let tvd = &evaluation.tvd;
+        let distances =
+            [("single columns", Some(tvd.one_way)), ("pairs", tvd.two_way), ("triples", tvd.three_way)];
+        let farthest = distances.iter().filter_map(|(_, figure)| *figure);
+        let farthest = farthest.map(|figure| figure.synthetic.max(figure.floor)).fold(0.0, f64::max);
+        let detection =
+            [("as they are", evaluation.detection_auc), ("numbers in bins", evaluation.detection_auc_binned)];
+        let mut remarks: Vec<(&str, &str)> = Vec::new();
+        for line in &evaluation.tstr {
+            if let Some(remark) = &line.remark
+                && !remarks.contains(&(&line.target, remark))
+            {
+                remarks.push((&line.target, remark));
+            }
+        }
+        let rows = |figures: &[(&'static str, Option<Figure>)], axis| -> Result<Vec<_>> {
+            figures.iter().map(|(what, figure)| distance_row(what, *figure, axis)).collect()
+        };
+        Ok(Self {
+            evaluation,
+            distances: rows(&distances, (0.0, farthest))?,
+            tstr: evaluation.tstr.iter().flat_map(scores).map(tstr_row).collect::<Result<_>>()?,
+            remarks,
+            detection: rows(&detection, (0.5, 1.0))?,
+        })
+    }
+}
+
+fn distance_row(what: &'static str, figure: Option<Figure>, axis: (f64, f64)) -> Result<DistanceRow> {
+    let gauge = match figure {
+        Some(figure) => safe(chart::gauge(axis, Some(figure.floor), None, figure.synthetic)?),
+        None => Value::from(()),
+    };
+    Ok(DistanceRow { what, synthetic: figure.map(|f| f.synthetic), floor: figure.map(|f| f.floor), gauge })
+}
+
+type Score<'a> = (&'a Tstr, &'static str, fn(&Scores) -> Option<f64>);
+
+/// The scores worth a row: those that at least one side has.
+fn scores(line: &Tstr) -> Vec<Score<'_>> {
+    let all: [Score; 3] =
+        [(line, "ROC-AUC", |s| s.roc_auc), (line, "macro F1", |s| s.macro_f1), (line, "R²", |s| s.r2)];
+    let known = |(line, _, of): &Score| of(&line.tstr).or(of(&line.trtr)).is_some();
+    all.into_iter().filter(known).collect()
+}
+
+fn tstr_row<'a>((line, score, of): Score<'a>) -> Result<TstrRow<'a>> {
+    let (majority, tstr, trtr) = (of(&line.majority), of(&line.tstr), of(&line.trtr));
+    let gauge = match tstr {
+        Some(tstr) => {
+            let ends = || [majority, Some(tstr), trtr].into_iter().flatten();
+            let axis = (ends().fold(f64::INFINITY, f64::min), ends().fold(f64::NEG_INFINITY, f64::max));
+            safe(chart::gauge(axis, majority, trtr, tstr)?)
+        }
+        None => Value::from(()),
+    };
+    let model = match line.model {
+        ModelKind::GradientBoosting => "gradient boosting",
+        ModelKind::LogisticRegression => "logistic regression",
+        ModelKind::RidgeRegression => "ridge regression",
+    };
+    Ok(TstrRow { target: &line.target, model, score, majority, tstr, trtr, gauge })
+}
+
+/// A plot with its figures as text.
+#[derive(Serialize)]
+struct Plot<'a> {
+    column: &'a str,
+    svg: Value,
+    cells: Vec<Cell<'a>>,
+    /// Distance of this column's marginal, where it was evaluated.
+    tvd: Option<Figure>,
+    suppressed: usize,
+}
+
+#[derive(Serialize)]
+struct Cell<'a> {
+    label: &'a str,
+    /// `None`: fewer than ten.
+    real: Option<f64>,
+    synthetic: f64,
+}
+
+impl<'a> Plot<'a> {
+    fn of(plot: &'a MarginalPlot, evaluation: Option<&Evaluation>) -> Result<Self> {
+        let figures = evaluation.and_then(|e| e.columns.iter().find(|c| c.name == plot.column));
+        let shares = plot.real.iter().zip(&plot.synthetic);
+        let cells = plot.labels.iter().zip(shares).map(|(label, (&real, &synthetic))| Cell { label, real, synthetic });
+        Ok(Self {
+            column: &plot.column,
+            svg: safe(chart::marginal(plot)?),
+            cells: cells.collect(),
+            tvd: figures.map(|c| c.tvd),
+            suppressed: plot.real.iter().filter(|share| share.is_none()).count(),
+        })
+    }
+}
+
+/// A picture, which the chart crate has escaped.
+fn safe(svg: String) -> Value {
+    Value::from_safe_string(svg)
+}

@@ -1,0 +1,276 @@
+//! From a report to its page.
+
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+
+use super::facts::Report;
+use super::page::Page;
+use super::words;
+use crate::error::{Error, Result};
+
+macro_rules! templates {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../reports/templates/", $name)))),*]
+    };
+}
+
+/// The page, its style, and one file for each section.
+const TEMPLATES: [(&str, &str); 12] = templates![
+    "report.html",
+    "style.css",
+    "macros.html",
+    "assumed_public.html",
+    "decision.html",
+    "privacy.html",
+    "budget.html",
+    "public.html",
+    "utility.html",
+    "audit.html",
+    "reproduce.html",
+    "signatures.html",
+];
+
+/// The report as one HTML page that loads nothing and runs nothing.
+///
+/// # Errors
+/// Exit code 1 when a picture cannot be drawn or the page cannot be made.
+///
+/// # Privacy
+/// Prints what is in the report: see [`Report`].
+pub fn render(report: &Report) -> Result<String> {
+    let page = Page::of(report)?;
+    let make = || {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_filter("figure", words::figure);
+        environment.add_filter("bound", words::bound);
+        environment.add_filter("decimals", words::decimals);
+        environment.add_filter("percent", words::percent);
+        environment.add_filter("count", words::count);
+        for (name, source) in TEMPLATES {
+            environment.add_template(name, source)?;
+        }
+        environment.get_template("report.html")?.render(Serde(&page))
+    };
+    make().map_err(|e| Error::failed(format!("the report page could not be made ({e:#})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::render;
+    use crate::evaluate::{
+        ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, Rows, Scores, Tstr,
+        Tvd, Validity, Violations,
+    };
+    use crate::schema::target::Task;
+
+    const SECTIONS: [&str; 8] =
+        ["decision", "privacy", "budget", "public", "utility", "audit", "reproduce", "signatures"];
+
+    fn nothing() -> Report {
+        Report {
+            title: "Report".into(),
+            table: "toy".into(),
+            date: "2026-11-23".into(),
+            tool_version: "0.1.0".into(),
+            model: "vae".into(),
+            seed: None,
+            claim: None,
+            budget: vec![],
+            ledger: vec![],
+            columns: vec![],
+            files: vec![],
+            evaluation: None,
+            audit: None,
+            marginals: vec![],
+            reproduce: None,
+        }
+    }
+
+    fn claim(epsilon: f64) -> Claim {
+        Claim {
+            epsilon,
+            delta: 1e-6,
+            unit: "all rows that share one value of `patient_nbr`".into(),
+            adjacency: "one unit with all its rows is added or removed".into(),
+            accountant: "RDP".into(),
+            units: Some(Units::Noisy(11_987.3)),
+            max_rows_per_unit: 4,
+            assumed_public: false,
+        }
+    }
+
+    fn evaluation(column: &str) -> Evaluation {
+        let figure = |synthetic, floor| Figure { synthetic, floor };
+        let auc = |roc_auc| Scores { roc_auc: Some(roc_auc), ..Scores::default() };
+        Evaluation {
+            note: String::new(),
+            seed: 0,
+            rows: Rows { real: 9_000, holdout: 3_000, synthetic: 12_000, synthetic_judged: 9_000 },
+            tvd: Tvd { one_way: figure(0.031, 0.007), two_way: Some(figure(0.084, 0.022)), three_way: None },
+            tstr: vec![Tstr {
+                target: column.into(),
+                column: column.into(),
+                task: Task::Binary,
+                model: ModelKind::GradientBoosting,
+                tstr: auc(0.613),
+                trtr: auc(0.652),
+                majority: auc(0.5),
+                remark: Some("few positives".into()),
+            }],
+            detection_auc: Some(figure(0.812, 0.503)),
+            detection_auc_binned: None,
+            detection_columns: vec![DetectionColumn { column: column.into(), gain_share: 0.4 }],
+            missingness: Missingness { mean_difference: figure(0.01, 0.001), largest_difference: figure(0.05, 0.004) },
+            validity: Validity { synthetic: Violations::default(), floor: Violations::default() },
+            columns: vec![ColumnFigures {
+                name: column.into(),
+                tvd: figure(0.02, 0.004),
+                missing_rate: MissingRate { real: 0.1, holdout: 0.1, synthetic: 0.1 },
+                distinct_real: 3,
+                distinct_synthetic: 3,
+                entropy_ratio: None,
+            }],
+        }
+    }
+
+    fn marginal(column: &str, range: Option<[String; 2]>) -> MarginalPlot {
+        MarginalPlot {
+            column: column.into(),
+            range,
+            labels: vec!["one".into(), column.into(), "missing".into()],
+            real: vec![Some(0.7), None, Some(0.3)],
+            synthetic: vec![0.6, 0.1, 0.3],
+            has_missing: true,
+        }
+    }
+
+    /// Everything there is, every text being `text`.
+    fn everything(text: &str) -> Report {
+        let text = || text.to_owned();
+        Report {
+            title: text(),
+            table: text(),
+            date: text(),
+            tool_version: text(),
+            model: text(),
+            seed: Some(7),
+            claim: Some(Claim { unit: text(), adjacency: text(), accountant: text(), ..claim(1.0) }),
+            budget: vec![BudgetLine {
+                share: text(),
+                name: text(),
+                mechanism: text(),
+                noise_multiplier: 1.25,
+                sampling_rate: Some(0.01),
+                steps: Some(1_000),
+            }],
+            ledger: vec![LedgerLine {
+                time: text(),
+                who: text(),
+                kind: text(),
+                epsilon: Some(1.0),
+                delta: Some(1e-6),
+            }],
+            columns: vec![ColumnFact { name: text(), kind: text(), domain: text(), vouched_by: text() }],
+            files: vec![FileFact { role: text(), name: text(), sha256: text(), rows: Some(12_000) }],
+            evaluation: Some(evaluation(&text())),
+            audit: Some(serde_json::json!({
+                "verdict": text(),
+                "attacks": [{"name": text(), "stratum": text(), "auc": 0.51, "p_holm": 1.0}],
+                "epsilon_lower_bound": 0.2,
+            })),
+            marginals: vec![marginal(&text(), None), marginal(&text(), Some([text(), text()]))],
+            reproduce: Some(Reproduce { commands: vec![text()], run_toml: Some(text()) }),
+        }
+    }
+
+    #[test]
+    fn with_nothing_every_section_says_that_it_is_absent() {
+        let page = render(&nothing()).unwrap();
+        for section in SECTIONS {
+            assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
+            assert!(page.contains(&format!("href=\"#{section}\"")), "{section}");
+        }
+        assert!(page.contains("absent:</b> the membership-inference audit is not part of this version"));
+        assert!(page.contains("absent:</b> no differential privacy is claimed"));
+        assert!(page.matches("absent:").count() >= 9);
+        assert!(!page.contains("<svg"));
+    }
+
+    #[test]
+    fn every_text_is_escaped() {
+        let hostile = "</script><img src=x onerror=alert(1)>\"'&{{7*7}}";
+        let page = render(&everything(hostile)).unwrap();
+        assert!(!page.contains("<img") && !page.contains("</script>"));
+        assert!(!page.contains("\"'&{{"), "quotes end no attribute");
+        assert!(page.contains("{{7*7}}"), "names are no templates");
+        let plain = render(&everything("plain")).unwrap();
+        let tags = |page: &str| page.matches('<').count();
+        assert_eq!(tags(&page), tags(&plain));
+    }
+
+    #[test]
+    fn the_page_loads_nothing_and_runs_nothing() {
+        let page = render(&everything("plain")).unwrap();
+        let loads = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        for bad in ["http://", "https://", "<script", "<link", "<iframe", "url(", "@import", " src=", " onload="] {
+            assert!(!loads.contains(bad), "{bad}");
+        }
+        assert!(page.contains("<svg"));
+    }
+
+    #[test]
+    fn the_claim_is_said_in_numbers_that_are_not_too_small() {
+        let page = render(&Report { claim: Some(claim(1.0)), ..nothing() }).unwrap();
+        for words in ["<b>2.719</b>", "one in 1,000,000", "about 11,987", "73.2\u{a0}% sure"] {
+            assert!(page.contains(words), "{words}");
+        }
+        assert!(!page.contains("promises little"));
+        let page = render(&Report { claim: Some(claim(8.0)), ..nothing() }).unwrap();
+        assert!(page.contains("promises little"));
+        let page = render(&Report { claim: Some(claim(f64::INFINITY)), ..nothing() }).unwrap();
+        assert!(page.contains("100.0\u{a0}% sure"));
+    }
+
+    #[test]
+    fn assumed_public_is_said_loudly() {
+        let loud = |assumed_public| {
+            let claim = Some(Claim { assumed_public, ..claim(1.0) });
+            render(&Report { claim, ..nothing() }).unwrap().matches("nobody vouches").count()
+        };
+        assert_eq!((loud(true), loud(false)), (2, 0));
+    }
+
+    #[test]
+    fn suppressed_cells_are_marked() {
+        let page = render(&Report { marginals: vec![marginal("plain", None)], ..nothing() }).unwrap();
+        assert!(page.contains("<td class=\"num\">fewer than 10</td>"));
+        assert!(page.contains("1 of 3 suppressed"));
+    }
+
+    #[test]
+    fn headings_are_in_order() {
+        let page = render(&everything("plain")).unwrap();
+        let levels: Vec<u32> = page
+            .match_indices("<h")
+            .filter_map(|(at, _)| page[at + 2..].chars().next().and_then(|c| c.to_digit(10)))
+            .collect();
+        assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
+        assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
+    }
+
+    #[test]
+    fn sixty_columns_stay_under_three_megabytes() {
+        let wide = |i: usize| MarginalPlot {
+            column: format!("column_{i}"),
+            range: None,
+            labels: (0..22).map(|cell| format!("a category with a long name {cell}")).collect(),
+            real: vec![Some(0.045); 22],
+            synthetic: vec![0.045; 22],
+            has_missing: true,
+        };
+        let page = render(&Report { marginals: (0..60).map(wide).collect(), ..everything("plain") }).unwrap();
+        assert!(page.len() < 3_000_000, "{}", page.len());
+    }
+}

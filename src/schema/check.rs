@@ -1,0 +1,383 @@
+//! Whether a schema makes sense, and whether it may be fitted.
+
+use std::collections::HashSet;
+
+use super::target::Task;
+use super::{Column, DomainFrom, Kind, ROW, Schema, Target, datetime};
+use crate::error::{Error, Result};
+
+/// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
+pub const MAX_CATEGORIES: usize = 65_000;
+
+/// Digits after the point that a 64-bit float can hold for numbers of any use.
+pub const MAX_DECIMALS: u32 = 15;
+
+impl Schema {
+    /// Checks that the schema contradicts neither itself nor what the program can do.
+    ///
+    /// # Errors
+    /// Bad input naming the column and the remedy.
+    pub fn check(&self) -> Result<()> {
+        self.check_table()?;
+        let mut seen = HashSet::new();
+        for column in &self.columns {
+            if !seen.insert(column.name.as_str()) {
+                return Err(bad(column, "the name is given to two columns").remedy("rename or remove one of them"));
+            }
+            if !column.drop {
+                self.check_column(column)?;
+            }
+        }
+        self.targets.iter().try_for_each(|target| self.check_target(target))
+    }
+
+    /// Checks that the schema may be used to fit a model: the privacy unit is
+    /// named, and no domain was read from the rows.
+    ///
+    /// # Errors
+    /// Bad input naming the columns and the remedy; also everything that [`Schema::check`] refuses.
+    pub fn check_for_fit(&self) -> Result<()> {
+        self.check()?;
+        if self.table.privacy_unit.is_none() {
+            return Err(Error::bad_input("the schema does not say whose privacy is protected").expected("privacy_unit in [table]").remedy(
+                "set privacy_unit to the column that names the patient, or to \"row\" when each row is a different person",
+            ));
+        }
+        if self.modelled().next().is_none() {
+            return Err(Error::bad_input("no column is left to model: all are identifiers or dropped")
+                .remedy("give at least one column another kind, without drop"));
+        }
+        let named = |from: Option<DomainFrom>| -> Vec<&Column> {
+            self.modelled().filter(|c| c.domain_from == from && (from.is_some() || c.has_domain())).collect()
+        };
+        let from_data = named(Some(DomainFrom::Data));
+        if let [first, ..] = from_data.as_slice() {
+            return Err(bad(first, format!("the domain was read from the rows{}", and_others(&from_data))).remedy(
+                "check these domains against a codebook and write domain_from = \"public\", or run `synthward inspect` with \
+                 --assume-public where the table itself is public; paying for them (--discover-epsilon) is not available yet",
+            ));
+        }
+        let unsaid = named(None);
+        if let [first, ..] = unsaid.as_slice() {
+            return Err(bad(first, format!("nobody says where the domain comes from{}", and_others(&unsaid)))
+                .expected("domain_from = \"public\"")
+                .remedy("write domain_from = \"public\" where a codebook or common knowledge gives the domain"));
+        }
+        if let Some(column) = self.modelled().find(|c| c.kind == Kind::Code && c.categories.is_empty()) {
+            return Err(bad(column, "the codes are not listed")
+                .expected("categories")
+                .remedy("list the codes that can occur, from the code system's own tables"));
+        }
+        match self.modelled().find(|c| c.kind.is_numeric() && c.range().is_none()) {
+            Some(column) => Err(bad(column, "the range is not given")
+                .expected("min and max")
+                .remedy("write the smallest and the largest value that the column can have")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_target(&self, target: &Target) -> Result<()> {
+        let refuse = |what: String, remedy: &str| {
+            Err(Error::bad_input(format!("target `{}`: {what}", target.name)).remedy(remedy))
+        };
+        let names = std::iter::once(&target.column).chain(&target.exclude);
+        if let Some(name) = names.into_iter().find(|name| !self.modelled().any(|c| c.name == **name)) {
+            return refuse(
+                format!("`{name}` is not a modelled column"),
+                "name a column that is neither dropped nor an identifier",
+            );
+        }
+        let Some(column) = self.column(&target.column) else { return Ok(()) };
+        match target.task {
+            Task::Regression if !column.kind.is_numeric() => {
+                refuse(format!("`{}` is not a number", column.name), "choose task = \"binary\" or \"multiclass\"")
+            }
+            Task::Binary | Task::Multiclass if column.kind.is_numeric() => {
+                refuse(format!("`{}` is a number", column.name), "choose task = \"regression\"")
+            }
+            Task::Binary
+                if target.positive.is_empty() || target.positive.iter().any(|p| !column.labels().contains(p)) =>
+            {
+                refuse(
+                    "positive does not name categories of the column".to_owned(),
+                    "list the categories that count as positive",
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_table(&self) -> Result<()> {
+        let table = &self.table;
+        if table.name.trim().is_empty() {
+            return Err(Error::bad_input("the table has no name").remedy("set name in [table]"));
+        }
+        if self.columns.is_empty() {
+            return Err(
+                Error::bad_input("the schema has no column").remedy("add a [[column]] for each column of the table")
+            );
+        }
+        if let Some(unit) = table.unit_column() {
+            let Some(column) = self.column(unit) else {
+                return Err(Error::bad_input(format!(
+                    "privacy_unit names `{unit}`, which is not a column of the schema"
+                ))
+                .remedy("name a column that identifies the person, or \"row\""));
+            };
+            if column.kind != Kind::Identifier {
+                return Err(bad(column, format!("the privacy unit has kind {}", column.kind.name()))
+                    .expected("kind = \"identifier\"")
+                    .remedy("a column that names the person is never modelled: write kind = \"identifier\""));
+            }
+        }
+        match (table.max_rows_per_unit, table.privacy_unit.as_deref()) {
+            (Some(0), _) => Err(Error::bad_input("max_rows_per_unit is 0")
+                .expected("1 or more")
+                .remedy("raise it, or leave it out")),
+            (Some(2..), Some(ROW)) => {
+                Err(Error::bad_input("max_rows_per_unit is above 1, but each row is its own unit")
+                    .expected("1")
+                    .remedy("leave it out"))
+            }
+            _ if table.units == Some(0) => {
+                Err(Error::bad_input("units is 0").remedy("write the public number of units, or leave it out"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_column(&self, column: &Column) -> Result<()> {
+        let kind = column.kind;
+        if column.name.is_empty() {
+            return Err(bad(column, "a column has no name").remedy("name it as in the table"));
+        }
+        let misplaced = [
+            ("min or max", column.min.is_some() || column.max.is_some(), kind.is_numeric()),
+            ("decimals", column.decimals.is_some(), kind == Kind::Real),
+            ("categories", !column.categories.is_empty(), kind.is_listed() || kind == Kind::Code),
+            ("other", column.other.is_some(), kind.is_listed() || kind == Kind::Code),
+            ("system", column.system.is_some(), kind == Kind::Code),
+            ("format", column.format.is_some(), kind == Kind::Datetime),
+        ];
+        if let Some((field, ..)) = misplaced.iter().find(|(_, present, belongs)| *present && !belongs) {
+            return Err(bad(column, format!("{field} has no meaning for kind {}", kind.name()))
+                .remedy("remove it, or give the column another kind"));
+        }
+        if let Some(arrow_type) = &column.arrow_type {
+            let fits = match kind {
+                Kind::Identifier => true,
+                Kind::Categorical | Kind::Ordinal | Kind::Code => !arrow_type.is_temporal(),
+                Kind::Boolean => arrow_type.is_text() || *arrow_type == super::ArrowType::BOOLEAN,
+                Kind::Integer | Kind::Real => arrow_type.is_numeric() || arrow_type.is_text(),
+                Kind::Datetime => arrow_type.is_temporal() || arrow_type.is_text(),
+            };
+            if !fits {
+                return Err(bad(column, format!("a column of type {arrow_type} cannot have kind {}", kind.name()))
+                    .remedy("choose another kind, or drop = true"));
+            }
+        }
+        self.check_categories(column)?;
+        check_range(column)?;
+        match (kind, column.decimals, &column.format) {
+            (Kind::Code, ..) if column.system.is_none() => Err(bad(column, "a code column needs its system")
+                .expected("icd9cm, icd10, atc, loinc, rxnorm, snomed or prefix")
+                .remedy("write system = \"prefix\" when the codes belong to none of these")),
+            (_, Some(d), _) if d > MAX_DECIMALS => {
+                Err(bad(column, "too many decimals").expected(format!("at most {MAX_DECIMALS}")).remedy("lower it"))
+            }
+            (_, _, Some(format)) if !datetime::is_format(format) => Err(bad(column, "format has an unknown directive")
+                .expected("strftime directives, such as %Y-%m-%d %H:%M:%S")
+                .remedy("mend the format")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_categories(&self, column: &Column) -> Result<()> {
+        let categories = &column.categories;
+        if column.kind.is_listed() && categories.is_empty() {
+            return Err(bad(column, format!("a {} column has no categories", column.kind.name()))
+                .remedy("list its categories, or write drop = true"));
+        }
+        if categories.len() > MAX_CATEGORIES {
+            return Err(bad(column, "too many categories")
+                .expected(format!("at most {MAX_CATEGORIES}"))
+                .remedy("give the column kind = \"code\" or \"identifier\", or drop = true"));
+        }
+        let mut seen = HashSet::new();
+        for (position, category) in (1..).zip(categories) {
+            if !seen.insert(category) {
+                return Err(bad(column, format!("category number {position} stands twice in the list"))
+                    .remedy("remove one of them"));
+            }
+            if self.table.is_missing(category) {
+                return Err(bad(column, format!("category number {position} is also a missing marker"))
+                    .remedy("remove it from categories, or from missing in [table]"));
+            }
+        }
+        match &column.other {
+            Some(other) if !seen.contains(other) => Err(bad(column, "other is not among the categories")
+                .remedy("add it to categories, or name one that is there")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_range(column: &Column) -> Result<()> {
+    let whole = |x: f64| column.kind != Kind::Integer || x.fract() == 0.0;
+    let ends = [("min", &column.min), ("max", &column.max)];
+    for (end, bound) in ends.iter().filter_map(|(end, bound)| bound.as_ref().map(|b| (end, b))) {
+        match column.bound(bound) {
+            Some(x) if x.is_finite() && whole(x) => {}
+            _ => {
+                let expected = match column.kind {
+                    Kind::Integer => "a whole number",
+                    Kind::Real => "a finite number",
+                    _ => "a quoted ISO 8601 date or time, such as \"2012-12-31\"",
+                };
+                return Err(bad(column, format!("{end} cannot be read")).expected(expected).remedy("mend it"));
+            }
+        }
+    }
+    match (ends[0].1, ends[1].1, column.range()) {
+        (Some(_), None, _) | (None, Some(_), _) => {
+            Err(bad(column, "only one of min and max is given").remedy("give both, or neither"))
+        }
+        (_, _, Some((min, max))) if min > max => Err(bad(column, "min is above max").remedy("exchange or mend them")),
+        _ => Ok(()),
+    }
+}
+
+impl Column {
+    /// True when the column states values that could have been read from rows.
+    fn has_domain(&self) -> bool {
+        self.kind.is_numeric() || !self.categories.is_empty()
+    }
+}
+
+fn bad(column: &Column, what: impl Into<String>) -> Error {
+    Error::bad_input(what).column(&column.name)
+}
+
+/// " (and 2 other columns: `b`, `c`)", or nothing.
+fn and_others(columns: &[&Column]) -> String {
+    const SHOWN: usize = 8;
+    let others: Vec<String> = columns.iter().skip(1).take(SHOWN).map(|c| format!("`{}`", c.name)).collect();
+    match columns.len() - 1 {
+        0 => String::new(),
+        1 => format!(" (and that of {})", others[0]),
+        n => format!(" (and those of {n} others: {}{})", others.join(", "), if n > SHOWN { ", ..." } else { "" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(table: &str, columns: &str) -> Result<Schema> {
+        Schema::from_toml(&format!("[table]\nname = \"t\"\n{table}\n{columns}"))
+    }
+
+    const AGE: &str = "[[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 120\ndomain_from = \"public\"\n";
+    const ID: &str = "[[column]]\nname = \"id\"\nkind = \"identifier\"\n";
+
+    #[test]
+    fn contradictions_are_refused_with_a_remedy() {
+        let column = |lines: &str| format!("[[column]]\nname = \"x\"\n{lines}\n");
+        let cases = [
+            ("", String::new(), "no column"),
+            ("", format!("{AGE}{AGE}"), "two columns"),
+            ("privacy_unit = \"who\"", AGE.into(), "not a column of the schema"),
+            ("privacy_unit = \"age\"", AGE.into(), "has kind integer"),
+            ("max_rows_per_unit = 0", AGE.into(), "max_rows_per_unit is 0"),
+            ("privacy_unit = \"row\"\nmax_rows_per_unit = 2", AGE.into(), "its own unit"),
+            ("units = 0", AGE.into(), "units is 0"),
+            ("", column("kind = \"integer\"\nmin = 2\nmax = 1"), "min is above max"),
+            ("", column("kind = \"integer\"\nmin = 2"), "only one of min and max"),
+            ("", column("kind = \"integer\"\nmin = 0.5\nmax = 1"), "min cannot be read"),
+            ("", column("kind = \"real\"\nmin = 0\nmax = inf"), "max cannot be read"),
+            ("", column("kind = \"datetime\"\nmin = \"soon\"\nmax = \"2012-01-01\""), "min cannot be read"),
+            ("", column("kind = \"datetime\"\nmin = 1\nmax = 2"), "min cannot be read"),
+            ("", column("kind = \"datetime\"\nformat = \"%Q\""), "unknown directive"),
+            ("", column("kind = \"real\"\ndecimals = 40"), "too many decimals"),
+            ("", column("kind = \"categorical\""), "no categories"),
+            ("", column("kind = \"ordinal\"\ncategories = [\"a\", \"a\"]"), "number 2 stands twice"),
+            (
+                "missing = [\"?\"]",
+                column("kind = \"categorical\"\ncategories = [\"a\", \" ? \"]"),
+                "number 2 is also a missing marker",
+            ),
+            ("", column("kind = \"categorical\"\ncategories = [\"a\"]\nother = \"b\""), "other is not among"),
+            ("", column("kind = \"code\""), "needs its system"),
+            ("", column("kind = \"boolean\"\nmin = 0\nmax = 1"), "no meaning for kind boolean"),
+            (
+                "",
+                column("kind = \"categorical\"\ncategories = [\"a\"]\ntype = \"date32\""),
+                "cannot have kind categorical",
+            ),
+        ];
+        for (table, columns, what) in cases {
+            let e = schema(table, &columns).unwrap_err();
+            assert!(e.what.contains(what), "wanted {what:?}, got {e}");
+            assert!(e.remedy.is_some(), "{e}");
+            assert_eq!(e.kind.exit_code(), 3);
+        }
+    }
+
+    #[test]
+    fn targets_must_be_possible() {
+        let sex = "[[column]]\nname = \"sex\"\nkind = \"categorical\"\ncategories = [\"F\", \"M\"]\n";
+        let with = |target: &str| schema("", &format!("{AGE}{sex}{ID}[[target]]\nname = \"x\"\n{target}\n"));
+        assert!(with("column = \"age\"\ntask = \"regression\"").is_ok());
+        assert!(with("column = \"sex\"\ntask = \"binary\"\npositive = [\"F\"]\nexclude = [\"age\"]").is_ok());
+        for (target, what) in [
+            ("column = \"id\"\ntask = \"multiclass\"", "`id` is not a modelled column"),
+            ("column = \"sex\"\ntask = \"multiclass\"\nexclude = [\"no\"]", "`no` is not a modelled column"),
+            ("column = \"sex\"\ntask = \"regression\"", "is not a number"),
+            ("column = \"age\"\ntask = \"binary\"\npositive = [\"3\"]", "is a number"),
+            ("column = \"sex\"\ntask = \"binary\"", "positive does not name"),
+            ("column = \"sex\"\ntask = \"binary\"\npositive = [\"D\"]", "positive does not name"),
+        ] {
+            let e = with(target).unwrap_err();
+            assert!(e.what.starts_with("target `x`: ") && e.what.contains(what), "{e}");
+        }
+    }
+
+    #[test]
+    fn dropped_columns_may_say_nothing_of_use() {
+        assert!(
+            schema("", &format!("{AGE}[[column]]\nname = \"note\"\nkind = \"categorical\"\ndrop = true\n")).is_ok()
+        );
+    }
+
+    #[test]
+    fn a_fit_wants_a_unit_and_public_domains() {
+        let refused = |table: &str, columns: &str| schema(table, columns).unwrap().check_for_fit().unwrap_err();
+        let unit = "privacy_unit = \"row\"";
+        assert!(schema(unit, AGE).unwrap().check_for_fit().is_ok());
+        assert!(schema("privacy_unit = \"id\"", &format!("{ID}{AGE}")).unwrap().check_for_fit().is_ok());
+        assert!(refused("", AGE).to_string().contains("privacy_unit"));
+        assert!(refused(unit, ID).what.contains("no column is left"));
+        let e = refused(unit, &AGE.replace("public", "data"));
+        assert_eq!(e.column.as_deref(), Some("age"));
+        assert!(e.to_string().contains("--assume-public") && e.to_string().contains("domain_from = \"public\""), "{e}");
+        assert!(refused(unit, &AGE.replace("domain_from = \"public\"", "")).what.contains("nobody says"));
+        assert!(refused(unit, &AGE.replace("min = 0\nmax = 120", "")).what.contains("range is not given"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_other_columns_too() {
+        let columns: String = ["a", "b", "c"]
+            .iter()
+            .map(|n| AGE.replace("\"age\"", &format!("\"{n}\"")).replace("public", "data"))
+            .collect();
+        let e = schema("privacy_unit = \"row\"", &columns).unwrap().check_for_fit().unwrap_err();
+        assert!(e.what.ends_with("(and those of 2 others: `b`, `c`)"), "{e}");
+    }
+
+    #[test]
+    fn the_bound_on_rows_follows_the_unit() {
+        let bound = |table: &str| schema(table, &format!("{ID}{AGE}")).unwrap().table.max_rows_per_unit();
+        assert_eq!((bound(""), bound("privacy_unit = \"row\""), bound("privacy_unit = \"id\"")), (1, 1, 4));
+        assert_eq!(bound("privacy_unit = \"id\"\nmax_rows_per_unit = 9"), 9);
+    }
+}

@@ -1,0 +1,189 @@
+//! One column: its kind, its domain, and who vouches for it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::datetime::{self, Ticks};
+use super::{ArrowType, CodeSystem};
+
+/// How the values of a column are to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// One of `categories`, in no order.
+    Categorical,
+    /// One of `categories`, which stand in their order.
+    Ordinal,
+    /// True or false.
+    Boolean,
+    /// A whole number between `min` and `max`.
+    Integer,
+    /// A number between `min` and `max`, with `decimals` digits after the point.
+    Real,
+    /// A date, a time of day, or both, between `min` and `max`.
+    Datetime,
+    /// A code of a `system`, modelled from coarse to fine.
+    Code,
+    /// Names a person, a stay or a thing: never modelled; generated rows get a fresh one.
+    Identifier,
+}
+
+impl Kind {
+    /// The name used in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Categorical => "categorical",
+            Self::Ordinal => "ordinal",
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Real => "real",
+            Self::Datetime => "datetime",
+            Self::Code => "code",
+            Self::Identifier => "identifier",
+        }
+    }
+
+    /// True for kinds whose cells are numbers in a frame.
+    pub fn is_numeric(self) -> bool {
+        matches!(self, Self::Integer | Self::Real | Self::Datetime)
+    }
+
+    /// True for kinds whose domain is a list of categories.
+    pub fn is_listed(self) -> bool {
+        matches!(self, Self::Categorical | Self::Ordinal)
+    }
+}
+
+/// Who says what the domain of a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainFrom {
+    /// A person vouches that it does not come from these rows: a codebook, a data dictionary, common knowledge.
+    Public,
+    /// It was read from the rows, and is as sensitive as they are.
+    Data,
+}
+
+impl DomainFrom {
+    /// The name used in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Data => "data",
+        }
+    }
+}
+
+/// An end of a numeric column's range: a number, or for a datetime its ISO 8601 text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number, or for a datetime a quoted ISO 8601 date")]
+pub enum Bound {
+    Integer(i64),
+    Real(f64),
+    Moment(String),
+}
+
+/// What is public about one column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Name in the table.
+    pub name: String,
+    pub kind: Kind,
+    /// Arrow type that the cohort gives the column: the input's own, or for CSV the one its text was read as.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub arrow_type: Option<ArrowType>,
+    /// Smallest value. A smaller one is moved to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Bound>,
+    /// Largest value. A larger one is moved to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Bound>,
+    /// Digits after the point of a real column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimals: Option<u32>,
+    /// The categories of a categorical or ordinal column, spelled as in the table; optional for a code column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// The category that stands for every value outside `categories`; without it such a value becomes missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
+    /// Whether cells may be missing.
+    #[serde(default = "yes")]
+    pub nullable: bool,
+    /// The code system of a code column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<CodeSystem>,
+    /// How a datetime is written where it is text: `strftime` directives. ISO 8601 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Who says what the domain is. `fit` wants `public`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_from: Option<DomainFrom>,
+    /// Leave the column out: it is neither modelled nor generated.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub drop: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Column {
+    /// A column with a name and a kind, nullable, and nothing else said.
+    pub fn new(name: impl Into<String>, kind: Kind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            arrow_type: None,
+            min: None,
+            max: None,
+            decimals: None,
+            categories: Vec::new(),
+            other: None,
+            nullable: true,
+            system: None,
+            format: None,
+            domain_from: None,
+            drop: false,
+        }
+    }
+
+    /// True when the column is part of a frame: neither dropped nor an identifier.
+    pub fn is_modelled(&self) -> bool {
+        !self.drop && self.kind != Kind::Identifier
+    }
+
+    /// The tick in which a datetime column is counted.
+    pub fn ticks(&self) -> Ticks {
+        let typed = self.arrow_type.as_ref().and_then(|t| Ticks::of(t.data_type()));
+        let written = || self.format.as_deref().map(Ticks::of_format);
+        typed.or_else(written).unwrap_or(Ticks::Microsecond)
+    }
+
+    /// `(min, max)` as numbers, a datetime's in ticks; `None` unless both are given and readable.
+    pub fn range(&self) -> Option<(f64, f64)> {
+        Some((self.bound(self.min.as_ref()?)?, self.bound(self.max.as_ref()?)?))
+    }
+
+    /// The categories, in the order of their codes. A boolean's are `false` and `true`.
+    pub fn labels(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Boolean => vec!["false".to_owned(), "true".to_owned()],
+            _ => self.categories.clone(),
+        }
+    }
+
+    pub(super) fn bound(&self, bound: &Bound) -> Option<f64> {
+        match (bound, self.kind) {
+            (Bound::Integer(n), Kind::Integer | Kind::Real) => Some(*n as f64),
+            (Bound::Real(x), Kind::Integer | Kind::Real) => Some(*x),
+            (Bound::Moment(text), Kind::Datetime) => datetime::parse(text, None, self.ticks()),
+            _ => None,
+        }
+    }
+}

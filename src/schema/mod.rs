@@ -1,0 +1,123 @@
+//! What is public about a table.
+//!
+//! A schema is one TOML file that a person reads, corrects and vouches for:
+//! whose privacy is protected, what each column means and which values it may
+//! have. Everything in it is treated as public, so everything in it must be
+//! public: `domain_from = "data"` marks what [`inspect`](crate::ingest::inspect)
+//! read from the rows, and `fit` refuses it.
+//!
+//! ```toml
+//! [table]
+//! name = "diabetes130"
+//! privacy_unit = "patient_nbr"   # a column, or "row" when each row is a different person
+//! max_rows_per_unit = 4          # more rows of a unit are dropped at random
+//! missing = ["?", ""]
+//!
+//! [[column]]
+//! name = "time_in_hospital"
+//! kind = "integer"
+//! min = 1
+//! max = 14
+//! domain_from = "public"
+//! ```
+//!
+//! A value outside the domain has a place to go: a number or a moment moves to
+//! the nearer of `min` and `max`; a category becomes `other` where the column
+//! declares one and missing where it does not. A boolean and a missing cell
+//! have no outside.
+
+mod arrow_type;
+mod check;
+mod code_system;
+mod column;
+pub mod datetime;
+pub mod target;
+mod toml_in;
+mod toml_out;
+
+pub use arrow_type::ArrowType;
+pub use code_system::CodeSystem;
+pub use column::{Bound, Column, DomainFrom, Kind};
+pub use target::Target;
+pub use toml_out::Notes;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The privacy unit of a table in which each row is a different person.
+pub const ROW: &str = "row";
+
+/// Rows kept of one unit when the schema does not say and a unit may have several.
+pub const DEFAULT_MAX_ROWS_PER_UNIT: u32 = 4;
+
+/// Everything that is public about a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    pub table: TableSpec,
+    /// In the order of the table.
+    #[serde(rename = "column", default)]
+    pub columns: Vec<Column>,
+    /// What the cohort should be good for: the evaluation predicts these.
+    #[serde(rename = "target", default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+}
+
+/// What is public about the table as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableSpec {
+    /// Name in reports and in the ledger.
+    pub name: String,
+    /// Whose privacy is protected: the column that names the person, or `row`. `fit` wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy_unit: Option<String>,
+    /// Rows kept of one unit; see [`TableSpec::max_rows_per_unit`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_unit: Option<u32>,
+    /// Texts that mean a missing cell, compared without surrounding blanks.
+    #[serde(default = "empty_text")]
+    pub missing: Vec<String>,
+    /// Number of units, where it is public. Absent: it is not, and is to be estimated privately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<u64>,
+    /// Someone took what was read from the rows for public (`inspect --assume-public`). Every output repeats it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed_public: bool,
+}
+
+fn empty_text() -> Vec<String> {
+    vec![String::new()]
+}
+
+impl TableSpec {
+    /// The bound on the rows of one unit: as declared, else 1 when each row is
+    /// a unit and [`DEFAULT_MAX_ROWS_PER_UNIT`] when a column names it.
+    pub fn max_rows_per_unit(&self) -> u32 {
+        let default = if self.unit_column().is_some() { DEFAULT_MAX_ROWS_PER_UNIT } else { 1 };
+        self.max_rows_per_unit.unwrap_or(default)
+    }
+
+    /// The column that names the unit, when one does.
+    pub fn unit_column(&self) -> Option<&str> {
+        self.privacy_unit.as_deref().filter(|unit| *unit != ROW)
+    }
+
+    /// True when `text`, trimmed, is one of the missing markers.
+    pub fn is_missing(&self, text: &str) -> bool {
+        let text = text.trim();
+        self.missing.iter().any(|marker| marker.trim() == text)
+    }
+}
+
+impl Schema {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The columns of a frame, in order: neither dropped nor identifiers.
+    pub fn modelled(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|c| c.is_modelled())
+    }
+}

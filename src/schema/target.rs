@@ -1,0 +1,47 @@
+//! What an analyst would predict from the table, declared so that usefulness can be measured.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind of prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// One class against the rest: [`Target::positive`] names the class.
+    Binary,
+    /// Each value of the column is a class.
+    Multiclass,
+    /// The column is a number.
+    Regression,
+}
+
+/// One prediction task: `column` from all the others, but for those in `exclude`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub struct Target {
+    /// The name under which the figures appear.
+    pub name: String,
+    /// The column that is predicted.
+    pub column: String,
+    pub task: Task,
+    /// Binary only: the values that count as positive; every other one that is present is negative.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positive: Vec<String>,
+    /// Columns that may not be used: weights, or what is only known afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_short_form_and_refuses_a_misspelt_key() {
+        let short = r#"{"name": "stay", "column": "days", "task": "regression"}"#;
+        let target: Target = serde_json::from_str(short).unwrap();
+        assert_eq!((target.task, target.positive.len(), target.exclude.len()), (Task::Regression, 0, 0));
+        let misspelt = r#"{"name": "stay", "column": "days", "task": "regression", "positves": ["1"]}"#;
+        assert!(serde_json::from_str::<Target>(misspelt).is_err());
+    }
+}

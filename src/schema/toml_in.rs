@@ -1,0 +1,134 @@
+//! Reading a schema; errors point at the line and the column of the file.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+
+use super::Schema;
+use crate::error::{Error, Result};
+
+impl Schema {
+    /// Reads and checks a schema file.
+    ///
+    /// # Errors
+    /// Bad input when the file cannot be read, is not TOML, has a field that
+    /// no schema has, or fails [`Schema::check`]; with the place in the file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(|e| {
+            let why = match e.kind() {
+                std::io::ErrorKind::NotFound => "there is no such file",
+                std::io::ErrorKind::InvalidData => "the file is not UTF-8 text",
+                std::io::ErrorKind::IsADirectory => "this is a directory, not a file",
+                _ => "the file cannot be read",
+            };
+            Error::bad_input(why)
+                .file(path)
+                .remedy("give the path of a schema; `synthward inspect TABLE -o schema.toml` drafts one")
+        })?;
+        Self::from_toml(&text).map_err(|e| e.file(path))
+    }
+
+    /// Parses and checks the text of a schema.
+    ///
+    /// # Errors
+    /// As [`Schema::read`], without the file name.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let schema: Self = toml::from_str(text).map_err(|e| {
+            let what = format!("{}{}", place(text, e.span()), e.message().trim());
+            Error::bad_input(what).remedy("mend the schema at this place")
+        })?;
+        schema.check().map_err(|mut e| {
+            if let Some(span) = e.column.as_deref().and_then(|name| schema.span_of(name, text)) {
+                e.what = format!("{}{}", place(text, Some(span)), e.what);
+            }
+            e
+        })?;
+        Ok(schema)
+    }
+
+    /// Where the last `[[column]]` of this name stands in the text.
+    fn span_of(&self, name: &str, text: &str) -> Option<Range<usize>> {
+        #[derive(Deserialize)]
+        struct Spans {
+            column: Vec<Spanned<IgnoredAny>>,
+        }
+        let index = self.columns.iter().rposition(|c| c.name == name)?;
+        let spans: Spans = toml::from_str(text).ok()?;
+        spans.column.get(index).map(Spanned::span)
+    }
+}
+
+/// "line 3, column 5: ", both counted from 1.
+fn place(text: &str, span: Option<Range<usize>>) -> String {
+    let Some(before) = span.and_then(|s| text.get(..s.start)) else { return String::new() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {line}, column {column}: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Schema::from_toml(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_point_at_the_line_and_the_column() {
+        assert!(error("[table]\nname = \"t\"\nrows = 4\n").starts_with("line 3, column 1: unknown field `rows`"));
+        assert!(
+            error("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"number\"\n")
+                .starts_with("line 5, column 8: unknown variant")
+        );
+        assert!(error("[table\n").starts_with("line 1, column 7: "));
+        assert!(
+            error("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"real\"\nmin = true\n")
+                .contains("expected a number")
+        );
+        let type_error = error("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"real\"\ntype = \"list\"\n");
+        assert!(type_error.starts_with("line 6, column 8: the Arrow type list is not supported"), "{type_error}");
+    }
+
+    #[test]
+    fn failed_checks_point_at_the_column_they_mean() {
+        let text = "[table]\nname = \"t\"\n\n[[column]]\nname = \"a\"\nkind = \"integer\"\n\n[[column]]\nname = \"b\"\nkind = \"integer\"\nmin = 3\nmax = 1\n";
+        let message = error(text);
+        assert!(message.starts_with("column `b`: line 8, column 1: "), "{message}");
+    }
+
+    #[test]
+    fn unreadable_files_are_bad_input() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().join("absent.toml"), folder.path().to_path_buf()] {
+            let e = Schema::read(&path).unwrap_err();
+            assert_eq!(e.kind.exit_code(), 3);
+            assert_eq!(e.file.as_deref(), Some(path.as_path()));
+        }
+    }
+
+    #[test]
+    fn each_malformed_schema_is_refused_where_it_is_wrong() {
+        let read =
+            |name: &str| Schema::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/malformed").join(name));
+        assert!(read("good.toml").unwrap().check_for_fit().is_ok());
+        for (name, what) in [
+            ("unknown_field.toml", "line 31, column 1: unknown field `decimal`"),
+            ("not_toml.toml", "line 4, column 16: "),
+            ("min_above_max.toml", "line 12, column 1: min is above max"),
+        ] {
+            let e = read(name).unwrap_err();
+            assert!(e.what.starts_with(what) && e.kind.exit_code() == 3, "{name}: {e}");
+        }
+        for (name, what) in [("domain_from_data.toml", "read from the rows"), ("no_privacy_unit.toml", "whose privacy")]
+        {
+            let e = read(name).unwrap().check_for_fit().unwrap_err();
+            assert!(e.what.contains(what) && e.remedy.is_some(), "{name}: {e}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Writing a schema as a person would: aligned, a comment at each oddity.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use toml::Value;
+
+use super::{Bound, Column, Schema, Target};
+
+/// Width at which lists of categories are broken.
+const WIDTH: usize = 110;
+
+/// Width of the longest field name of a column, `domain_from`.
+const FIELD: usize = 11;
+
+/// Width of the longest field name of the table, `max_rows_per_unit`.
+const TABLE_FIELD: usize = 17;
+
+const HEADER: &str = "\
+# What is public about the table. Everything in this file is treated as public:
+# it goes into the model and the reports as it stands.
+# domain_from = \"public\"  a person vouches for the domain (codebook, data dictionary, common knowledge)
+# domain_from = \"data\"    it was read from the rows; `fit` refuses it
+";
+
+/// Comments to write beside a schema.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notes {
+    /// Under `[table]`.
+    pub table: Vec<String>,
+    /// Under the `[[column]]` of the same index; missing entries mean none.
+    pub columns: Vec<Vec<String>>,
+}
+
+impl Schema {
+    /// The schema as a TOML file that a person can read and edit.
+    /// [`Schema::from_toml`] reads it back to an equal value.
+    pub fn to_toml(&self) -> String {
+        self.to_toml_with(&Notes::default())
+    }
+
+    /// As [`Schema::to_toml`], with comments.
+    pub fn to_toml_with(&self, notes: &Notes) -> String {
+        let mut out = String::from(HEADER);
+        out.push_str("\n[table]\n");
+        let table = &self.table;
+        comments(&mut out, &notes.table);
+        field(&mut out, TABLE_FIELD, "name", text(&table.name));
+        if let Some(unit) = &table.privacy_unit {
+            field(&mut out, TABLE_FIELD, "privacy_unit", text(unit));
+        }
+        if let Some(rows) = table.max_rows_per_unit {
+            field(&mut out, TABLE_FIELD, "max_rows_per_unit", rows.to_string());
+        }
+        field(&mut out, TABLE_FIELD, "missing", list(&table.missing));
+        if let Some(units) = table.units {
+            field(&mut out, TABLE_FIELD, "units", units.to_string());
+        }
+        if table.assumed_public {
+            field(&mut out, TABLE_FIELD, "assumed_public", "true".into());
+        }
+        for (index, column) in self.columns.iter().enumerate() {
+            out.push_str("\n[[column]]\n");
+            comments(&mut out, notes.columns.get(index).map_or(&[], Vec::as_slice));
+            write_column(&mut out, column);
+        }
+        out.push_str(&targets(&self.targets));
+        out
+    }
+}
+
+fn write_column(out: &mut String, column: &Column) {
+    field(out, FIELD, "name", text(&column.name));
+    field(out, FIELD, "kind", text(column.kind.name()));
+    let mut optional = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            field(out, FIELD, name, value);
+        }
+    };
+    optional("type", column.arrow_type.as_ref().map(|t| text(&t.to_string())));
+    optional("system", column.system.map(|s| text(s.name())));
+    optional("format", column.format.as_deref().map(text));
+    optional("min", column.min.as_ref().map(bound));
+    optional("max", column.max.as_ref().map(bound));
+    optional("decimals", column.decimals.map(|d| d.to_string()));
+    optional("categories", (!column.categories.is_empty()).then(|| list(&column.categories)));
+    optional("other", column.other.as_deref().map(text));
+    optional("nullable", Some(column.nullable.to_string()));
+    optional("domain_from", column.domain_from.map(|from| text(from.name())));
+    optional("drop", column.drop.then(|| "true".into()));
+}
+
+fn comments(out: &mut String, notes: &[String]) {
+    for line in notes.iter().flat_map(|note| note.lines()) {
+        out.push_str("# ");
+        // A control character would end the comment or break the file.
+        out.extend(line.chars().filter(|c| !c.is_control()));
+        out.push('\n');
+    }
+}
+
+fn field(out: &mut String, width: usize, name: &str, value: String) {
+    let _ = writeln!(out, "{name:<width$} = {value}");
+}
+
+fn bound(bound: &Bound) -> String {
+    match bound {
+        Bound::Integer(n) => n.to_string(),
+        Bound::Real(x) => Value::Float(*x).to_string(),
+        Bound::Moment(moment) => text(moment),
+    }
+}
+
+/// A basic string on one line.
+fn text(value: &str) -> String {
+    let mut out = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn list(values: &[String]) -> String {
+    let items: Vec<String> = values.iter().map(|v| text(v)).collect();
+    let line = format!("[{}]", items.join(", "));
+    if line.len() + FIELD + 3 <= WIDTH {
+        return line;
+    }
+    let mut out = String::from("[");
+    let mut room = 0;
+    for item in &items {
+        let needed = item.len() + 2;
+        if needed > room {
+            out.truncate(out.trim_end().len());
+            out.push_str("\n    ");
+            room = WIDTH - 4;
+        }
+        room = room.saturating_sub(needed);
+        let _ = write!(out, "{item}, ");
+    }
+    out.truncate(out.trim_end().len());
+    out.push_str("\n]");
+    out
+}
+
+fn targets(targets: &[Target]) -> String {
+    #[derive(Serialize)]
+    struct Tables<'a> {
+        target: &'a [Target],
+    }
+    match toml::to_string(&Tables { target: targets }) {
+        Ok(tables) if !targets.is_empty() => format!("\n{tables}"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, TableSpec};
+    use super::*;
+
+    fn table() -> TableSpec {
+        TableSpec {
+            name: "stays".into(),
+            privacy_unit: Some("patient".into()),
+            max_rows_per_unit: Some(3),
+            missing: vec!["?".into(), String::new()],
+            units: Some(40),
+            assumed_public: true,
+        }
+    }
+
+    fn example() -> Schema {
+        let sex = Column {
+            categories: vec!["F".into(), "M \"x\"\n\\".into(), "None".into()],
+            other: Some("None".into()),
+            arrow_type: Some(ArrowType::UTF8),
+            domain_from: Some(DomainFrom::Public),
+            nullable: false,
+            ..Column::new("sex", Kind::Categorical)
+        };
+        let cost = Column {
+            min: Some(Bound::Real(-0.5)),
+            max: Some(Bound::Real(2e6)),
+            decimals: Some(2),
+            arrow_type: Some("decimal128(10, 2)".parse().unwrap()),
+            domain_from: Some(DomainFrom::Data),
+            ..Column::new("cost", Kind::Real)
+        };
+        let start = Column {
+            min: Some(Bound::Moment("1999-01-01".into())),
+            max: Some(Bound::Moment("2008-12-31".into())),
+            format: Some("%d.%m.%Y".into()),
+            arrow_type: Some(ArrowType::DATE32),
+            ..Column::new("start", Kind::Datetime)
+        };
+        let code = Column {
+            system: Some(CodeSystem::Icd9cm),
+            categories: (0..200).map(|n| format!("{n}.1")).collect(),
+            ..Column::new("diag", Kind::Code)
+        };
+        let age = Column {
+            min: Some(Bound::Integer(0)),
+            max: Some(Bound::Integer(120)),
+            ..Column::new("age", Kind::Integer)
+        };
+        let note = Column { drop: true, ..Column::new("note", Kind::Identifier) };
+        let columns = vec![
+            Column::new("patient", Kind::Identifier),
+            sex,
+            cost,
+            start,
+            code,
+            age,
+            note,
+            Column::new("dead", Kind::Boolean),
+        ];
+        Schema { table: table(), columns, targets: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let schema = example();
+        let notes = Notes { table: vec!["two\nlines".into()], columns: vec![vec![], vec!["odd \u{7} one".into()]] };
+        let text = schema.to_toml_with(&notes);
+        assert_eq!(Schema::from_toml(&text).unwrap(), schema, "{text}");
+        assert!(
+            text.contains("# two\n# lines\n") && text.contains("[[column]]\n# odd  one\nname        = \"sex\"\n"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn json_carries_the_same_schema() {
+        let schema = example();
+        let json = serde_json::to_string(&schema).unwrap();
+        assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
+    }
+}

@@ -1,0 +1,210 @@
+//! From a table and a schema to a released model.
+
+use super::dp_sgd::{self, PRIOR, TRAIN};
+use super::ledger_file::LedgerFile;
+use super::measure::{measure, requests};
+use crate::encode::{Codec, Codes, Grid, Layout, TableDomain};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::{Source, count_outside, load};
+use crate::model::{Generator, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings};
+use crate::schema::Schema;
+use sha2::{Digest, Sha256};
+use synthward_privacy::ledger::Record;
+use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
+use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
+
+/// Fewest units a model is fitted to: less than one useful batch, and nothing
+/// but noise comes out.
+const LEAST_UNITS: u64 = 100;
+/// Number of units that settings are chosen for while it is not public.
+const NOMINAL_UNITS: u64 = 20_000;
+/// Name of the entry that counts the units.
+const COUNT: &str = "number of units";
+/// Part of the budget (of rho) for counting the units, where their number is not public.
+const COUNT_SHARE: f64 = 0.01;
+/// Part of the budget (of rho) for one-way marginals, when a network is trained too.
+const MEASURE_SHARE: f64 = 0.15;
+/// Part of the budget (of rho) for the latent prior.
+const PRIOR_SHARE: f64 = 0.05;
+
+/// What to fit. Everything but the rows behind `source` is public.
+pub struct FitRequest<'a> {
+    pub source: &'a Source,
+    pub schema: &'a Schema,
+    pub model: ModelKind,
+    pub budget: Budget,
+    /// Fixes initialisation and which rows of a unit are kept; never the noise.
+    pub seed: u64,
+}
+
+/// A plan, and the settings of the network it pays for.
+pub struct Planned {
+    pub plan: Plan,
+    pub settings: Option<VaeSettings>,
+}
+
+/// How far the training is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub done: u64,
+    pub total: u64,
+    /// Epsilon of everything released so far.
+    pub epsilon_spent: f64,
+}
+
+/// Plans a fit from public facts, before a row is read.
+///
+/// # Errors
+/// Bad input: a schema that may not be fitted, a budget out of range, fewer
+/// units than one batch.
+pub fn plan(request: &FitRequest) -> Result<Planned> {
+    let schema = request.schema;
+    schema.check_for_fit()?;
+    let domain = TableDomain::of(schema)?;
+    let mut planned = Vec::new();
+    if let Some(units) = schema.table.units {
+        check_units(&request.budget, units)?;
+    } else {
+        planned.push(Request {
+            name: COUNT.into(),
+            share: Share::Discover,
+            weight: COUNT_SHARE,
+            mechanism: Mechanism::Histogram,
+        });
+    }
+    let settings = match request.model {
+        ModelKind::Independent => {
+            planned.extend(requests(&domain, 1.0));
+            None
+        }
+        ModelKind::Vae => {
+            let units = schema.table.units.unwrap_or(NOMINAL_UNITS);
+            let settings = VaeSettings::choose(&domain.largest_layout(), units as usize, request.budget.epsilon());
+            planned.extend(requests(&domain, MEASURE_SHARE));
+            planned.push(Request {
+                name: PRIOR.into(),
+                share: Share::Prior,
+                weight: PRIOR_SHARE,
+                mechanism: Mechanism::GaussianSum { clipping_norm: 1.0 },
+            });
+            planned.push(Request {
+                name: TRAIN.into(),
+                share: Share::Train,
+                weight: 1.0 - MEASURE_SHARE - PRIOR_SHARE,
+                mechanism: Mechanism::SubsampledGaussian {
+                    clipping_norm: f64::from(settings.clipping_norm),
+                    sampling_rate: (settings.expected_batch_size as f64 / units as f64).min(1.0),
+                    steps: settings.steps as u64,
+                },
+            });
+            Some(settings)
+        }
+    };
+    let unit = schema.table.unit_column().map_or(PrivacyUnit::Row, |name| PrivacyUnit::Column(name.into()));
+    Ok(Planned { plan: Plan::calibrate(unit, request.budget, planned)?, settings })
+}
+
+/// Fits a model: plan, intent, rows, mechanisms. The caller writes the model
+/// and then the outcome, with the returned name of the fit.
+///
+/// # Errors
+/// What [`plan`] refuses; a ledger that cannot be written; bad input, in which
+/// case the ledger says that nothing was spent.
+///
+/// # Privacy
+/// Releases the planned events and nothing else.
+pub fn fit(request: &FitRequest, ledger: &LedgerFile, observe: &mut dyn FnMut(Progress)) -> Result<(ModelFile, String)> {
+    let Planned { mut plan, settings } = plan(request)?;
+    let fit = fit_name(&plan)?;
+    ledger.append(Record::Intent {
+        fit: fit.clone(),
+        epsilon: plan.epsilon(),
+        delta: plan.delta(),
+        unit: plan.unit().clone(),
+        adjacency: plan.adjacency(),
+        event: plan.event(),
+    })?;
+    let domain = TableDomain::of(request.schema)?;
+    let grid = match read_grid(request, &domain) {
+        Ok(grid) => grid,
+        Err(e) => {
+            if e.kind == ErrorKind::BadInput {
+                ledger.append(Record::Refused { fit })?;
+            }
+            return Err(e);
+        }
+    };
+    let units = match request.schema.table.units {
+        Some(units) => units as f64,
+        None => {
+            let count = plan.histogram(COUNT)?.release(&grid, Grid::units, 1, |_, _, into| into.push(0))?;
+            let units = count.get()[0].max(1.0);
+            check_units(&request.budget, units as u64)?;
+            units
+        }
+    };
+    let codecs = measure(&mut plan, &grid, &domain, units)?;
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
+    let marginals = Marginals::from_noisy(&layout, &counts)?;
+    let (kind, generator): (_, Box<dyn Generator>) = match &settings {
+        None => (ModelKind::Independent, Box::new(Independent::new(marginals))),
+        Some(settings) => {
+            let vae = Vae::new(&layout, settings.clone())?;
+            let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
+            let trained = dp_sgd::train(&mut plan, &codes, vae, &marginals, units, request.seed, observe)?;
+            (ModelKind::Vae, Box::new(trained))
+        }
+    };
+    let schema = request.schema.clone();
+    Ok((ModelFile::new(kind, plan, units, request.seed, settings, schema, codecs, generator)?, fit))
+}
+
+/// Reads the table and places its cells.
+///
+/// # Privacy
+/// Touches sensitive data; tells the operator, outside the guarantee, in which
+/// columns values were moved into the domain, in classes of ten.
+fn read_grid(request: &FitRequest, domain: &TableDomain) -> Result<Sensitive<Grid>> {
+    let frame = load(request.source, request.schema)?;
+    frame.map(|frame| {
+        for (column, count) in count_outside(&frame, request.schema) {
+            let class = match count {
+                0 => continue,
+                1..10 => "fewer than 10",
+                10..100 => "10 to 99",
+                100..1000 => "100 to 999",
+                _ => "1000 or more",
+            };
+            tracing::warn!("column `{column}`: {class} values outside the domain were moved to where the schema says");
+        }
+        let grid = Grid::new(&frame, domain, request.seed)?;
+        if let Some(units) = request.schema.table.units
+            && units != grid.units() as u64
+        {
+            return Err(Error::bad_input("the table does not have the number of units that the schema makes public")
+                .file(request.source.as_path())
+                .remedy("correct `units` in [table], or remove it to have the units counted privately"));
+        }
+        Ok(grid)
+    })
+    .transpose()
+}
+
+fn check_units(budget: &Budget, units: u64) -> Result<()> {
+    budget.check_units(units)?;
+    if units < LEAST_UNITS {
+        return Err(Error::bad_input("the table has fewer units than one batch")
+            .expected(format!("at least {LEAST_UNITS} units"))
+            .remedy("a model of so few people would be noise alone; pool the table with others"));
+    }
+    Ok(())
+}
+
+/// A name for this fit in the ledger: a hash of the plan, the time and the process.
+fn fit_name(plan: &Plan) -> Result<String> {
+    let plan = serde_json::to_string(plan).map_err(|e| Error::failed(e.to_string()))?;
+    let now = chrono::Utc::now().timestamp_nanos_opt().unwrap_or(0);
+    let digest = Sha256::digest(format!("{plan}{now}{}", std::process::id()));
+    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,13 @@
+//! Fitting: one straight way from sensitive rows to a released model.
+//!
+//! The plan is made from public facts, the ledger records the intent, the
+//! table is read, and then only planned mechanisms touch it: noisy counts give
+//! the codecs, noisy gradients the weights, a noisy sum the latent prior.
+
+mod dp_sgd;
+mod fit;
+mod ledger_file;
+mod measure;
+
+pub use fit::{FitRequest, Planned, Progress, fit, plan};
+pub use ledger_file::{LedgerFile, read_ledger};

@@ -1,0 +1,100 @@
+//! The target of a fit: what is refused, and what is spent.
+
+use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
+use crate::world::World;
+use synthward_privacy::Event;
+use synthward_privacy::accountant::Accountant;
+
+fn fit(epsilon: &str, delta: &str) -> String {
+    format!(
+        "fit visits.csv --schema schema.toml --epsilon {epsilon} --delta {delta} --model independent -o model.safetensors"
+    )
+}
+
+fn world(patients: u64, schema: &str) -> World {
+    let world = World::new();
+    world.write("visits.csv", Hospital::new(patients, FIRST_PATIENT).csv()).write("schema.toml", schema);
+    world
+}
+
+#[test]
+fn an_epsilon_that_is_no_budget_is_refused() {
+    let world = world(200, SCHEMA);
+    for epsilon in ["0", "-1", "nan", "inf", "1e9"] {
+        world.refuses(3, &fit(epsilon, "1e-5"), &["epsilon", "expected"]);
+    }
+}
+
+/// Refused, not warned about: delta 0 has no meaning for the Gaussian mechanism, and one over the number of patients
+/// would allow publishing one of them.
+#[test]
+fn a_delta_of_zero_or_of_one_over_the_patients_is_refused() {
+    let public = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nunits = 500");
+    let world = world(500, &public);
+    for delta in ["0", "-1e-6", "nan", "1", "0.002", "0.5"] {
+        world.refuses(3, &fit("1", delta), &["delta", "expected"]);
+    }
+    world.run(&fit("1", "0.0019")).succeeds();
+}
+
+/// The same where the number of patients is not public and is counted with noise.
+#[test]
+fn a_large_delta_is_refused_by_the_noisy_count_too() {
+    let world = world(500, SCHEMA);
+    world.run(&fit("20", "0.01")).exits(3).says(&["delta"]);
+    assert!(!world.path("model.safetensors").exists());
+}
+
+#[test]
+fn fewer_patients_than_one_batch_are_refused() {
+    let public = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nunits = 20");
+    for schema in [SCHEMA, &public] {
+        let world = world(20, schema);
+        world.run(&fit("5", "1e-4")).exits(3).says(&["fewer units than one batch", "remedy"]);
+        assert!(!world.path("model.safetensors").exists());
+    }
+}
+
+#[test]
+fn a_public_number_of_patients_that_is_wrong_is_refused() {
+    let public = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nunits = 400");
+    world(300, &public).refuses(3, &fit("1", "1e-5"), &["number of units", "remedy"]);
+}
+
+/// What is spent is at most what was asked for, and most of it.
+#[test]
+fn the_target_is_spent_and_not_exceeded() {
+    let world = world(300, SCHEMA);
+    for (model, file) in [("independent", "a.safetensors"), ("vae", "b.safetensors")] {
+        let command = fit("0.8", "1e-5").replace("independent", model).replace("model.safetensors", file);
+        let fitted = world.run(&format!("{command} --json")).succeeds().json();
+        let epsilon = fitted["epsilon"].as_f64().unwrap();
+        assert!(epsilon <= 0.8 && epsilon > 0.79, "{model}: {epsilon}");
+        assert_eq!((fitted["delta"].as_f64(), fitted["target_epsilon"].as_f64()), (Some(1e-5), Some(0.8)));
+        assert!(!fitted["events"].as_array().unwrap().is_empty());
+        assert_eq!(fitted["adjacency"], "add_remove");
+        assert_eq!(fitted["unit"]["column"], "patient");
+    }
+    let spent = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    assert!((1.58..=1.6).contains(&spent["epsilon"].as_f64().unwrap()), "{spent}");
+}
+
+/// The seed fixes initialisation; two fits with the same seed have different noise.
+#[test]
+fn a_seed_does_not_fix_the_noise() {
+    let world = world(300, SCHEMA);
+    for file in ["a.safetensors", "b.safetensors"] {
+        world.run(&fit("1", "1e-5 --seed 7").replace("model.safetensors", file)).succeeds();
+    }
+    assert_ne!(world.read("a.safetensors"), world.read("b.safetensors"));
+}
+
+#[test]
+fn account_answers_what_the_trusted_core_says() {
+    let command = "account --sampling-rate 0.01 --noise-multiplier 1.1 --steps 1000 --delta 1e-6";
+    let answer = World::new().run(&format!("{command} --json")).succeeds().json();
+    let event = Event::dp_sgd(0.01, 1.1, 1000);
+    let expected = Accountant::default().epsilon(&event, 1e-6).unwrap();
+    assert_eq!(answer["epsilon"].as_f64(), Some(expected));
+    World::new().run(&command.replace("0.01", "1.5")).exits(3).says(&["sampling_rate"]);
+}

@@ -1,0 +1,74 @@
+//! `inspect`: the draft, and what `fit` makes of it.
+
+use crate::hospital::{FIRST_PATIENT, Hospital};
+use crate::world::World;
+use flate2::write::GzEncoder;
+use std::io::Write;
+
+fn hospital() -> Hospital {
+    Hospital::new(300, FIRST_PATIENT)
+}
+
+#[test]
+fn a_draft_from_the_rows_is_refused_with_the_remedy() {
+    let world = World::new();
+    world.write("visits.csv", hospital().csv());
+    world.run("inspect visits.csv --unit patient -o schema.toml").succeeds();
+    assert!(world.text("schema.toml").contains("domain_from = \"data\""));
+    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
+    world.refuses(3, fit, &["was read from the rows", "domain_from = \"public\"", "--assume-public"]);
+}
+
+#[test]
+fn assuming_public_is_accepted_and_recorded_in_every_output() {
+    let world = World::new();
+    world.write("visits.csv", hospital().csv());
+    world.run("inspect visits.csv --unit patient --assume-public -o schema.toml").succeeds();
+    assert!(world.text("schema.toml").contains("assumed_public    = true"));
+    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
+    world.run(fit).succeeds().says(&["assumed public"]);
+    let fitted = world.run(&fit.replace("model.safetensors", "other.safetensors --json")).succeeds().json();
+    assert_eq!(fitted["schema"]["table"]["assumed_public"], true);
+}
+
+#[test]
+fn a_schema_without_a_privacy_unit_is_refused_with_the_remedy() {
+    let world = World::new();
+    world.write("visits.csv", hospital().csv());
+    world.run("inspect visits.csv --assume-public -o schema.toml").succeeds();
+    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 -o model.safetensors";
+    world.refuses(3, fit, &["does not say whose privacy is protected", "set privacy_unit to the column"]);
+}
+
+/// The same table in every format gives the same kinds, and the typed formats their own types.
+#[test]
+fn every_format_is_read_alike() {
+    let world = World::new();
+    let hospital = hospital();
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(hospital.csv().as_bytes()).unwrap();
+    let batch = hospital.batch();
+    let mut arrow = arrow_ipc::writer::FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    arrow.write(&batch).unwrap();
+    world.write("visits.csv", hospital.csv()).write("visits.csv.gz", gzip.finish().unwrap());
+    world.write("visits.parquet", hospital.parquet()).write("visits.arrow", arrow.into_inner().unwrap());
+    let draft = |table: &str| world.run(&format!("inspect {table} --unit patient --quiet")).succeeds().stdout;
+    let kinds =
+        |draft: &str| draft.lines().filter(|line| line.starts_with("kind ")).map(str::to_owned).collect::<Vec<_>>();
+    let (csv, parquet) = (draft("visits.csv"), draft("visits.parquet"));
+    assert_eq!(csv, draft("visits.csv.gz"));
+    assert_eq!(parquet, draft("visits.arrow"));
+    assert_eq!(kinds(&csv).len(), 12);
+    assert_eq!(kinds(&csv), kinds(&parquet), "{csv}\n{parquet}");
+    for types in ["dictionary(int32, utf8)", "decimal128(5, 1)", "int16", "date32", "large_utf8", "boolean"] {
+        assert!(parquet.contains(&format!("\"{types}\"")), "{types}: {parquet}");
+    }
+}
+
+#[test]
+fn one_json_object_stands_alone_on_standard_output() {
+    let world = World::new();
+    world.write("visits.csv", hospital().csv());
+    let draft = world.run("inspect visits.csv --unit patient --json").succeeds().json();
+    assert!(draft.is_object());
+}

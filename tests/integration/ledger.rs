@@ -1,0 +1,51 @@
+//! The ledger: what it says, and that it cannot be edited unseen.
+
+use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
+use crate::world::World;
+
+const FIT: &str =
+    "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
+
+fn world() -> World {
+    let world = World::new();
+    world.write("visits.csv", Hospital::new(300, FIRST_PATIENT).csv()).write("schema.toml", SCHEMA);
+    world
+}
+
+#[test]
+fn a_fit_is_intent_and_outcome_and_verifies() {
+    let world = world();
+    world.run(FIT).succeeds();
+    world.run("ledger verify ledger.jsonl").succeeds();
+    let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    let kinds: Vec<&str> = shown["lines"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["opened", "intent", "outcome"]);
+    assert!(world.run("ledger show ledger.jsonl").succeeds().stdout.contains("table visits"));
+}
+
+#[test]
+fn an_edited_ledger_is_found_and_stops_the_next_fit() {
+    let world = world();
+    world.run(FIT).succeeds();
+    let honest = world.text("ledger.jsonl");
+    let lines: Vec<&str> = honest.lines().collect();
+    let cheaper = honest.replacen("\"epsilon\":", "\"epsilon\":0.0", 1);
+    assert_ne!(cheaper, honest);
+    for edited in [cheaper, lines[..2].join("\n") + "\n{}", [lines[0], lines[2]].join("\n")] {
+        world.write("ledger.jsonl", &edited);
+        world.run("ledger verify ledger.jsonl").exits(3).says(&["ledger line"]);
+        world.run(&FIT.replace("model.safetensors", "second.safetensors")).exits(3).says(&["ledger line", "remedy"]);
+        assert!(!world.path("second.safetensors").exists());
+        assert_eq!(world.text("ledger.jsonl"), edited, "a broken ledger must stay as it is");
+    }
+}
+
+#[test]
+fn a_ledger_belongs_to_one_table() {
+    let world = world();
+    world.run(FIT).succeeds();
+    let before = world.text("ledger.jsonl");
+    world.write("schema.toml", SCHEMA.replace("name = \"visits\"", "name = \"others\""));
+    world.run(FIT).exits(3).says(&["`visits`", "`others`"]);
+    assert_eq!(world.text("ledger.jsonl"), before);
+}

@@ -1,0 +1,12 @@
+//! The one integration binary: the program as its users meet it, and the house rules.
+
+mod bad_input;
+mod budget;
+mod canary;
+mod cohort;
+mod hospital;
+mod inspect;
+mod ledger;
+mod run;
+mod tidy;
+mod world;

@@ -1,0 +1,69 @@
+//! `run`: one file in, a folder with everything out.
+
+use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
+use crate::world::World;
+use std::sync::LazyLock;
+
+const RUN: &str = r#"
+[input]
+table = "visits.csv"
+schema = "schema.toml"
+holdout = "holdout.csv"
+
+[fit]
+model = "independent"
+epsilon = 2.0
+delta = 1e-5
+
+[cohort]
+rows = 1500
+"#;
+
+const FILES: [&str; 5] = ["cohort.parquet", "model.safetensors", "evaluation.json", "report.html", "ledger.jsonl"];
+
+static RAN: LazyLock<World> = LazyLock::new(|| {
+    let world = World::shared("run");
+    world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
+    world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
+    world.write("schema.toml", SCHEMA).write("run.toml", RUN);
+    world.run("run run.toml -o out").succeeds();
+    world
+});
+
+#[test]
+fn everything_is_there() {
+    for name in FILES {
+        assert!(!RAN.read(&format!("out/{name}")).is_empty(), "{name}");
+    }
+    RAN.run("ledger verify out/ledger.jsonl").succeeds();
+    RAN.run("generate out/model.safetensors --rows 10 -o again.csv").succeeds();
+}
+
+/// No script, style, image or font from elsewhere: the page works without a network, and asks for none.
+#[test]
+fn the_report_is_one_self_contained_page() {
+    let page = RAN.text("out/report.html");
+    assert!(page.trim_start().to_lowercase().starts_with("<!doctype html>"));
+    for loader in ["src=\"http", "src='http", "src=\"//", "<link", "@import", "url(http", "url(//", "<script src"] {
+        assert!(!page.contains(loader), "{loader}");
+    }
+    assert!(page.contains("<svg"), "marginals are drawn inline");
+    for word in ["epsilon", "delta", "patient", "visits"] {
+        assert!(page.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_run_file() {
+    let elsewhere = World::new();
+    let run = RAN.path("run.toml");
+    elsewhere.run(&format!("run {} -o here", run.display())).succeeds();
+    assert!(elsewhere.path("here/cohort.parquet").exists());
+}
+
+#[test]
+fn a_misspelt_setting_is_refused_by_name() {
+    let world = World::new();
+    world.write("run.toml", RUN.replace("delta", "detla"));
+    world.refuses(3, "run run.toml -o out", &["run.toml", "detla"]);
+}

@@ -1,0 +1,147 @@
+//! The vocabulary of the tests: a folder, the program in it, and what it answered.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A text that stands in a cell of the tables that are refused: no message may repeat it.
+pub const SECRET: &str = "zq-secret-7741";
+
+/// A folder of its own.
+pub struct World {
+    folder: PathBuf,
+    _removed_at_the_end: Option<TempDir>,
+}
+
+/// What the program answered.
+pub struct Outcome {
+    command: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl World {
+    /// An empty folder that goes with the test.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder: folder.path().to_path_buf(), _removed_at_the_end: Some(folder) }
+    }
+
+    /// An empty folder under the build folder, for what several tests share.
+    pub fn shared(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        fs::create_dir_all(&folder).unwrap();
+        Self { folder, _removed_at_the_end: None }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        fs::write(self.path(name), content).unwrap();
+        self
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    pub fn json(&self, name: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.read(name)).unwrap()
+    }
+
+    /// Runs `synthward` in the folder, on arguments separated by blanks.
+    pub fn run(&self, arguments: &str) -> Outcome {
+        let output = Command::new(env!("CARGO_BIN_EXE_synthward"))
+            .args(arguments.split_whitespace())
+            .current_dir(&self.folder)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        Outcome {
+            command: format!("synthward {arguments}"),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must be refused with this exit code and words, without quoting a cell, and without
+    /// changing a file. The ledger may say that a fit was meant and refused.
+    pub fn refuses(&self, code: i32, arguments: &str, words: &[&str]) {
+        let before = self.files();
+        let outcome = self.run(arguments).exits(code).says(words);
+        for printed in [&outcome.stdout, &outcome.stderr] {
+            assert!(!printed.contains(SECRET), "{outcome}");
+        }
+        assert_eq!(outcome.stdout, "", "{outcome}");
+        let (mut before, mut after) = (before, self.files());
+        before.remove(&self.path("ledger.jsonl"));
+        if after.remove(&self.path("ledger.jsonl")).is_some() {
+            let spent = self.run("ledger show ledger.jsonl --json").succeeds().json();
+            assert_eq!(spent["epsilon"], 0.0, "a refused fit was charged: {outcome}");
+        }
+        let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&before), names(&after), "{outcome}");
+        assert!(before == after, "a file was changed: {outcome}");
+    }
+
+    /// Every file under the folder with its content.
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.folder.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.insert(path.clone(), fs::read(path).unwrap());
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Outcome {
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    pub fn succeeds(self) -> Self {
+        self.exits(0)
+    }
+
+    /// Every one of these stands on standard error.
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is not said: {self}");
+        }
+        self
+    }
+
+    /// Standard output is one JSON object and nothing else.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self}"))
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, code, stdout, stderr, .. } = self;
+        write!(f, "{command}\nexit code {code:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
