@@ -37,22 +37,22 @@ pub struct Line {
     pub record: Record,
     /// Hash of the line before; zeros in the first.
     pub previous: String,
-    /// SHA-256 of this line without this field.
-    pub hash: String,
 }
 
-impl Line {
-    fn own_hash(&self) -> String {
-        let body = serde_json::json!([self.number, self.time, self.who, self.record, self.previous]);
-        let digest = Sha256::digest(body.to_string().as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+/// The end of a line of text: `,"hash":"<SHA-256 of the line without this end>"}`.
+/// The text itself is hashed, so that nothing depends on how numbers are printed.
+fn sealed(body: &str) -> (String, String) {
+    let hash: String = Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let open = body.strip_suffix('}').unwrap_or(body);
+    (format!("{open},\"hash\":\"{hash}\"}}"), hash)
 }
 
 /// A verified ledger.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     lines: Vec<Line>,
+    /// Hash of the last line.
+    last: Option<String>,
 }
 
 impl Ledger {
@@ -65,11 +65,12 @@ impl Ledger {
     /// # Privacy
     /// Touches no data: a ledger holds plans and times only.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut lines: Vec<Line> = Vec::new();
+        let mut ledger = Self::default();
         for (index, text) in text.lines().enumerate() {
             let bad = |what| Error::Ledger { line: index + 1, what };
-            let line: Line = serde_json::from_str(text).map_err(|_| bad("is not a ledger line"))?;
-            let previous = lines.last().map_or_else(|| "0".repeat(64), |l| l.hash.clone());
+            let body = text.rfind(",\"hash\":").map(|end| format!("{}}}", &text[..end]));
+            let body = body.ok_or_else(|| bad("is not a ledger line"))?;
+            let line: Line = serde_json::from_str(&body).map_err(|_| bad("is not a ledger line"))?;
             if let Record::Opened { version, .. } = line.record
                 && version > LEDGER_VERSION
             {
@@ -78,15 +79,21 @@ impl Ledger {
             if matches!(line.record, Record::Opened { .. }) != (index == 0) {
                 return Err(bad("the first line, and no other, opens the ledger"));
             }
-            if line.number != index as u64 || line.previous != previous {
+            if line.number != index as u64 || line.previous != ledger.last_hash() {
                 return Err(bad("does not follow from the line before: a line was removed or reordered"));
             }
-            if line.hash != line.own_hash() {
+            let (sealed, hash) = sealed(&body);
+            if sealed != text {
                 return Err(bad("was edited: its hash does not match its content"));
             }
-            lines.push(line);
+            ledger.lines.push(line);
+            ledger.last = Some(hash);
         }
-        Ok(Self { lines })
+        Ok(ledger)
+    }
+
+    fn last_hash(&self) -> String {
+        self.last.clone().unwrap_or_else(|| "0".repeat(64))
     }
 
     /// The verified lines.
@@ -113,12 +120,11 @@ impl Ledger {
     /// # Privacy
     /// Touches no data.
     pub fn append(&mut self, record: Record, time: String, who: String) -> String {
-        let previous = self.lines.last().map_or_else(|| "0".repeat(64), |l| l.hash.clone());
-        let mut line =
-            Line { number: self.lines.len() as u64, time, who, record, previous, hash: String::new() };
-        line.hash = line.own_hash();
-        let text = serde_json::to_string(&line).expect("plain data serialises");
+        let line = Line { number: self.lines.len() as u64, time, who, record, previous: self.last_hash() };
+        let body = serde_json::to_string(&line).expect("plain data serialises");
+        let (text, hash) = sealed(&body);
         self.lines.push(line);
+        self.last = Some(hash);
         text
     }
 
@@ -170,6 +176,22 @@ mod tests {
         assert_eq!(ledger.table(), Some("t"));
         assert!((ledger.spent().0 - 0.6).abs() < 1e-12);
         assert!(Ledger::parse("").unwrap().lines().is_empty());
+    }
+
+    /// Numbers whose shortest text does not parse back to the same bits everywhere.
+    #[test]
+    fn awkward_numbers_verify() {
+        let mut ledger = Ledger::default();
+        let opened = Record::Opened { version: LEDGER_VERSION, table: "a \"quoted\",\"hash\": name".into() };
+        let mut text = ledger.append(opened, "t".into(), "a".into());
+        for i in 1..500 {
+            let event = Event::Gaussian { noise_multiplier: 53_117.0 / f64::from(i) };
+            let (unit, adjacency) = (PrivacyUnit::Row, Adjacency::AddRemove);
+            let (epsilon, delta) = (0.999_912_345_678 / f64::from(i), 1e-6 / f64::from(i));
+            let record = Record::Intent { fit: i.to_string(), epsilon, delta, unit, adjacency, event };
+            text = format!("{text}\n{}", ledger.append(record, "t".into(), "a".into()));
+        }
+        assert_eq!(Ledger::parse(&text).unwrap().lines().len(), 500);
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Plan {
     pub fn calibrate(unit: PrivacyUnit, target: Budget, requests: Vec<Request>) -> Result<Self, Error> {
         let accountant = Accountant::default();
         let total: f64 = requests.iter().map(|r| r.weight).sum();
-        if requests.iter().any(|r| !(r.weight > 0.0 && r.weight.is_finite())) || !(total > 0.0) {
+        if requests.is_empty() || requests.iter().any(|r| !(r.weight > 0.0 && r.weight.is_finite())) {
             return Err(Error::Parameter {
                 name: "weight",
                 found: total.to_string(),

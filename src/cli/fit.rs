@@ -1,11 +1,10 @@
 //! `synthward fit`.
 
-use super::generate::model_sha256;
 use super::progress::Progress;
 use super::{Global, print_json};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
 use crate::error::Result;
-use crate::model::{ModelFile, ModelKind};
+use crate::model::{ModelFile, ModelKind, sha256};
 use crate::output;
 use crate::schema::Schema;
 use crate::train::{self, FitRequest, LedgerFile};
@@ -100,8 +99,9 @@ pub fn fit_and_write(
         bar.at(progress.done, &format!("epsilon {:.3} spent", progress.epsilon_spent));
     })?;
     drop(bar);
-    output::write_bytes(output, &model.to_bytes()?)?;
-    let sha256 = model_sha256(&model)?;
+    let bytes = model.to_bytes()?;
+    output::write_bytes(output, &bytes)?;
+    let sha256 = sha256(&bytes);
     ledger.append(Record::Outcome { fit, model_sha256: sha256.clone() })?;
     let plan = &model.header.plan;
     tracing::info!(

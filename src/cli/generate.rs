@@ -5,7 +5,6 @@ use super::{Global, print_json};
 use crate::cohort::{self, Cohort, Format};
 use crate::error::Result;
 use crate::model::ModelFile;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Draw a synthetic cohort from a model.
@@ -30,8 +29,7 @@ pub struct Generate {
 impl Generate {
     pub fn run(self, global: &Global) -> Result<()> {
         Format::of(&self.output)?;
-        let model = ModelFile::read(&self.model)?;
-        let sha256 = model_sha256(&model)?;
+        let (model, sha256) = ModelFile::read(&self.model)?;
         write_cohort(global, &model, &sha256, self.rows, self.seed, &self.output)?;
         if global.json {
             print_json(&serde_json::json!({
@@ -43,11 +41,6 @@ impl Generate {
         }
         Ok(())
     }
-}
-
-/// SHA-256 of the model file's bytes, in hex.
-pub fn model_sha256(model: &ModelFile) -> Result<String> {
-    Ok(Sha256::digest(model.to_bytes()?).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Draws and writes a cohort, with progress and provenance.

@@ -322,9 +322,8 @@ mod tests {
     #[test]
     fn classification_meets_its_first_order_condition() {
         let x = number(&[0.0, 1.0, 2.0, 3.0, 4.0, f64::NAN, 6.0, 7.0]);
-        let mean = |model: &LinearModel, output: usize| {
-            model.predict(&[&x], 8).iter().map(|p| p[output]).sum::<f64>() / 8.0
-        };
+        let mean =
+            |model: &LinearModel, output: usize| model.predict(&[&x], 8).iter().map(|p| p[output]).sum::<f64>() / 8.0;
         let two = fit(&[&x], &[0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0], Objective::Logistic);
         assert!((mean(&two, 0) - 3.0 / 8.0).abs() < 1e-4);
         let three = fit(&[&x], &[0.0, 2.0, 2.0, 0.0, 1.0, 1.0, 2.0, 2.0], Objective::Softmax { classes: 3 });

@@ -12,8 +12,8 @@
 //! | `quality` | are cells missing, impossible, or all the same? |
 //!
 //! Definitions follow an independent reference judge, down to its random choices
-//! (`numpy_choice`), so that both print the same distances. Some real columns of `evaluate`
-//! are never enough for privacy: none of these figures is evidence of it.
+//! (`numpy_choice`), so that both print the same distances. None of the figures is evidence of
+//! privacy: that is for the accountant and the audit.
 
 mod boosting;
 mod codes;

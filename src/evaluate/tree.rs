@@ -78,7 +78,7 @@ impl Sum {
     }
 
     fn step(self, l2: f64) -> f64 {
-        if self.rows == 0 { 0.0 } else { -self.gradient / (self.hessian + l2) }
+        if self.hessian > 0.0 { -self.gradient / (self.hessian + l2) } else { 0.0 }
     }
 }
 
@@ -163,10 +163,11 @@ impl Grower<'_> {
 
         while leaves.len() < LEAVES {
             let gain = |leaf: &Leaf| leaf.best.map_or(0.0, |b| b.gain);
-            let widest = (1..leaves.len()).fold(0, |best, i| if gain(&leaves[i]) > gain(&leaves[best]) { i } else { best });
-            let Some(split) = leaves[widest].best.take() else { break };
+            let richest =
+                (1..leaves.len()).fold(0, |best, i| if gain(&leaves[i]) > gain(&leaves[best]) { i } else { best });
+            let Some(split) = leaves[richest].best.take() else { break };
             gains[split.feature] += split.gain;
-            let parent = leaves.swap_remove(widest);
+            let parent = leaves.swap_remove(richest);
             let (left, right) = (tree.nodes.len(), tree.nodes.len() + 1);
             tree.nodes[parent.node] = Node::Split { feature: split.feature, left_bins: split.left_bins, left, right };
             tree.nodes.extend([Node::Leaf(0.0), Node::Leaf(0.0)]);

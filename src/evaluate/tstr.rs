@@ -45,10 +45,17 @@ impl<'a> Plan<'a> {
         let is_number = matches!(tables.train.columns[column], Column::Number { .. });
         match target.task {
             Task::Regression if !is_number => {
-                return wrong("a regression needs a number", &target.column, "declare the task `multiclass` or `binary`");
+                return wrong(
+                    "a regression needs a number",
+                    &target.column,
+                    "declare the task `multiclass` or `binary`",
+                );
             }
             Task::Binary if target.positive.is_empty() => {
                 return wrong("no positive value", &target.column, "list at least one value in `positive`");
+            }
+            Task::Binary if is_number && target.positive.iter().any(|p| p.trim().parse::<f64>().is_err()) => {
+                return wrong("a positive value is not a number", &target.column, "list numbers in `positive`");
             }
             _ => {}
         }
@@ -105,11 +112,16 @@ impl Labelled {
 /// All targets, two models each.
 ///
 /// # Errors
-/// A target that names unknown columns or makes no sense for its column.
+/// Two targets of one name; a target that names unknown columns or makes no sense for its column.
 ///
 /// # Privacy
 /// Touches sensitive data. The figures are for the controller, outside the epsilon claim.
 pub fn tstr(tables: &Tables, targets: &[Target], seed: u64) -> Result<Vec<Tstr>> {
+    let is_twin = |(i, target): (usize, &Target)| targets[..i].iter().any(|t| t.name == target.name);
+    if let Some(twin) = targets.iter().enumerate().position(is_twin) {
+        let what = format!("two targets are named `{}`", targets[twin].name);
+        return Err(Error::bad_input(what).remedy("give each target a name of its own"));
+    }
     let plans: Vec<Plan> = targets.iter().map(|target| Plan::new(tables, target)).collect::<Result<_>>()?;
     Ok(plans.iter().flat_map(|plan| of_target(tables, plan, seed)).collect())
 }
@@ -248,8 +260,7 @@ fn score_classes(
 fn f1_at_prevalence(positive: &[bool], probability: &[f64], prevalence: f64) -> f64 {
     let cut = metrics::quantile(probability, 1.0 - prevalence);
     let any_above = probability.iter().any(|&p| p > cut);
-    let predicted: Vec<usize> =
-        probability.iter().map(|&p| usize::from(p > cut || (!any_above && p >= cut))).collect();
+    let predicted: Vec<usize> = probability.iter().map(|&p| usize::from(p > cut || (!any_above && p >= cut))).collect();
     let truth: Vec<usize> = positive.iter().map(|&p| usize::from(p)).collect();
     let classes: Vec<usize> = [0, 1].into_iter().filter(|c| truth.contains(c) || predicted.contains(c)).collect();
     metrics::macro_f1(&truth, &predicted, &classes)

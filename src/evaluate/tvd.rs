@@ -145,8 +145,11 @@ mod tests {
 
     #[test]
     fn sorting_counts_as_the_array_does() {
-        let draw = |rows: u64, of: u64| -> Vec<u32> { (0..rows).map(|i| (i * i * 7 + i * 3) % of).map(|c| c as u32).collect() };
-        let columns = [column(9, &draw(50, 9), &draw(40, 9), &draw(60, 9)), column(5, &draw(50, 5), &draw(40, 4), &draw(60, 3))];
+        let draw = |rows: u64, of: u64| -> Vec<u32> {
+            (0..rows).map(|i| (i * i * 7 + i * 3) % of).map(|c| c as u32).collect()
+        };
+        let columns =
+            [column(9, &draw(50, 9), &draw(40, 9), &draw(60, 9)), column(5, &draw(50, 5), &draw(40, 4), &draw(60, 3))];
         let refs: Vec<&ColumnCodes> = columns.iter().collect();
         let mut dense = dense_counts(&refs, 45);
         let mut sparse = sparse_counts(&refs);

@@ -23,19 +23,19 @@ impl Texts {
                     column.str()?.iter().map(|cell| cell.map_or(MISSING, |cell| number_in(&mut seen, cell))).collect();
                 Ok(Self { codes, labels: in_order(seen, str::to_owned) })
             }
-            DataType::Float32 | DataType::Float64 => {
-                let mut seen: HashMap<u64, u32> = HashMap::new();
-                let single = *column.dtype() == DataType::Float32;
-                let numbered = |x: f64| if x.is_nan() { MISSING } else { number_in(&mut seen, (x + 0.0).to_bits()) };
-                let codes = numbers(column)?.into_iter().map(numbered).collect();
-                let write = |bits: u64| {
-                    let x = f64::from_bits(bits);
-                    if single { (x as f32).to_string() } else { x.to_string() }
-                };
-                Ok(Self { codes, labels: in_order(seen, write) })
-            }
+            DataType::Float32 => Ok(Self::of_numbers(&numbers(column)?, |x| (x as f32).to_string())),
+            DataType::Float64 => Ok(Self::of_numbers(&numbers(column)?, |x| x.to_string())),
             _ => Self::of(&column.cast(&DataType::String)?),
         }
+    }
+
+    /// Numbers as text, NaN as missing.
+    pub fn of_numbers(values: &[f64], write: impl Fn(f64) -> String) -> Self {
+        let mut seen: HashMap<u64, u32> = HashMap::new();
+        // Adding zero makes a negative zero positive.
+        let code = |x: &f64| if x.is_nan() { MISSING } else { number_in(&mut seen, (x + 0.0).to_bits()) };
+        let codes = values.iter().map(code).collect();
+        Self { codes, labels: in_order(seen, |bits| write(f64::from_bits(bits))) }
     }
 
     /// Marks the cells whose text satisfies `missing`, and forgets that text.

@@ -6,9 +6,9 @@
 
 use std::io::Cursor;
 
-use arrow_schema::{DataType, Schema as ArrowSchema};
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::{root_as_footer, root_as_message};
+use arrow_schema::{DataType, Schema as ArrowSchema};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use polars::prelude::{DataFrame, IpcReader, IpcStreamReader, ParquetReader, SerReader};
@@ -84,12 +84,12 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use arrow::array::*;
-    use arrow_schema::Int32Type;
+    use arrow_array::types::Int32Type;
+    use arrow_array::*;
     use arrow_ipc::writer::{FileWriter, StreamWriter};
     use parquet::arrow::ArrowWriter;
 
-    use super::super::{Frame, MISSING, Values, load, read as read_table};
+    use super::super::{Frame, MISSING, Values, count_outside, inspect, load, read as read_table};
     use super::*;
     use crate::schema::{Kind, Schema, TableSpec};
 
@@ -228,6 +228,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_draft_of_every_type_reads_its_own_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = write(folder.path(), Format::Parquet, &batch());
+        let raw = read_table(&source).unwrap();
+        let draft = inspect(&raw, Some("row"), true).unwrap().schema;
+        assert_eq!(Schema::from_toml(&draft.to_toml()).unwrap(), draft);
+        draft.check_for_fit().unwrap();
+        let range = |name: &str| draft.column(name).unwrap().range().unwrap();
+        assert_eq!(range("date32"), (-1.0, 10_957.0));
+        assert_eq!((range("time32"), range("seconds"), range("micros")), ((0.0, 90.0), (-90.0, 90.0), (-90.0, 90.0)));
+        assert_eq!(range("decimal"), (-0.05, 10.5));
+        let frame = frame(&source, &draft);
+        assert!(count_outside(&frame, &draft).is_empty());
     }
 
     #[test]

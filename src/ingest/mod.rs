@@ -53,7 +53,8 @@ mod tests {
     }
 
     fn refusal(name: &str) -> Error {
-        let e = load(&Source::from(&malformed(name)), &good_schema()).err().unwrap_or_else(|| panic!("{name} was read"));
+        let e =
+            load(&Source::from(&malformed(name)), &good_schema()).err().unwrap_or_else(|| panic!("{name} was read"));
         assert_eq!(e.kind.exit_code(), 3, "{e}");
         assert!(e.remedy.is_some() && e.file.as_deref() == Some(malformed(name).as_path()), "{name}: {e}");
         e
@@ -121,6 +122,22 @@ mod tests {
         let frame = load(&Source::from(&malformed("outside_domain.csv")), &good_schema()).unwrap().for_controller();
         let expected = [("age", 2), ("sex", 1), ("admitted", 1)].map(|(name, n)| (name.to_owned(), n));
         assert_eq!(count_outside(&frame, &good_schema()), expected);
+    }
+
+    #[test]
+    fn every_data_file_is_listed_with_its_hash() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let listed = std::fs::read_to_string(fixtures.join("README.md")).unwrap();
+        for folder in ["diabetes130", "malformed"] {
+            for file in std::fs::read_dir(fixtures.join(folder)).unwrap() {
+                let path = file.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                let is_ours = name.ends_with(".md") || name.ends_with(".toml") || name == "LICENCE";
+                let line = listed.lines().find(|line| line.contains(&format!("`{folder}/{name}`")));
+                let hash = Source::from(&path).sha256().unwrap();
+                assert!(is_ours || line.is_some_and(|line| line.contains(&hash)), "{folder}/{name} {hash}");
+            }
+        }
     }
 
     #[test]

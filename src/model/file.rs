@@ -11,12 +11,13 @@ use crate::nn::Tensor;
 use crate::schema::Schema;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
 use synthward_privacy::plan::Plan;
 
 /// Version of the header that this code writes.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// Key of the header in the metadata of the file.
 const HEADER_KEY: &str = "synthward";
 
@@ -60,6 +61,11 @@ pub struct Header {
     pub codecs: Vec<Codec>,
 }
 
+/// SHA-256 in hex: how ledger, cohort and report name a model.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A loaded model.
 pub struct ModelFile {
     pub header: Header,
@@ -73,19 +79,8 @@ impl ModelFile {
     ///
     /// # Privacy
     /// Post-processing: takes released values only.
-    pub fn new(
-        model: ModelKind,
-        plan: Plan,
-        units: f64,
-        seed: u64,
-        settings: Option<VaeSettings>,
-        schema: Schema,
-        codecs: Vec<Codec>,
-        generator: Box<dyn Generator>,
-    ) -> Result<Self> {
-        let domain = TableDomain::of(&schema)?;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok(Self { header: Header { format: FORMAT, version, model, plan, units, seed, settings, schema, codecs }, domain, generator })
+    pub fn new(header: Header, generator: Box<dyn Generator>) -> Result<Self> {
+        Ok(Self { domain: TableDomain::of(&header.schema)?, header, generator })
     }
 
     /// The bytes of the model file.
@@ -110,15 +105,15 @@ impl ModelFile {
         safetensors::serialize(views, Some(metadata)).map_err(|e| failed(&e))
     }
 
-    /// Reads a model file.
+    /// Reads a model file, and the SHA-256 of its bytes in hex.
     ///
     /// # Errors
     /// Bad input when the file cannot be read, is damaged, was written by a
     /// newer version, or does not fit together.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<(Self, String)> {
         let bytes = std::fs::read(path)
             .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
-        Self::from_bytes(&bytes).map_err(|e| e.file(path))
+        Ok((Self::from_bytes(&bytes).map_err(|e| e.file(path))?, sha256(&bytes)))
     }
 
     /// As [`ModelFile::read`], from bytes in memory.

@@ -15,7 +15,7 @@ use crate::nn::Tensor;
 pub use independent::Independent;
 pub use marginals::Marginals;
 mod file;
-pub use file::{Header, ModelFile, ModelKind};
+pub use file::{FORMAT, Header, ModelFile, ModelKind, sha256};
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings, VaeWorkspace};
 
 /// Something that writes rows for synthetic units.

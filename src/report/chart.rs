@@ -18,12 +18,14 @@ const TEXT: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
 
 const WIDTH: i32 = 720;
-const FONT: i32 = 26;
+const FONT: i32 = 30;
 /// Characters of a category's name that fit beside its bar.
-const LABEL_CHARS: usize = 18;
-const LABEL_WIDTH: i32 = 224;
-const ROW_HEIGHT: i32 = 34;
-const AXIS_HEIGHT: i32 = 36;
+const LABEL_CHARS: usize = 17;
+const LABEL_WIDTH: i32 = 230;
+const SUPPRESSED: &str = "fewer than 10";
+const SUPPRESSED_WIDTH: i32 = 190;
+const ROW_HEIGHT: i32 = 36;
+const AXIS_HEIGHT: i32 = 40;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = std::result::Result<(), DrawingAreaErrorKind<std::io::Error>>;
@@ -112,14 +114,18 @@ fn categories(plot: &MarginalPlot) -> Result<String> {
             let top = row as i32 * ROW_HEIGHT;
             let middle = top + ROW_HEIGHT / 2;
             write(canvas, &shortened(label), (LABEL_WIDTH, middle), HPos::Right, VPos::Center)?;
+            let tick = x(plot.synthetic[row]);
             match plot.real[row] {
                 Some(share) => {
                     canvas.draw(&Rectangle::new([(left, top + 7), (x(share), top + ROW_HEIGHT - 7)], REAL.filled()))?;
                 }
-                None => write(canvas, "fewer than 10", (left + 14, middle), HPos::Left, VPos::Center)?,
+                None => {
+                    let start = if tick - left < SUPPRESSED_WIDTH { tick + 14 } else { left };
+                    write(canvas, SUPPRESSED, (start, middle), HPos::Left, VPos::Center)?;
+                }
             }
-            let tick = x(plot.synthetic[row]);
-            canvas.draw(&Rectangle::new([(tick - 3, top + 2), (tick + 3, top + ROW_HEIGHT - 2)], SYNTHETIC.filled()))?;
+            canvas
+                .draw(&Rectangle::new([(tick - 3, top + 2), (tick + 3, top + ROW_HEIGHT - 2)], SYNTHETIC.filled()))?;
         }
         Ok(())
     })
@@ -131,7 +137,7 @@ fn numbers(plot: &MarginalPlot, range: &[String; 2]) -> Result<String> {
     const BOTTOM: i32 = 264;
     let highest = highest(plot);
     let left = 76;
-    let bins = plot.labels.len() - usize::from(plot.has_missing);
+    let bins = plot.labels.len().saturating_sub(usize::from(plot.has_missing));
     // The missing cell stands apart, one bin's width to the right.
     let slots = if plot.has_missing { bins + 3 } else { bins };
     let edge = |slot: usize| left + (slot as f64 / slots as f64 * f64::from(WIDTH - left - 16)).round() as i32;
@@ -141,7 +147,8 @@ fn numbers(plot: &MarginalPlot, range: &[String; 2]) -> Result<String> {
             canvas.draw(&PathElement::new(vec![(left, y(tick)), (WIDTH - 16, y(tick))], GRID.stroke_width(2)))?;
             write(canvas, &percent(tick, highest), (left - 8, y(tick)), HPos::Right, VPos::Center)?;
         }
-        let slot_of = |cell: usize| if cell < bins { edge(cell)..edge(cell + 1) } else { edge(bins + 1)..edge(bins + 3) };
+        let slot_of =
+            |cell: usize| if cell < bins { edge(cell)..edge(cell + 1) } else { edge(bins + 1)..edge(bins + 3) };
         for (cell, share) in plot.real.iter().enumerate() {
             if let Some(share) = share {
                 let slot = slot_of(cell);

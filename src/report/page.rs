@@ -75,29 +75,43 @@ impl Explained {
 #[derive(Serialize)]
 struct Share<'a> {
     name: &'a str,
-    lines: Vec<&'a BudgetLine>,
-    /// What runs, each said once.
-    mechanisms: Vec<&'a str>,
+    count: usize,
+    /// Events that differ in nothing but their name are one group.
+    groups: Vec<Group<'a>>,
     least_noise: f64,
     most_noise: f64,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    names: Vec<&'a str>,
+    /// What they have in common.
+    line: &'a BudgetLine,
+}
+
+impl Group<'_> {
+    fn takes(&self, line: &BudgetLine) -> bool {
+        let key = |l: &BudgetLine| (l.noise_multiplier, l.sampling_rate, l.steps);
+        self.line.mechanism == line.mechanism && key(self.line) == key(line)
+    }
 }
 
 /// The shares in the order in which they first appear.
 fn by_share(budget: &[BudgetLine]) -> Vec<Share<'_>> {
     let mut shares: Vec<Share> = Vec::new();
     for line in budget {
-        let known = shares.iter().position(|share| share.name == line.share);
-        let at = known.unwrap_or_else(|| {
-            let (name, noise) = (line.share.as_str(), line.noise_multiplier);
-            shares.push(Share { name, lines: vec![], mechanisms: vec![], least_noise: noise, most_noise: noise });
+        let (name, noise) = (line.share.as_str(), line.noise_multiplier);
+        let at = shares.iter().position(|share| share.name == name).unwrap_or_else(|| {
+            shares.push(Share { name, count: 0, groups: Vec::new(), least_noise: noise, most_noise: noise });
             shares.len() - 1
         });
         let share = &mut shares[at];
-        share.lines.push(line);
-        share.least_noise = share.least_noise.min(line.noise_multiplier);
-        share.most_noise = share.most_noise.max(line.noise_multiplier);
-        if !share.mechanisms.contains(&line.mechanism.as_str()) {
-            share.mechanisms.push(&line.mechanism);
+        share.count += 1;
+        share.least_noise = share.least_noise.min(noise);
+        share.most_noise = share.most_noise.max(noise);
+        match share.groups.iter_mut().find(|group| group.takes(line)) {
+            Some(group) => group.names.push(&line.name),
+            None => share.groups.push(Group { names: vec![&line.name], line }),
         }
     }
     shares
@@ -154,8 +168,7 @@ struct TstrRow<'a> {
 impl<'a> Utility<'a> {
     fn of(evaluation: &'a Evaluation) -> Result<Self> {
         let tvd = &evaluation.tvd;
-        let distances =
-            [("single columns", Some(tvd.one_way)), ("pairs", tvd.two_way), ("triples", tvd.three_way)];
+        let distances = [("single columns", Some(tvd.one_way)), ("pairs", tvd.two_way), ("triples", tvd.three_way)];
         let farthest = distances.iter().filter_map(|(_, figure)| *figure);
         let farthest = farthest.map(|figure| figure.synthetic.max(figure.floor)).fold(0.0, f64::max);
         let detection =

@@ -165,13 +165,7 @@ mod tests {
                 sampling_rate: Some(0.01),
                 steps: Some(1_000),
             }],
-            ledger: vec![LedgerLine {
-                time: text(),
-                who: text(),
-                kind: text(),
-                epsilon: Some(1.0),
-                delta: Some(1e-6),
-            }],
+            ledger: vec![LedgerLine { time: text(), who: text(), kind: text(), epsilon: Some(1.0), delta: Some(1e-6) }],
             columns: vec![ColumnFact { name: text(), kind: text(), domain: text(), vouched_by: text() }],
             files: vec![FileFact { role: text(), name: text(), sha256: text(), rows: Some(12_000) }],
             evaluation: Some(evaluation(&text())),
@@ -247,6 +241,27 @@ mod tests {
         let page = render(&Report { marginals: vec![marginal("plain", None)], ..nothing() }).unwrap();
         assert!(page.contains("<td class=\"num\">fewer than 10</td>"));
         assert!(page.contains("1 of 3 suppressed"));
+    }
+
+    #[test]
+    fn events_are_counted_by_share_and_alike_ones_are_told_together() {
+        let line = |share: &str, name: String, noise_multiplier| BudgetLine {
+            share: share.into(),
+            name,
+            mechanism: "one noisy histogram".into(),
+            noise_multiplier,
+            sampling_rate: None,
+            steps: None,
+        };
+        let mut budget: Vec<BudgetLine> = (0..149).map(|i| line("measure", format!("pair {i}"), 40.0)).collect();
+        budget.push(line("measure", "single".into(), 20.0));
+        budget.push(line("prior", "latent".into(), 90.0));
+        let page = render(&Report { budget, ..nothing() }).unwrap();
+        for words in ["The 150 events of measure", "The 1 event of prior", "20 to 40", "pair 0, pair 1, "] {
+            assert!(page.contains(words), "{words}");
+        }
+        let measure = &page[page.find("The 150 events").unwrap()..page.find("The 1 event of").unwrap()];
+        assert_eq!(measure.matches("<tr class=\"group\">").count(), 2);
     }
 
     #[test]

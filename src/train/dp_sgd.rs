@@ -60,10 +60,14 @@ pub(super) fn train(
         }
     }
     let mut parameters = optimiser.average().to_vec();
-    let moments = plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
-        vae.latent_moments(&parameters, codes, unit, seed, out);
+    let mechanism = plan.gaussian_sum(PRIOR)?;
+    let noise_std = mechanism.noise_std();
+    let start = Prior::standard(settings.latent);
+    let length = vae.moments(start.components());
+    let moments = mechanism.release(codes, Codes::units, length, |codes, unit, out| {
+        vae.latent_moments(&parameters, &start, codes, unit, seed, out);
     })?;
-    let prior = Prior::from_moments(&vae, moments.get(), units);
+    let prior = start.refined(&vae, moments.get(), noise_std);
     vae.calibrate(&mut parameters, &prior, marginals, seed);
     Ok(VaeGenerator::new(vae, parameters, prior))
 }

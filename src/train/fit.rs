@@ -6,7 +6,7 @@ use super::measure::{measure, requests};
 use crate::encode::{Codec, Codes, Grid, Layout, TableDomain};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
-use crate::model::{Generator, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings};
+use crate::model::{FORMAT, Generator, Header, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings};
 use crate::schema::Schema;
 use sha2::{Digest, Sha256};
 use synthward_privacy::ledger::Record;
@@ -147,17 +147,26 @@ pub fn fit(request: &FitRequest, ledger: &LedgerFile, observe: &mut dyn FnMut(Pr
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
-    let (kind, generator): (_, Box<dyn Generator>) = match &settings {
-        None => (ModelKind::Independent, Box::new(Independent::new(marginals))),
+    let generator: Box<dyn Generator> = match &settings {
+        None => Box::new(Independent::new(marginals)),
         Some(settings) => {
             let vae = Vae::new(&layout, settings.clone())?;
             let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
-            let trained = dp_sgd::train(&mut plan, &codes, vae, &marginals, units, request.seed, observe)?;
-            (ModelKind::Vae, Box::new(trained))
+            Box::new(dp_sgd::train(&mut plan, &codes, vae, &marginals, units, request.seed, observe)?)
         }
     };
-    let schema = request.schema.clone();
-    Ok((ModelFile::new(kind, plan, units, request.seed, settings, schema, codecs, generator)?, fit))
+    let header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: request.model,
+        plan,
+        units,
+        seed: request.seed,
+        settings,
+        schema: request.schema.clone(),
+        codecs,
+    };
+    Ok((ModelFile::new(header, generator)?, fit))
 }
 
 /// Reads the table and places its cells.

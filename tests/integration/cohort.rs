@@ -23,8 +23,9 @@ fn fitted(model: &str) -> Fitted {
     world.write("visits.parquet", hospital.parquet());
     world.write("holdout.parquet", Hospital::new(700, 5_000_001).parquet());
     world.run("inspect visits.parquet --unit patient --assume-public -o drafted.toml").succeeds();
-    // The draft has no targets and the default bound on rows.
-    let drafted = world.text("drafted.toml");
+    // A draft names no target, and bounds the rows of a patient by a default.
+    let drafted = world.text("drafted.toml").replace("max_rows_per_unit = 4", "max_rows_per_unit = 3");
+    assert!(drafted.contains("max_rows_per_unit = 3"));
     let target = &SCHEMA[SCHEMA.find("[[target]]").unwrap()..];
     world.write("schema.toml", format!("{drafted}\n{target}"));
     let fit = "fit visits.parquet --schema schema.toml --epsilon 3 --delta 1e-5 -o model.safetensors --model";
@@ -126,6 +127,7 @@ fn identifiers_are_fresh_and_patients_have_a_plausible_number_of_rows() {
         for patient in &patients {
             *rows.entry(*patient).or_default() += 1;
         }
+        assert!(rows.values().all(|rows| (1..=MAX_VISITS).contains(rows)));
         for count in 1..=MAX_VISITS {
             // A third of the patients each; the model is noisy, so between a tenth and two thirds.
             let share = rows.values().filter(|rows| **rows == count).count() as f64 / rows.len() as f64;
@@ -217,11 +219,18 @@ fn evaluation_has_its_floors_and_ceilings() {
         let printed = fitted.world.run(&format!("{command} --json -o evaluation.json")).succeeds().json();
         assert_eq!(printed, fitted.world.json("evaluation.json"));
         for way in ["one_way", "two_way", "three_way"] {
-            let tvd = &printed["tvd"][way];
-            let figure = tvd.as_f64().or_else(|| tvd["synthetic"].as_f64());
-            let figure = figure.unwrap_or_else(|| panic!("{way}: {tvd}"));
-            assert!((0.0..1.0).contains(&figure), "{way}: {figure}");
+            for side in ["synthetic", "floor"] {
+                let figure = printed["tvd"][way][side].as_f64().unwrap();
+                assert!(figure > 0.0 && figure < 1.0, "{way}, {side}: {figure}");
+            }
         }
-        assert!(!printed["tstr"].as_array().unwrap().is_empty(), "{printed}");
+        for tstr in printed["tstr"].as_array().unwrap() {
+            let ceiling = tstr["trtr"]["roc_auc"].as_f64().unwrap();
+            assert!(ceiling > 0.65, "readmission depends on age: {ceiling}");
+            assert!(tstr["tstr"]["roc_auc"].as_f64().is_some(), "{tstr}");
+        }
+        assert_eq!(printed["tstr"][0]["target"], "readmission");
+        assert!(printed["tvd"]["one_way"]["synthetic"].as_f64().unwrap() < 0.3);
+        assert!(printed["detection_auc"]["synthetic"].as_f64().unwrap() > 0.45);
     }
 }

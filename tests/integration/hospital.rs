@@ -197,8 +197,7 @@ impl Hospital {
 }
 
 fn visit(rng: &mut ChaCha8Rng, patient: u64, sex: &str, age: u32) -> Vec<Option<String>> {
-    let mut some = |chance: f64, text: String| rng.random_bool(chance).then_some(text);
-    let known = [0.7, 0.9, 0.95].map(|chance| some(chance, String::new()).is_some());
+    let known = [0.7, 0.9, 0.95].map(|chance| rng.random_bool(chance));
     let readmitted = rng.random_bool(if age > 60 { 0.7 } else { 0.2 });
     let stage = (age / 25 + rng.random_range(0..2)).min(3);
     vec![

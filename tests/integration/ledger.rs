@@ -29,9 +29,9 @@ fn an_edited_ledger_is_found_and_stops_the_next_fit() {
     world.run(FIT).succeeds();
     let honest = world.text("ledger.jsonl");
     let lines: Vec<&str> = honest.lines().collect();
-    let cheaper = honest.replacen("\"epsilon\":", "\"epsilon\":0.0", 1);
-    assert_ne!(cheaper, honest);
-    for edited in [cheaper, lines[..2].join("\n") + "\n{}", [lines[0], lines[2]].join("\n")] {
+    let negative = honest.replacen("\"epsilon\":", "\"epsilon\":-", 1);
+    assert_ne!(negative, honest);
+    for edited in [negative, lines[..2].join("\n") + "\n{}", [lines[0], lines[2]].join("\n")] {
         world.write("ledger.jsonl", &edited);
         world.run("ledger verify ledger.jsonl").exits(3).says(&["ledger line"]);
         world.run(&FIT.replace("model.safetensors", "second.safetensors")).exits(3).says(&["ledger line", "remedy"]);

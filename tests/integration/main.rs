@@ -8,5 +8,6 @@ mod hospital;
 mod inspect;
 mod ledger;
 mod run;
+mod schemas;
 mod tidy;
 mod world;

@@ -14,12 +14,32 @@ use super::pair::{Body, Bound, Direction, Pair, normal_log_ratio, normal_loss, n
 /// are rounded to the next multiple.
 const LARGEST_RATIO: f64 = 600.0;
 
-/// Masses under P at the losses `first * step, (first + 1) * step, ...`
+/// Steps of a search for a cell's end; halving alone would do in as many.
+const ATTEMPTS: u32 = 40;
+
+/// The resolution of a lattice: its step, and where cells may be wider.
+#[derive(Clone, Debug)]
+pub(super) struct Grid {
+    pub step: f64,
+    /// `wide[j]`: at losses up to the first number and from the second on, so
+    /// little of the answer lies that cells of `2^(j + 1)` steps will do.
+    pub wide: Vec<(f64, f64)>,
+}
+
+impl Grid {
+    /// Steps in the cell above (or below) the loss `at * step`.
+    fn stride(&self, at: i64) -> i64 {
+        let loss = at as f64 * self.step;
+        1 << self.wide.iter().take_while(|(low, high)| loss <= *low || loss >= *high).count()
+    }
+}
+
+/// A loss distribution on the multiples of a step.
 #[derive(Clone, Debug)]
 pub(super) struct Lattice {
     pub step: f64,
-    pub first: i64,
-    pub masses: Vec<f64>,
+    /// (multiple, mass under P), the multiples rising, the masses above 0.
+    pub points: Vec<(i64, f64)>,
     /// Mass at infinite loss (rounding up), or given away (rounding down).
     pub rest: f64,
 }
@@ -27,37 +47,56 @@ pub(super) struct Lattice {
 impl Lattice {
     /// Rounds a pair's losses; normal tails of less than `tail` probability
     /// under P are cut off into `rest`.
-    pub fn of(pair: &Pair, bound: Bound, step: f64, tail: f64) -> Self {
+    pub fn of(pair: &Pair, bound: Bound, grid: &Grid, tail: f64) -> Self {
         let (low, high) = pair.reach(tail);
-        let first = (low / step).floor() as i64 - 1;
-        let last = (high / step).ceil() as i64 + 1;
+        let first = (low / grid.step).floor() as i64 - 1;
+        let last = (high / grid.step).ceil() as i64 + 1;
         let masses = vec![0.0; (last - first + 1) as usize];
-        let mut lattice = Lattice { step, first, masses, rest: pair.rest };
-        for &(loss, mass) in &pair.atoms {
+        let mut rounding = Rounding { grid, step: grid.step, first, masses, rest: pair.rest };
+        rounding.atoms(&pair.atoms, bound);
+        match (&pair.body, bound) {
+            (Some(Body::Normal { rate, shift, direction }), Bound::Upper) => {
+                rounding.normal_up(*rate, *shift, *direction, tail)
+            }
+            (Some(Body::Normal { rate, shift, direction }), Bound::Lower) => {
+                rounding.normal_down(*rate, *shift, *direction, tail)
+            }
+            (Some(Body::Exponential { bound: largest, weight }), Bound::Upper) => {
+                rounding.exponential_up(*largest, *weight)
+            }
+            (Some(Body::Exponential { bound: largest, weight }), Bound::Lower) => {
+                rounding.exponential_down(*largest, *weight)
+            }
+            (None, _) => {}
+        }
+        let Rounding { masses, rest, .. } = rounding;
+        let points = (first..).zip(masses).filter(|(_, mass)| *mass > 0.0).collect();
+        Lattice { step: grid.step, points, rest }
+    }
+}
+
+/// A lattice being filled.
+struct Rounding<'a> {
+    grid: &'a Grid,
+    step: f64,
+    /// Multiple of the first mass.
+    first: i64,
+    masses: Vec<f64>,
+    rest: f64,
+}
+
+impl Rounding<'_> {
+    fn atoms(&mut self, atoms: &[(f64, f64)], bound: Bound) {
+        let step = self.step;
+        for &(loss, mass) in atoms {
             let cell = (loss / step).floor();
             let up = match bound {
                 Bound::Upper => mass * ((cell * step - loss).exp_m1() / (-step).exp_m1()).clamp(0.0, 1.0),
                 Bound::Lower => 0.0,
             };
-            lattice.put(cell as i64, mass - up);
-            lattice.put(cell as i64 + 1, up);
+            self.put(cell as i64, mass - up);
+            self.put(cell as i64 + 1, up);
         }
-        match (&pair.body, bound) {
-            (Some(Body::Normal { rate, shift, direction }), Bound::Upper) => {
-                lattice.normal_up(*rate, *shift, *direction, tail)
-            }
-            (Some(Body::Normal { rate, shift, direction }), Bound::Lower) => {
-                lattice.normal_down(*rate, *shift, *direction, tail)
-            }
-            (Some(Body::Exponential { bound: largest, weight }), Bound::Upper) => {
-                lattice.exponential_up(*largest, *weight)
-            }
-            (Some(Body::Exponential { bound: largest, weight }), Bound::Lower) => {
-                lattice.exponential_down(*largest, *weight)
-            }
-            (None, _) => {}
-        }
-        lattice
     }
 
     fn put(&mut self, at: i64, mass: f64) {
@@ -68,12 +107,17 @@ impl Lattice {
         }
     }
 
-    /// Splits a cell of P-mass `mass` above `low * step`; `excess` is its
-    /// P-mass less `exp(low * step)` times its Q-mass.
-    fn split(&mut self, low: i64, mass: f64, excess: f64) {
-        let up = (excess / -(-self.step).exp_m1()).clamp(0.0, mass);
+    /// Splits a cell of P-mass `mass` from `low * step` to `high * step`;
+    /// `excess` is its P-mass less `exp(low * step)` times its Q-mass.
+    fn split(&mut self, low: i64, high: i64, mass: f64, excess: f64) {
+        let up = (excess / -((low - high) as f64 * self.step).exp_m1()).clamp(0.0, mass);
         self.put(low, mass - up);
-        self.put(low + 1, up);
+        self.put(high, up);
+    }
+
+    /// Steps in the cell of a normal pair that begins at the removal loss `k * step`.
+    fn stride(&self, direction: Direction, k: i64) -> i64 {
+        self.grid.stride(if direction == Direction::Remove { k } else { -k })
     }
 
     fn normal_up(&mut self, rate: f64, shift: f64, direction: Direction, tail: f64) {
@@ -96,8 +140,10 @@ impl Lattice {
             }
         }
         let mut left = below;
-        for k in low..high {
-            let right = point(k + 1);
+        let mut k = low;
+        while k < high {
+            let next = (k + self.stride(direction, k)).min(high);
+            let right = point(next);
             let (base, shifted) = normal_masses(shift, left, right);
             left = right;
             match direction {
@@ -109,71 +155,77 @@ impl Lattice {
                     } else {
                         rate * shifted - (loss.exp_m1() + rate) * base
                     };
-                    self.split(k, mass, excess);
+                    self.split(k, next, mass, excess);
                 }
                 Direction::Add => {
-                    let shrink = (-(k + 1) as f64 * step).exp();
+                    let shrink = (-next as f64 * step).exp();
                     let excess = (1.0 - (1.0 - rate) * shrink) * base - rate * shrink * shifted;
-                    self.split(-k - 1, base, excess);
+                    self.split(-next, -k, base, excess);
                 }
             }
+            k = next;
         }
     }
 
     fn normal_down(&mut self, rate: f64, shift: f64, direction: Direction, tail: f64) {
         let (from, to) = normal_reach(shift, direction, tail);
         let step = self.step;
-        let low = (normal_loss(rate, shift, from) / step).floor() as i64;
-        let high = (normal_loss(rate, shift, to) / step).ceil() as i64;
+        let multiple_below = |x: f64| (normal_loss(rate, shift, x) / step).floor() as i64;
+        let high = (normal_loss(rate, shift, to).min(LARGEST_RATIO) / step).ceil() as i64;
         let (mut left, end) = (from, to + 1.0);
-        for k in low..=high {
+        let mut k = multiple_below(left) + 1;
+        while k <= high {
             let loss = k as f64 * step;
             let at = normal_point(rate, shift, loss);
-            if loss > LARGEST_RATIO || at <= left {
+            if at <= left {
+                k += 1;
                 continue;
             }
-            let log_ratio = normal_log_ratio(rate, loss);
-            let ratio = log_ratio.exp();
-            // Positive where the cell's removal loss is above `loss`.
+            let ratio = normal_log_ratio(rate, loss).exp();
+            // Positive where the removal loss of the cell that ends there is above `loss`.
             let balance = |right: f64| {
                 let (base, shifted) = normal_masses(shift, left, right);
                 shifted - ratio * base
             };
+            if at >= end || balance(end) < 0.0 {
+                break;
+            }
             let slope = |right: f64| {
                 let density = (-0.5 * right * right).exp() / (2.0 * std::f64::consts::PI).sqrt();
                 density * ((shift * (right - 0.5 * shift)).exp() - ratio)
             };
-            // The cell's end is where the balance turns positive: Newton's steps
+            // The cell ends where the balance turns positive: Newton's steps
             // inside a bracket, rounded to the side on which the cell's loss is
             // at least the multiple it goes to.
             let (mut negative, mut positive) = (at, end);
-            if balance(positive) < 0.0 {
-                break;
-            }
             let mut right = (2.0 * at - left).min(at + 0.5);
-            let mut newton_steps = 8;
-            while positive - negative > 1e-6 * (positive - left) {
-                if newton_steps == 0 || !(right > negative && right < positive) {
+            for attempt in 0..ATTEMPTS {
+                if positive - negative <= 1e-6 * (positive - left) {
+                    break;
+                }
+                if attempt > 8 || !(right > negative && right < positive) {
                     right = 0.5 * (negative + positive);
-                } else {
-                    newton_steps -= 1;
                 }
                 let off = balance(right);
                 if off < 0.0 { negative = right } else { positive = right }
-                let newton = right - off / slope(right);
                 // A little past the root, so that the bracket closes from both sides.
-                right = newton + if off < 0.0 { 4e-7 } else { -4e-7 } * (right - left);
+                let past = if off < 0.0 { 4e-7 } else { -4e-7 } * (right - left);
+                right += past - off / slope(right);
             }
-            right = match direction {
-                Direction::Remove => positive,
-                Direction::Add => negative,
-            };
+            let right = if direction == Direction::Remove { positive } else { negative };
             let (base, shifted) = normal_masses(shift, left, right);
-            left = right;
             match direction {
                 Direction::Remove => self.put(k, (1.0 - rate) * base + rate * shifted),
                 Direction::Add => self.put(-k, base),
             }
+            left = right;
+            // Wide cells reach over several multiples: keep them well inside.
+            k = (k + (self.stride(direction, k) / 4).max(1)).max(multiple_below(left) + 1);
+        }
+        // What is left has removal losses from that at `left` on.
+        if direction == Direction::Remove {
+            let mass = (1.0 - rate) * normal_tail(left) + rate * normal_tail(left - shift);
+            self.put(multiple_below(left), mass);
         }
     }
 
@@ -183,7 +235,7 @@ impl Lattice {
             let low = k as f64 * step;
             let (from, to) = (low.max(-bound), (low + step).min(bound));
             let (mass, reverse) = exponential_masses(bound, weight, from, to);
-            self.split(k, mass, mass - (low - bound).exp() * reverse);
+            self.split(k, k + 1, mass, mass - (low - bound).exp() * reverse);
         }
     }
 

@@ -16,7 +16,7 @@
 //! Wutschitz 2021 (arXiv:2106.02848); Doroshenko et al. 2022 (arXiv:2207.04380);
 //! the tilt is Cramer's.
 
-use super::lattice::Lattice;
+use super::lattice::{Grid, Lattice};
 use super::numeric::valley;
 use super::pair::{Bound, Direction, Pair, Pairs};
 use super::{AccountingError, rdp};
@@ -25,9 +25,13 @@ use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
 /// Rounding may move epsilon by about this much, relative.
-const DRIFT: f64 = 2e-5;
+const DRIFT: f64 = 3e-5;
 /// Rounding may move delta by about this much, relative, where delta is asked for.
 const DELTA_DRIFT: f64 = 2e-4;
+/// Part of the rounding that each doubling of the cells far from where the answer lies may add.
+const WIDE: f64 = 0.02;
+/// Most doublings of a cell.
+const DOUBLINGS: u32 = 12;
 /// The longest transform; beyond it the lattice gets coarser and the answer, still sound, looser.
 const LONGEST: usize = 1 << 21;
 /// Tilted probability that may fall outside the window, as a logarithm.
@@ -129,10 +133,18 @@ impl Pairs {
             Query::Epsilon { .. } => DRIFT * tilt * epsilon.max(0.01 * sketch.deviation),
             Query::Delta { .. } => DELTA_DRIFT,
         };
-        let window = sketch.window(tilt, epsilon);
-        let step = sketch.step(tilt, allowed);
+        let window = sketch.window(tilt, query);
+        let step = sketch.step(tilt, allowed, bound);
         let (step, length) = fit(window.top - window.bottom, step);
-        let composed = Composed::new(&self.pairs, bound, tilt, step, length, window, tail);
+        let wide = sketch.wide(tilt, step, WIDE * allowed);
+        let grids: Vec<Grid> = wide.into_iter().map(|wide| Grid { step, wide }).collect();
+        let lattices: Vec<(Lattice, f64)> = self
+            .pairs
+            .iter()
+            .zip(&grids)
+            .map(|((pair, count), grid)| (Lattice::of(pair, bound, grid, tail), *count as f64))
+            .collect();
+        let composed = Composed::new(&lattices, bound, tilt, step, length, window);
         match query {
             Query::Epsilon { delta } => composed.epsilon(delta),
             Query::Delta { epsilon } => composed.delta(epsilon),
@@ -166,12 +178,21 @@ fn fit(width: f64, step: f64) -> (f64, usize) {
     (step.max(width / (length - 8) as f64), length)
 }
 
-/// Log-moments from a few points of each pair: guides the search, proves nothing.
+/// A few points of each pair: they guide the search and prove nothing.
 struct Sketch {
-    /// Points (loss, mass) of each pair and its count.
-    points: Vec<(Vec<(f64, f64)>, f64)>,
+    outlines: Vec<Outline>,
     /// Standard deviation of the total loss.
     deviation: f64,
+}
+
+/// A few points of one pair.
+struct Outline {
+    /// (loss, mass), the atoms first.
+    points: Vec<(f64, f64)>,
+    /// How many of the points are atoms.
+    atoms: usize,
+    /// How often the pair is composed.
+    count: f64,
 }
 
 /// Where the tilted sum lies, and the orders whose Chernoff bounds say so.
@@ -187,13 +208,18 @@ struct Window {
 
 impl Sketch {
     fn new(pairs: &[(Pair, u64)], tail: f64) -> Self {
-        let points: Vec<_> = pairs.iter().map(|(pair, count)| (pair.sketch(tail), *count as f64)).collect();
-        let variance = points.iter().map(|(points, count)| {
+        let outline = |(pair, count): &(Pair, u64)| Outline {
+            points: pair.sketch(tail),
+            atoms: pair.atoms.len(),
+            count: *count as f64,
+        };
+        let outlines: Vec<Outline> = pairs.iter().map(outline).collect();
+        let variance = outlines.iter().map(|Outline { points, count, .. }| {
             let mean: f64 = points.iter().map(|(loss, mass)| mass * loss).sum();
             count * points.iter().map(|(loss, mass)| mass * (loss - mean).powi(2)).sum::<f64>()
         });
         let deviation = variance.sum::<f64>().sqrt().max(1e-150);
-        Self { points, deviation }
+        Self { outlines, deviation }
     }
 
     /// `ln E[exp(order * total loss)]`.
@@ -203,7 +229,7 @@ impl Sketch {
             let masses: f64 = points.iter().map(|p| p.1).sum();
             top + (points.iter().map(|p| p.1 * (order * p.0 - top).exp()).sum::<f64>() / masses).ln()
         };
-        self.points.iter().map(|(points, count)| count * one(points)).sum()
+        self.outlines.iter().map(|outline| outline.count * one(&outline.points)).sum()
     }
 
     /// The Renyi bound on `ln delta` with order `1 + tilt`.
@@ -222,43 +248,56 @@ impl Sketch {
             Query::Epsilon { delta } => self.epsilon(log_tilt.exp(), delta),
             Query::Delta { epsilon } => self.log_chernoff(log_tilt.exp(), epsilon),
         };
-        valley((1e-2 / self.deviation).ln(), (1e3 / self.deviation).ln(), cost).exp()
+        let (low, high) = ((1e-2 / self.deviation).min(1e-2), (1e3 / self.deviation).max(1e-1));
+        valley(low.ln(), high.ln(), cost).exp()
     }
 
-    /// The interval outside of which the tilted total loss is unlikely.
-    fn window(&self, tilt: f64, epsilon: f64) -> Window {
+    /// The interval outside of which the tilted total loss is unlikely,
+    /// stretched to hold every epsilon that may be the answer.
+    fn window(&self, tilt: f64, query: Query) -> Window {
+        let (least, most) = match query {
+            Query::Epsilon { delta } => (0.0, self.epsilon(tilt, delta)),
+            Query::Delta { epsilon } => (epsilon, epsilon),
+        };
         let here = self.log_moment(tilt);
         let top = |log_order: f64| (self.log_moment(tilt + log_order.exp()) - here - LOG_OUTSIDE) / log_order.exp();
         let bottom = |log_order: f64| (self.log_moment(tilt - log_order.exp()) - here - LOG_OUTSIDE) / log_order.exp();
         let (low, high) = ((1e-2 / self.deviation).ln(), (1e4 / self.deviation).ln());
         let (above, below) = (valley(low, high, top), valley(low, high, bottom));
         Window {
-            bottom: (-bottom(below)).min(epsilon),
-            top: top(above).max(epsilon),
+            bottom: (-bottom(below)).min(least),
+            top: top(above).max(most),
             below: below.exp(),
             above: above.exp(),
         }
     }
 
-    /// The largest step whose upward rounding adds at most `allowed` to the
-    /// tilted log-moment: a loss `l` moved within a cell of width `h` adds
-    /// `tilt (tilt + 1) / 2` times `h^2 / 6` on average, or `|l| h` if it lies near zero.
-    fn step(&self, tilt: f64, allowed: f64) -> f64 {
-        let tilted: Vec<(Vec<(f64, f64)>, f64)> = self
-            .points
-            .iter()
-            .map(|(points, count)| {
-                let top = points.iter().map(|p| tilt * p.0).fold(f64::NEG_INFINITY, f64::max);
-                let weight = |p: &(f64, f64)| p.1 * (tilt * p.0 - top).exp();
-                let sum: f64 = points.iter().map(weight).sum();
-                (points.iter().map(|p| (p.0.abs(), weight(p) / sum)).collect(), *count)
-            })
-            .collect();
+    /// The outlines with probabilities under the tilt for masses.
+    fn tilted(&self, tilt: f64) -> Vec<Outline> {
+        let one = |outline: &Outline| {
+            let top = outline.points.iter().map(|p| tilt * p.0).fold(f64::NEG_INFINITY, f64::max);
+            let weight = |p: &(f64, f64)| p.1 * (tilt * p.0 - top).exp();
+            let sum: f64 = outline.points.iter().map(weight).sum();
+            Outline { points: outline.points.iter().map(|p| (p.0, weight(p) / sum)).collect(), ..*outline }
+        };
+        self.outlines.iter().map(one).collect()
+    }
+
+    /// The largest step whose rounding changes the tilted log-moment by at
+    /// most `allowed`: a loss `l` moved within a cell of width `h` adds
+    /// `tilt (tilt + 1) / 2` times `h^2 / 6` on average, or `|l| h` if it lies
+    /// near zero; an atom rounded down loses `tilt` times `h / 2`, of which a fifth
+    /// is counted, so that lower bounds do not take much longer.
+    fn step(&self, tilt: f64, allowed: f64, bound: Bound) -> f64 {
+        let tilted = self.tilted(tilt);
         let added = |step: f64| {
-            let one = |points: &[(f64, f64)]| {
-                points.iter().map(|(loss, weight)| weight * (step / 6.0).min(*loss)).sum::<f64>() * step
+            let moved = |outline: &Outline| {
+                let squares = outline.points.iter().map(|(loss, weight)| weight * (step / 6.0).min(loss.abs()));
+                let atoms: f64 = outline.points[..outline.atoms].iter().map(|p| p.1).sum();
+                let down = if bound == Bound::Lower { 0.1 * tilt * step * atoms } else { 0.0 };
+                outline.count * (0.5 * tilt * (tilt + 1.0) * step * squares.sum::<f64>() + down)
             };
-            0.5 * tilt * (tilt + 1.0) * tilted.iter().map(|(points, count)| count * one(points)).sum::<f64>()
+            tilted.iter().map(moved).sum::<f64>()
         };
         let (mut low, mut high) = ((1e-12 * self.deviation).ln(), (0.5 / tilt).ln());
         if added(high.exp()) <= allowed {
@@ -270,6 +309,34 @@ impl Sketch {
         }
         low.exp()
     }
+
+    /// For each pair, the losses beyond which cells of 2, 4, 8 ... steps add at
+    /// most `allowed` to the tilted log-moment.
+    fn wide(&self, tilt: f64, step: f64, allowed: f64) -> Vec<Vec<(f64, f64)>> {
+        let one = |Outline { mut points, count, .. }: Outline| {
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let reach = |width: f64| {
+                let spare = 12.0 * allowed / (tilt * (tilt + 1.0) * width * width * count);
+                let low = edge(points.iter(), spare).unwrap_or(f64::INFINITY);
+                let high = edge(points.iter().rev(), spare).unwrap_or(f64::NEG_INFINITY);
+                (low - width, high + width)
+            };
+            let widths = (1..=DOUBLINGS).map(|j| step * f64::from(1u32 << j));
+            widths.take_while(|width| width * tilt < 0.5).map(reach).collect()
+        };
+        self.tilted(tilt).into_iter().map(one).collect()
+    }
+}
+
+/// The first loss up to which the weights exceed `spare`.
+fn edge<'a>(mut points: impl Iterator<Item = &'a (f64, f64)>, spare: f64) -> Option<f64> {
+    let mut sum = 0.0;
+    points
+        .find(|(_, weight)| {
+            sum += weight;
+            sum > spare
+        })
+        .map(|point| point.0)
 }
 
 /// The composed, tilted loss distribution on its window, with bounds on what it misses.
@@ -293,15 +360,14 @@ struct Composed {
 
 impl Composed {
     fn new(
-        pairs: &[(Pair, u64)],
+        lattices: &[(Lattice, f64)],
         bound: Bound,
         tilt: f64,
         step: f64,
         length: usize,
         window: Window,
-        tail: f64,
     ) -> Self {
-        let total: f64 = pairs.iter().map(|(_, count)| *count as f64).sum();
+        let total: f64 = lattices.iter().map(|(_, count)| count).sum();
         let first = (window.bottom / step).floor() as i64 - 2;
         // Relative error of one output of a transform of masses that sum to one:
         // a few roundings for each of its butterfly stages.
@@ -315,11 +381,10 @@ impl Composed {
         let mut spectrum = forward.make_output_vec();
         let mut input = forward.make_input_vec();
         let mut scratch = forward.make_scratch_vec();
-        let mut ordered: Vec<&(Pair, u64)> = pairs.iter().collect();
-        ordered.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        for (pair, count) in ordered {
-            let count = *count as f64;
-            let lattice = Lattice::of(pair, bound, step, tail);
+        // The most frequent first: where its spectrum is negligible, so is the product's.
+        let mut ordered: Vec<&(Lattice, f64)> = lattices.iter().collect();
+        ordered.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (lattice, count) in ordered {
             rest += count * lattice.rest;
             for (moment, order) in moments.iter_mut().zip([tilt, tilt + window.above, tilt - window.below]) {
                 *moment += count * lattice.log_moment(order);
@@ -471,24 +536,20 @@ impl Lattice {
     fn tilt_into(&self, order: f64, cyclic: &mut [f64]) {
         cyclic.fill(0.0);
         let length = cyclic.len() as i64;
-        let mut at = self.first.rem_euclid(length) as usize;
-        let (_, sum) = self.tilted(order, |_, weight| {
-            cyclic[at] += weight;
-            at = if at + 1 == length as usize { 0 } else { at + 1 };
-        });
+        let (_, sum) = self.tilted(order, |at, weight| cyclic[at.rem_euclid(length) as usize] += weight);
         cyclic.iter_mut().for_each(|weight| *weight /= sum);
     }
 
     /// Visits `mass exp(order * loss - top)`; returns top and the sum, which
     /// is compensated (Kahan).
-    fn tilted(&self, order: f64, mut visit: impl FnMut(usize, f64)) -> (f64, f64) {
-        let loss = |i: usize| (self.first + i as i64) as f64 * self.step;
-        let logs = self.masses.iter().enumerate().filter(|(_, mass)| **mass > 0.0);
-        let top = logs.map(|(i, mass)| order * loss(i) + mass.ln()).fold(f64::NEG_INFINITY, f64::max);
+    fn tilted(&self, order: f64, mut visit: impl FnMut(i64, f64)) -> (f64, f64) {
+        // A mass can be as far below one as its tilt is above: logarithms.
+        let log = |(at, mass): &(i64, f64)| order * *at as f64 * self.step + mass.ln();
+        let top = self.points.iter().map(log).fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut lost) = (0.0, 0.0);
-        for (i, mass) in self.masses.iter().enumerate() {
-            let weight = if *mass > 0.0 { (order * loss(i) + mass.ln() - top).exp() } else { 0.0 };
-            visit(i, weight);
+        for point @ (at, _) in &self.points {
+            let weight = (log(point) - top).exp();
+            visit(*at, weight);
             let term = weight - lost;
             let next = sum + term;
             lost = (next - sum) - term;

@@ -112,32 +112,46 @@ fn divergence(event: &Event, order: f64) -> f64 {
 /// worse one. Integer orders by their binomial sum; other orders by the
 /// trapezoidal rule, whose error is `exp(-2 pi d / step)` for an integrand
 /// analytic up to height `d` (Trefethen and Weideman 2014), here `pi s`.
+/// Both leave out the terms that sum to exactly one, so that nothing is lost
+/// where the divergence is below the last digit of one.
 fn subsampled_gaussian(q: f64, s: f64, order: f64) -> f64 {
-    if order.fract() == 0.0 {
-        let mut log_binomial = 0.0;
-        let terms: Vec<f64> = (0..=order as u64)
+    let terms: Vec<f64> = if order.fract() == 0.0 {
+        let mut log_binomial = order.ln();
+        (2..=order as u64)
             .map(|k| {
                 let k = k as f64;
-                if k > 0.0 {
-                    log_binomial += ((order - k + 1.0) / k).ln();
-                }
-                log_binomial + (order - k) * (-q).ln_1p() + k * q.ln() + 0.5 * k * (k - 1.0) / (s * s)
+                log_binomial += ((order - k + 1.0) / k).ln();
+                log_binomial + (order - k) * (-q).ln_1p() + k * q.ln() + log_exp_m1(0.5 * k * (k - 1.0) / (s * s))
             })
-            .collect();
-        return log_sum_exp(&terms);
-    }
-    const REACH: f64 = 9.5;
-    let step = (0.5 * s).min(0.25);
-    let points = ((order / s + 2.0 * REACH) / step).ceil() as usize;
-    let terms: Vec<f64> = (0..=points)
-        .map(|i| {
-            let x = i as f64 * step - REACH;
-            let exponent = x / s - 0.5 / (s * s);
-            let loss = if exponent < 30.0 { (q * exponent.exp_m1()).ln_1p() } else { q.ln() + exponent };
-            order * loss - 0.5 * x * x
-        })
-        .collect();
-    log_sum_exp(&terms) + (step / (2.0 * PI).sqrt()).ln()
+            .collect()
+    } else {
+        const REACH: f64 = 9.5;
+        let step = (0.5 * s).min(0.25);
+        let points = ((order / s + 2.0 * REACH) / step).ceil() as usize;
+        let scale = (step / (2.0 * PI).sqrt()).ln();
+        (0..=points)
+            .map(|i| {
+                let x = i as f64 * step - REACH;
+                let exponent = x / s - 0.5 / (s * s);
+                // ln((1 + y)^order - 1 - order y), where y averages to zero
+                let log_convex = if exponent < 30.0 {
+                    let y = q * exponent.exp_m1();
+                    let power = order * y.ln_1p();
+                    if power < 30.0 { (power.exp_m1() - order * y).max(0.0).ln() } else { power }
+                } else {
+                    order * (q.ln() + exponent)
+                };
+                log_convex - 0.5 * x * x + scale
+            })
+            .collect()
+    };
+    let excess = log_sum_exp(&terms);
+    if excess < 30.0 { excess.exp().ln_1p() } else { excess }
+}
+
+/// `ln(exp(x) - 1)` for x above 0.
+fn log_exp_m1(x: f64) -> f64 {
+    if x < 30.0 { x.exp_m1().ln() } else { x }
 }
 
 /// Both outcomes of randomized response, the worst `epsilon`-DP mechanism

@@ -40,7 +40,11 @@ pub(super) fn recognise(profile: &Profile) -> Option<Identifier> {
     if profile.is_key_named() && !few && (is_integer || profile.is_text()) && !profile.has_word(&["concept"]) {
         return key("named like one, with many values");
     }
-    if is_integer && !few && profile.labels.iter().any(|label| label.trim().len() > MAX_COUNT_DIGITS) {
+    if is_integer
+        && !few
+        && !profile.has_check_digits()
+        && profile.labels.iter().any(|label| label.trim().len() > MAX_COUNT_DIGITS)
+    {
         return key("whole numbers too large to count anything");
     }
     if is_integer && is_row_number(profile) {

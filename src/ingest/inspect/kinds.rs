@@ -1,7 +1,7 @@
 //! What kind of column it is.
 
 use super::identifiers;
-use super::profile::Profile;
+use super::profile::{CHECKED_CODE_SHARE, Profile, TIME_OF_DAY};
 use super::{Distinct, Finding, FindingClass};
 use crate::schema::datetime::{self, Ticks};
 use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind};
@@ -17,9 +17,6 @@ const MIN_CODES: usize = 30;
 
 /// Share of distinct values that must have the shape of a code system.
 const CODE_SHARE: f64 = 0.98;
-
-/// The same for systems with a check digit, which chance rarely gets right.
-const CHECKED_CODE_SHARE: f64 = 0.8;
 
 /// Digits after the point up to which a number is called a decimal.
 const MAX_DECIMALS: usize = 6;
@@ -184,10 +181,8 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     let ticks = draft.column.ticks();
     let moments = profile.labels.iter().filter_map(|label| datetime::parse(label, format, ticks));
     let (min, max) = ends(moments)?;
-    let bound = |value| {
-        let time_of_day = draft.column.arrow_type.as_ref().is_some_and(ArrowType::is_time_of_day);
-        datetime::format(value, time_of_day.then_some("%H:%M:%S%.f"), ticks).map(Bound::Moment)
-    };
+    let time_of_day = draft.column.arrow_type.as_ref().is_some_and(ArrowType::is_time_of_day);
+    let bound = |value| datetime::format(value, time_of_day.then_some(TIME_OF_DAY), ticks).map(Bound::Moment);
     (draft.column.min, draft.column.max) = (bound(min), bound(max));
     if let Some(format) = format {
         let ambiguous =
@@ -279,7 +274,7 @@ fn numeric(profile: &Profile) -> Option<Draft> {
         // Beyond 2^53 a 64-bit float no longer tells whole numbers apart: such numbers are names, not counts.
         let too_large = max.abs().max(min.abs()) >= 2f64.powi(53);
         if numbers.len() == 2
-            || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || codes_by_check_digit(profile))
+            || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || profile.has_check_digits())
         {
             let mut draft = Draft::new(profile, Kind::Categorical).typed(profile, ArrowType::INT64);
             draft.column.categories = in_natural_order(&profile.labels, |l| l.trim().parse().ok());
@@ -304,12 +299,6 @@ fn numeric(profile: &Profile) -> Option<Draft> {
         }
     }
     Some(suspect_ends(draft, numbers))
-}
-
-/// Whole numbers whose last digit checks the others.
-fn codes_by_check_digit(profile: &Profile) -> bool {
-    let checked = profile.labels.iter().filter(|label| CodeSystem::Snomed.has_shape(label)).count();
-    profile.labels.len() > 2 && checked as f64 >= CHECKED_CODE_SHARE * profile.labels.len() as f64
 }
 
 /// Few whole numbers under a name that codes have.

@@ -347,6 +347,7 @@ mod tests {
                 ("german", &|n| format!("{:02}.02.1999", n % 28 + 1)),
                 ("drug", &|n| format!("{}10BA{:02}", ["A", "B", "C"][n % 3], n % 36 / 3)),
                 ("answer", &|n| ["yes", "Unknown", "None", "NA"][n % 4].to_owned()),
+                ("reason", &|n| ["404684003", "73211009", "185347001", "124171000119105"][n % 4].to_owned()),
                 ("nothing", &|_| String::new()),
             ],
         );
@@ -362,6 +363,7 @@ mod tests {
         assert_eq!(column(&inspection, "at").max, Some(Bound::Moment("2001-01-01T10:59:00".into())));
         assert_eq!(column(&inspection, "german").format.as_deref(), Some("%d.%m.%Y"));
         assert_eq!(column(&inspection, "drug").system, Some(CodeSystem::Atc));
+        assert_eq!(kind("reason"), (Kind::Categorical, ArrowType::INT64));
         assert_eq!(classes(&inspection, "count"), [FindingClass::MissingSuspected]);
         assert_eq!(column(&inspection, "answer").categories, ["None", "Unknown", "yes"]);
         assert!(column(&inspection, "nothing").drop);

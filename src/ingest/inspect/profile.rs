@@ -2,12 +2,13 @@
 
 use arrow_schema::DataType;
 
-use super::super::cells::Texts;
+use super::super::cells::{Texts, ticks};
 use super::super::load::number;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::Distinct;
 use crate::error::Result;
-use crate::schema::ArrowType;
+use crate::schema::datetime::{self, Ticks};
+use crate::schema::{ArrowType, CodeSystem};
 
 /// Texts that nearly always mean a missing cell. "None" is not one of them:
 /// in health records it often means "not done", which is not "not known".
@@ -18,6 +19,13 @@ const NEAR_UNIQUE: f64 = 0.9;
 
 /// Below so many cells nothing is called nearly unique.
 const ENOUGH_ROWS: usize = 20;
+
+/// Share of distinct values that must have the shape of a code system with a
+/// check digit, which chance rarely gets right.
+pub(super) const CHECKED_CODE_SHARE: f64 = 0.8;
+
+/// How a time of day is written.
+pub(super) const TIME_OF_DAY: &str = "%H:%M:%S%.f";
 
 /// What the rules need to know about one column.
 pub(super) struct Profile {
@@ -62,8 +70,15 @@ impl Profile {
                 cells
             }
         };
-        let mut texts =
-            Texts::of(cells).map_err(|_| raw.source.bad("the column cannot be read").column(&column.name))?;
+        let unreadable = |_| raw.source.bad("the column cannot be read").column(&column.name);
+        let mut texts = match profile.arrow_type.as_ref().and_then(|t| Ticks::of(t.data_type())) {
+            Some(unit) => {
+                let format = profile.moment_format();
+                let moments = ticks(cells, unit).map_err(unreadable)?;
+                Texts::of_numbers(&moments, |x| datetime::format(x, format, unit).unwrap_or_default())
+            }
+            None => Texts::of(cells).map_err(unreadable)?,
+        };
         profile.markers =
             texts.labels.iter().map(|l| l.trim()).filter(|l| MISSING_MARKERS.contains(l)).map(str::to_owned).collect();
         texts.remove(|text| MISSING_MARKERS.contains(&text.trim()));
@@ -73,6 +88,11 @@ impl Profile {
         pairs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         (profile.labels, profile.counts) = pairs.into_iter().unzip();
         Ok(profile)
+    }
+
+    /// How the moments of a typed column are written: `None` is ISO 8601.
+    pub fn moment_format(&self) -> Option<&'static str> {
+        self.arrow_type.as_ref().filter(|t| t.is_time_of_day()).map(|_| TIME_OF_DAY)
     }
 
     pub fn present(&self) -> usize {
@@ -116,6 +136,12 @@ impl Profile {
             return None;
         }
         self.labels.iter().map(|label| number(label).filter(|_| !leading_zero(label))).collect()
+    }
+
+    /// True when the values are whole numbers whose last digit checks the others.
+    pub fn has_check_digits(&self) -> bool {
+        let checked = self.labels.iter().filter(|label| CodeSystem::Snomed.has_shape(label)).count();
+        self.labels.len() > 2 && checked as f64 >= CHECKED_CODE_SHARE * self.labels.len() as f64
     }
 
     pub fn has_word(&self, words: &[&str]) -> bool {
