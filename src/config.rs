@@ -79,7 +79,7 @@ impl RunConfig {
     pub fn read(path: &Path) -> Result<(Self, String)> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", e.kind())).file(path))?;
-        let config = toml::from_str(&text).unwrap();
+        let config = crate::schema::parse_toml(&text).map_err(|e| e.file(path))?;
         Ok((config, text))
     }
 }

@@ -9,6 +9,9 @@ const ROUNDING_MARGIN: f64 = 1.0 / 4096.0;
 
 /// Flat clipping of a unit's whole contribution to an L2 norm C
 /// (Abadi et al. 2016, arXiv:1607.00133, section 3.1).
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing: it bounds what one unit moves inside a mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clip {
     clipping_norm: f64,

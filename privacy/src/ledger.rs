@@ -6,14 +6,23 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Format version of the lines this code writes.
+///
+/// # Privacy
+/// Public.
 pub const LEDGER_VERSION: u32 = 1;
 
 /// What a line says.
+///
+/// # Privacy
+/// Touches no data: plans, times and names only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Record {
     /// The first line: the table the ledger belongs to.
     Opened { version: u32, table: String },
+    /// The most epsilon that all fits of the table together may spend, from
+    /// here on; `None` lifts the cap. Any change of the cap is on record.
+    Cap { epsilon: Option<f64> },
     /// Written before the first row is read. Counts as spent from here on,
     /// whatever happens afterwards.
     Intent { fit: String, epsilon: f64, delta: f64, unit: PrivacyUnit, adjacency: Adjacency, event: Event },
@@ -24,6 +33,9 @@ pub enum Record {
 }
 
 /// One line.
+///
+/// # Privacy
+/// Touches no data: plans, times and names only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Place in the ledger, from 0.
@@ -48,6 +60,9 @@ fn sealed(body: &str) -> (String, String) {
 }
 
 /// A verified ledger.
+///
+/// # Privacy
+/// Touches no data: plans, times and names only.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     lines: Vec<Line>,
@@ -113,6 +128,26 @@ impl Ledger {
             Some(Record::Opened { table, .. }) => Some(table),
             _ => None,
         }
+    }
+
+    /// The cap in force.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn cap(&self) -> Option<f64> {
+        let cap = |line: &Line| match line.record {
+            Record::Cap { epsilon } => Some(epsilon),
+            _ => None,
+        };
+        self.lines.iter().rev().find_map(cap).flatten()
+    }
+
+    /// What the cap leaves to spend; infinite without one.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn left(&self) -> f64 {
+        self.cap().map_or(f64::INFINITY, |cap| (cap - self.spent().0).max(0.0))
     }
 
     /// Appends a record and returns its line of text, without the line end.
@@ -200,6 +235,18 @@ mod tests {
         ledger.append(Record::Outcome { fit: "one".into(), model_sha256: "0".into() }, "t".into(), "a".into());
         ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
         assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
+    }
+
+    #[test]
+    fn the_last_cap_holds() {
+        let mut ledger = Ledger::parse(&text()).unwrap();
+        assert_eq!((ledger.cap(), ledger.left()), (None, f64::INFINITY));
+        ledger.append(Record::Cap { epsilon: Some(1.0) }, "t".into(), "a".into());
+        assert!((ledger.left() - 0.4).abs() < 1e-12);
+        ledger.append(Record::Cap { epsilon: Some(0.5) }, "t".into(), "a".into());
+        assert_eq!(ledger.left(), 0.0);
+        ledger.append(Record::Cap { epsilon: None }, "t".into(), "a".into());
+        assert_eq!(ledger.cap(), None);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use crate::Error;
 use serde::{Deserialize, Serialize};
 
 /// The target of a fit: (epsilon, delta) at the privacy unit.
+///
+/// # Privacy
+/// Public parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
     epsilon: f64,
@@ -11,6 +14,9 @@ pub struct Budget {
 }
 
 /// Above this a guarantee says nothing worth printing; it is taken for a typing error.
+///
+/// # Privacy
+/// Public.
 pub const LARGEST_EPSILON: f64 = 1000.0;
 
 impl Budget {

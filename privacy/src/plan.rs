@@ -7,6 +7,9 @@ use crate::{Adjacency, Budget, Clip, Error, Event, PrivacyUnit, calibrate};
 use serde::{Deserialize, Serialize};
 
 /// What a part of the budget is spent on.
+///
+/// # Privacy
+/// Public: part of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Share {
@@ -32,6 +35,9 @@ impl std::fmt::Display for Share {
 }
 
 /// How an entry reads the data.
+///
+/// # Privacy
+/// Public: part of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "mechanism", rename_all = "snake_case")]
 pub enum Mechanism {
@@ -44,6 +50,9 @@ pub enum Mechanism {
 }
 
 /// An entry before its noise is known.
+///
+/// # Privacy
+/// Public: made before any row is read.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Unique name, by which the mechanism is taken later.
@@ -57,6 +66,9 @@ pub struct Request {
 }
 
 /// One planned mechanism with its calibrated noise.
+///
+/// # Privacy
+/// Public: part of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanEntry {
     /// Unique name.
@@ -85,6 +97,9 @@ impl PlanEntry {
 }
 
 /// The calibrated plan of one fit.
+///
+/// # Privacy
+/// Public: depends on no row. Taking a mechanism from it is what allows a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     unit: PrivacyUnit,

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// The privacy unit: whose whole contribution the guarantee protects.
+///
+/// # Privacy
+/// Public: part of the claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrivacyUnit {
@@ -25,6 +28,9 @@ impl std::fmt::Display for PrivacyUnit {
 ///
 /// Only add/remove is offered: under it the clipped sum of one unit's
 /// gradients has sensitivity C. Replace-one would double that.
+///
+/// # Privacy
+/// Public: part of the claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adjacency {

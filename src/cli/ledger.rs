@@ -27,7 +27,7 @@ impl LedgerCommand {
         let (epsilon, delta) = ledger.spent();
         match self.action {
             Action::Show { .. } if global.json => {
-                print_json(&serde_json::json!({ "lines": ledger.lines(), "epsilon": epsilon, "delta": delta }))
+                print_json(&serde_json::json!({ "lines": ledger.lines(), "epsilon": epsilon, "delta": delta, "cap": ledger.cap() }))
             }
             Action::Show { .. } => {
                 let mut text = format!("table {}\n", ledger.table().unwrap_or("(none yet)"));
@@ -37,12 +37,17 @@ impl LedgerCommand {
                         Record::Intent { fit, epsilon, delta, .. } => {
                             format!("intent   fit {fit}: epsilon {epsilon:.6}, delta {delta:e}")
                         }
+                        Record::Cap { epsilon: Some(cap) } => format!("cap      epsilon {cap} in all"),
+                        Record::Cap { epsilon: None } => "cap      none".to_owned(),
                         Record::Refused { fit } => format!("refused  fit {fit}: nothing was spent"),
                         Record::Outcome { fit, model_sha256 } => format!("released fit {fit}: model {model_sha256}"),
                     };
                     text.push_str(&format!("{}  {:<12}  {what}\n", line.time, line.who));
                 }
                 text.push_str(&format!("spent in all: epsilon {epsilon:.6}, delta {delta:e} (basic composition)\n"));
+                if let Some(cap) = ledger.cap() {
+                    text.push_str(&format!("left under the cap of {cap}: epsilon {:.6}\n", ledger.left()));
+                }
                 print(&text)
             }
             Action::Verify { .. } if global.json => {

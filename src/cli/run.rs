@@ -198,6 +198,7 @@ fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
             Record::Opened { .. } => ("opened", None, None),
             Record::Intent { epsilon, delta, .. } => ("intent", Some(*epsilon), Some(*delta)),
             Record::Outcome { .. } => ("released", None, None),
+            Record::Cap { epsilon } => ("cap", *epsilon, None),
             Record::Refused { .. } => ("refused, not spent", None, None),
         };
         LedgerLine { time: line.time.clone(), who: line.who.clone(), kind: kind.into(), epsilon, delta }

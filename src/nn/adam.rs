@@ -1,4 +1,4 @@
-//! Adam with the noise taken out of its second moment, and a running average of the weights.
+//! Adam, and a running average of the weights.
 
 use rayon::prelude::*;
 
@@ -8,9 +8,6 @@ use super::simd::vectorised;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamSettings {
     pub learning_rate: f32,
-    /// Variance of the privacy noise in each entry of the mean gradient; subtracted from the second moment, which it
-    /// would otherwise dominate (DP-AdamBC, arXiv:2312.14334). 0 gives plain Adam.
-    pub noise_variance: f32,
     /// Decay of the running average of the weights.
     pub average_decay: f32,
 }
@@ -19,10 +16,8 @@ pub struct AdamSettings {
 const BETA1: f64 = 0.9;
 /// Second moment decay.
 const BETA2: f64 = 0.999;
-/// Least root of the second moment.
+/// Added to the root of the second moment.
 const TINY: f32 = 1e-8;
-/// What is left of the second moment when the noise is taken out is at least this share of the noise variance.
-const NOISE_FLOOR: f32 = 0.1;
 
 /// Adam (arXiv:1412.6980) over one flat parameter vector, and the exponential average of its iterates.
 ///
@@ -44,21 +39,19 @@ impl Adam {
         Self { settings, first: zeros.clone(), second: zeros, average: parameters.to_vec(), steps: 0 }
     }
 
-    /// One step along the (noisy) mean gradient, with `pace` times the learning rate, and the average of the
-    /// weights brought up to date, in a single pass.
+    /// One step along the (noisy) mean gradient, and the average of the weights brought up to date, in a single pass.
     ///
     /// # Panics
     /// When the lengths differ.
-    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], pace: f32) {
+    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32]) {
         assert!(parameters.len() == self.first.len() && gradient.len() == parameters.len(), "one entry a parameter");
         self.steps = self.steps.saturating_add(1);
-        let AdamSettings { learning_rate, noise_variance, average_decay } = self.settings;
-        let rate = learning_rate * pace / (1.0 - BETA1.powi(self.steps)) as f32;
+        let AdamSettings { learning_rate, average_decay } = self.settings;
+        let rate = learning_rate / (1.0 - BETA1.powi(self.steps)) as f32;
         let unbias = 1.0 / (1.0 - BETA2.powi(self.steps)) as f32;
         // A young average follows the weights, so that it forgets the initial ones.
         let decay = average_decay.min((1 + self.steps) as f32 / (10 + self.steps) as f32);
         let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
-        let floor = (NOISE_FLOOR * noise_variance).max(TINY * TINY);
         const CHUNK: usize = 8192;
         parameters
             .par_chunks_mut(CHUNK)
@@ -71,7 +64,7 @@ impl Adam {
                     for (((p, &g), (m, v)), a) in parameters.iter_mut().zip(gradient).zip(moments).zip(average) {
                         *m += (1.0 - beta1) * (g - *m);
                         *v += (1.0 - beta2) * (g * g - *v);
-                        *p -= rate * *m / (*v * unbias - noise_variance).max(floor).sqrt();
+                        *p -= rate * *m / ((*v * unbias).sqrt() + TINY);
                         *a += (1.0 - decay) * (*p - *a);
                     }
                 });
@@ -88,34 +81,24 @@ impl Adam {
 mod tests {
     use super::*;
 
-    const SETTINGS: AdamSettings = AdamSettings { learning_rate: 0.1, noise_variance: 0.0, average_decay: 0.5 };
+    const SETTINGS: AdamSettings = AdamSettings { learning_rate: 0.1, average_decay: 0.5 };
 
     #[test]
     fn the_first_step_is_the_learning_rate_and_the_average_follows() {
         let mut parameters = [1.0f32, 1.0, 1.0];
         let mut adam = Adam::new(SETTINGS, &parameters);
-        adam.step(&mut parameters, &[0.5, -3.0, 0.0], 1.0);
+        adam.step(&mut parameters, &[0.5, -3.0, 0.0]);
         assert!((parameters[0] - 0.9).abs() < 1e-6 && (parameters[1] - 1.1).abs() < 1e-6 && parameters[2] == 1.0);
         assert!((adam.average()[0] - (1.0 - 0.1 * 9.0 / 11.0)).abs() < 1e-6);
     }
 
     #[test]
-    fn taking_the_noise_out_of_the_second_moment_lengthens_the_step() {
-        let (mut plain, mut corrected) = ([0.0f32], [0.0f32]);
-        let mut a = Adam::new(SETTINGS, &plain);
-        let mut b = Adam::new(AdamSettings { noise_variance: 0.75, ..SETTINGS }, &corrected);
-        a.step(&mut plain, &[1.0], 1.0);
-        b.step(&mut corrected, &[1.0], 1.0);
-        assert!((plain[0] + 0.1).abs() < 1e-6 && (corrected[0] + 0.2).abs() < 1e-5);
-    }
-
-    #[test]
     fn it_finds_the_bottom_of_a_bowl() {
         let mut x = [3.0f32, -2.0];
-        let mut adam = Adam::new(SETTINGS, &x);
-        for step in 0..400 {
+        let mut adam = Adam::new(AdamSettings { learning_rate: 0.05, average_decay: 0.95 }, &x);
+        for _ in 0..400 {
             let gradient = [x[0] - 1.0, 10.0 * (x[1] - 0.5)];
-            adam.step(&mut x, &gradient, 1.0 - step as f32 / 400.0);
+            adam.step(&mut x, &gradient);
         }
         assert!((adam.average()[0] - 1.0).abs() < 1e-2 && (adam.average()[1] - 0.5).abs() < 1e-2);
     }

@@ -56,6 +56,11 @@ impl Table {
         slot
     }
 
+    /// Where the matrix called `name` lies.
+    pub fn range(&self, name: &str) -> Option<Range<usize>> {
+        self.entries.iter().find(|(n, _)| n == name).map(|(_, slot)| slot.range())
+    }
+
     /// Number of parameters.
     pub fn len(&self) -> usize {
         self.len

@@ -117,6 +117,10 @@ impl Schema {
                 Error::bad_input("the schema has no column").remedy("add a [[column]] for each column of the table")
             );
         }
+        if table.epsilon_cap.is_some_and(|cap| !(cap > 0.0 && cap.is_finite())) {
+            return Err(Error::bad_input("epsilon_cap in [table] is not a positive number")
+                .remedy("write the most epsilon that all fits of the table together may spend, or remove the line"));
+        }
         if let Some(unit) = table.unit_column() {
             let Some(column) = self.column(unit) else {
                 return Err(Error::bad_input(format!(

@@ -39,6 +39,7 @@ pub use arrow_type::ArrowType;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind};
 pub use target::Target;
+pub(crate) use toml_in::parse_toml;
 pub use toml_out::Notes;
 
 use schemars::JsonSchema;
@@ -81,6 +82,9 @@ pub struct TableSpec {
     /// Number of units, where it is public. Absent: it is not, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<u64>,
+    /// The most epsilon that all fits of this table together may spend, as its owner allows; the ledger enforces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon_cap: Option<f64>,
     /// Someone took what was read from the rows for public (`inspect --assume-public`). Every output repeats it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub assumed_public: bool,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use toml::Spanned;
 
 use super::Schema;
@@ -38,10 +38,7 @@ impl Schema {
     /// # Errors
     /// As [`Schema::read`], without the file name.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let schema: Self = toml::from_str(text).map_err(|e| {
-            let what = format!("{}{}", place(text, e.span()), e.message().trim());
-            Error::bad_input(what).remedy("mend the schema at this place")
-        })?;
+        let schema: Self = parse_toml(text)?;
         schema.check().map_err(|mut e| {
             if let Some(span) = e.column.as_deref().and_then(|name| schema.span_of(name, text)) {
                 e.what = format!("{}{}", place(text, Some(span)), e.what);
@@ -61,6 +58,14 @@ impl Schema {
         let spans: Spans = toml::from_str(text).ok()?;
         spans.column.get(index).map(Spanned::span)
     }
+}
+
+/// Parses TOML; an error says the line and the column.
+pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|e| {
+        let what = format!("{}{}", place(text, e.span()), e.message().trim());
+        Error::bad_input(what).remedy("mend the file at this place")
+    })
 }
 
 /// "line 3, column 5: ", both counted from 1.

@@ -56,6 +56,9 @@ impl Schema {
         if let Some(units) = table.units {
             field(&mut out, TABLE_FIELD, "units", units.to_string());
         }
+        if let Some(cap) = table.epsilon_cap {
+            field(&mut out, TABLE_FIELD, "epsilon_cap", format!("{cap:?}"));
+        }
         if table.assumed_public {
             field(&mut out, TABLE_FIELD, "assumed_public", "true".into());
         }
@@ -173,6 +176,7 @@ mod tests {
             max_rows_per_unit: Some(3),
             missing: vec!["?".into(), String::new()],
             units: Some(40),
+            epsilon_cap: Some(2.5),
             assumed_public: true,
         }
     }

@@ -40,7 +40,6 @@ pub(super) fn train(
     let mut optimiser = Adam::new(
         AdamSettings {
             learning_rate: settings.learning_rate,
-            noise_variance: mechanism.noise_std().powi(2) as f32,
             average_decay: settings.average_decay,
         },
         &parameters,
@@ -53,21 +52,17 @@ pub(super) fn train(
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
             vae.clipped_sum(&parameters, codes, batch, seed, step as u32, &coefficient, &mut workspace, sum);
         })?;
-        optimiser.step(&mut parameters, &gradient, 1.0);
+        optimiser.step(&mut parameters, &gradient);
         if looked.elapsed() > INTERVAL || step + 1 == steps {
             looked = Instant::now();
             observe(Progress { done: step + 1, total: steps, epsilon_spent: plan.epsilon_spent(step + 1)? });
         }
     }
     let mut parameters = optimiser.average().to_vec();
-    let mechanism = plan.gaussian_sum(PRIOR)?;
-    let noise_std = mechanism.noise_std();
-    let start = Prior::standard(settings.latent);
-    let length = vae.moments(start.components());
-    let moments = mechanism.release(codes, Codes::units, length, |codes, unit, out| {
-        vae.latent_moments(&parameters, &start, codes, unit, seed, out);
+    let moments = plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
+        vae.latent_moments(&parameters, codes, unit, seed, out);
     })?;
-    let prior = start.refined(&vae, moments.get(), noise_std);
+    let prior = Prior::from_moments(&vae, moments.get(), units);
     vae.calibrate(&mut parameters, &prior, marginals, seed);
     Ok(VaeGenerator::new(vae, parameters, prior))
 }

@@ -1,41 +1,53 @@
 //! The ledger on disk: locked while it is read and written, flushed before a
 //! release depends on it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use synthward_privacy::ledger::{LEDGER_VERSION, Ledger, Record};
+
+/// Rounding that sums of spent epsilons may carry.
+const SLACK: f64 = 1e-9;
 
 /// A ledger file of one table.
 pub struct LedgerFile {
     path: PathBuf,
     table: String,
+    cap: Option<f64>,
 }
 
 impl LedgerFile {
-    /// Names the ledger; nothing is opened yet.
-    pub fn new(path: impl Into<PathBuf>, table: impl Into<String>) -> Self {
-        Self { path: path.into(), table: table.into() }
+    /// Names the ledger of a table and the cap that the table's schema sets;
+    /// nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>, table: impl Into<String>, cap: Option<f64>) -> Self {
+        Self { path: path.into(), table: table.into(), cap }
     }
 
     /// Appends a record under an exclusive lock, after verifying every line
-    /// before it, and flushes it to the disk. A new ledger is opened first.
+    /// before it, and flushes it to the disk. A new ledger is opened first, and
+    /// a cap that changed is put on record. Since the sum is checked and the
+    /// intent is written under one lock, two fits at once cannot both spend
+    /// the last epsilon.
     ///
     /// # Errors
     /// Exit code 1 when the file cannot be read or written, 3 when a line does
-    /// not verify or the ledger belongs to another table. Nothing is written then.
+    /// not verify or the ledger belongs to another table, 4 when an intent
+    /// exceeds the cap. Nothing is written then.
     pub fn append(&self, record: Record) -> Result<()> {
         let cannot = |e: std::io::Error| {
             Error::failed(format!("the ledger cannot be written ({})", e.kind()))
                 .file(&self.path)
                 .remedy("make the ledger and its folder writable; nothing is spent without a record")
         };
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(&self.path).map_err(cannot)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path).map_err(cannot)?;
         file.lock().map_err(cannot)?;
         let mut ledger = read(&mut file, &self.path)?;
         let mut text = String::new();
+        let mut add = |ledger: &mut Ledger, record| {
+            text.push_str(&ledger.append(record, now(), who()));
+            text.push('\n');
+        };
         match ledger.table() {
             Some(table) if table != self.table => {
                 return Err(Error::bad_input(format!("this is the ledger of table `{table}`, not of `{}`", self.table))
@@ -43,15 +55,22 @@ impl LedgerFile {
                     .remedy("name the ledger of this table with --ledger"));
             }
             Some(_) => {}
-            None => {
-                let opened = Record::Opened { version: LEDGER_VERSION, table: self.table.clone() };
-                text = ledger.append(opened, now(), who());
-                text.push('\n');
-            }
+            None => add(&mut ledger, Record::Opened { version: LEDGER_VERSION, table: self.table.clone() }),
         }
-        text.push_str(&ledger.append(record, now(), who()));
-        text.push('\n');
-        file.seek(SeekFrom::End(0)).map_err(cannot)?;
+        if ledger.cap() != self.cap {
+            add(&mut ledger, Record::Cap { epsilon: self.cap });
+        }
+        if let Record::Intent { epsilon, .. } = record
+            && epsilon > ledger.left() + SLACK
+        {
+            return Err(Error::new(
+                ErrorKind::BudgetRefused,
+                format!("epsilon {epsilon:.4} is more than the {:.4} that is left under the table's cap", ledger.left()),
+            )
+            .file(&self.path)
+            .remedy("ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"));
+        }
+        add(&mut ledger, record);
         file.write_all(text.as_bytes()).map_err(cannot)?;
         file.sync_all().map_err(cannot)
     }
@@ -92,23 +111,68 @@ fn who() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use synthward_privacy::{Adjacency, Event, PrivacyUnit};
 
     fn outcome(fit: &str) -> Record {
         Record::Outcome { fit: fit.into(), model_sha256: "0".into() }
+    }
+
+    fn intent(fit: &str, epsilon: f64) -> Record {
+        Record::Intent {
+            fit: fit.into(),
+            epsilon,
+            delta: 1e-6,
+            unit: PrivacyUnit::Row,
+            adjacency: Adjacency::AddRemove,
+            event: Event::Gaussian { noise_multiplier: 1.0 },
+        }
     }
 
     #[test]
     fn lines_survive_and_verify() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
-        let ledger = LedgerFile::new(&path, "t");
+        let ledger = LedgerFile::new(&path, "t", None);
         ledger.append(outcome("one")).unwrap();
         ledger.append(outcome("two")).unwrap();
         assert_eq!(read_ledger(&path).unwrap().lines().len(), 3);
-        assert!(LedgerFile::new(&path, "other").append(outcome("three")).is_err());
+        assert!(LedgerFile::new(&path, "other", None).append(outcome("three")).is_err());
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("\"one\"", "\"eno\"", 1)).unwrap();
         let error = ledger.append(outcome("three")).unwrap_err();
         assert_eq!(error.kind.exit_code(), 3);
+    }
+
+    #[test]
+    fn the_cap_holds_and_a_change_of_it_is_on_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let ledger = LedgerFile::new(&path, "t", Some(1.0));
+        ledger.append(intent("one", 0.6)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = ledger.append(intent("two", 0.6)).unwrap_err();
+        assert_eq!(error.kind.exit_code(), 4);
+        assert!(error.to_string().contains("0.4000"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before, "a refused fit leaves no trace");
+        LedgerFile::new(&path, "t", Some(2.0)).append(intent("two", 0.6)).unwrap();
+        let caps = read_ledger(&path).unwrap().lines().iter().filter(|l| matches!(l.record, Record::Cap { .. })).count();
+        assert_eq!(caps, 2);
+    }
+
+    /// Sixteen threads, each with its own handle, want 0.1 of a cap of 0.5.
+    #[test]
+    fn fits_at_once_cannot_spend_more_than_the_cap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let granted = std::thread::scope(|scope| {
+            let one = |i: usize| {
+                let ledger = LedgerFile::new(&path, "t", Some(0.5));
+                scope.spawn(move || ledger.append(intent(&i.to_string(), 0.1)).is_ok())
+            };
+            let handles: Vec<_> = (0..16).map(one).collect();
+            handles.into_iter().map(|h| h.join().unwrap()).filter(|&ok| ok).count()
+        });
+        assert_eq!(granted, 5);
+        assert!((read_ledger(&path).unwrap().spent().0 - 0.5).abs() < 1e-9);
     }
 }

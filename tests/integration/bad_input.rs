@@ -87,7 +87,7 @@ fn invalid_utf8() {
 
 #[test]
 fn duplicate_column_names() {
-    refused(format!("patient,sex,sex,note\n{}", rows(3)), &["`sex`", "two columns"]);
+    refused(format!("patient,sex,sex,note\n{}", rows(3)), &["columns number 2 and 3", "same name"]);
 }
 
 #[test]

@@ -57,6 +57,8 @@ fn every_format_is_read_alike() {
         |draft: &str| draft.lines().filter(|line| line.starts_with("kind ")).map(str::to_owned).collect::<Vec<_>>();
     let (csv, parquet) = (draft("visits.csv"), draft("visits.parquet"));
     assert_eq!(csv, draft("visits.csv.gz"));
+    let piped = world.pipe("visits.csv.gz", "inspect - --unit patient --quiet").succeeds().stdout;
+    assert_eq!(kinds(&piped), kinds(&csv), "standard input");
     assert_eq!(parquet, draft("visits.arrow"));
     assert_eq!(kinds(&csv).len(), 12);
     assert_eq!(kinds(&csv), kinds(&parquet), "{csv}\n{parquet}");
@@ -69,6 +71,7 @@ fn every_format_is_read_alike() {
 fn one_json_object_stands_alone_on_standard_output() {
     let world = World::new();
     world.write("visits.csv", hospital().csv());
-    let draft = world.run("inspect visits.csv --unit patient --json").succeeds().json();
-    assert!(draft.is_object());
+    let outcome = world.run("inspect visits.csv --unit patient --json --quiet").succeeds();
+    assert!(outcome.json().is_object());
+    assert_eq!(outcome.stderr, "", "--quiet");
 }

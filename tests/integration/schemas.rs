@@ -18,6 +18,9 @@ fn json_schemas_match_the_types() {
             std::fs::write(&path, &text).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(committed, text, "schemas/{name} is not what the types say: run UPDATE_SCHEMAS=1 cargo test schemas");
+        assert_eq!(
+            committed, text,
+            "schemas/{name} is not what the types say: run UPDATE_SCHEMAS=1 cargo test schemas"
+        );
     }
 }

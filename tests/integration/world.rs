@@ -1,9 +1,9 @@
 //! The vocabulary of the tests: a folder, the program in it, and what it answered.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A text that stands in a cell of the tables that are refused: no message may repeat it.
@@ -63,9 +63,19 @@ impl World {
 
     /// Runs `synthward` in the folder, on arguments separated by blanks.
     pub fn run(&self, arguments: &str) -> Outcome {
+        self.run_on(Stdio::null(), arguments)
+    }
+
+    /// The same with a file of the folder as standard input.
+    pub fn pipe(&self, name: &str, arguments: &str) -> Outcome {
+        self.run_on(File::open(self.path(name)).unwrap().into(), arguments)
+    }
+
+    fn run_on(&self, input: Stdio, arguments: &str) -> Outcome {
         let output = Command::new(env!("CARGO_BIN_EXE_synthward"))
             .args(arguments.split_whitespace())
             .current_dir(&self.folder)
+            .stdin(input)
             .env("NO_COLOR", "1")
             .output()
             .unwrap();

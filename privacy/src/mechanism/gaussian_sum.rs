@@ -9,6 +9,9 @@ const GRID: i64 = 1 << 20;
 /// The Gaussian mechanism on a sum of vectors, each unit's vector clipped to
 /// the norm and rounded towards zero to a fixed grid, so that the integer sum
 /// is exact and its L2 sensitivity is at most the norm, rounding included.
+///
+/// # Privacy
+/// One release is one planned discrete Gaussian event, sensitivity C, add/remove adjacency.
 pub struct GaussianSum {
     clip: Clip,
     noise_multiplier: f64,

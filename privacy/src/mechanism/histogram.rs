@@ -12,6 +12,9 @@ pub(crate) const UNIT_WEIGHT: i64 = 1 << 20;
 /// removing a unit changes the vector of counts by at most one in L1, hence in
 /// L2. Counts are fixed-point integers and the noise is an exact discrete
 /// Gaussian on the same grid.
+///
+/// # Privacy
+/// One release is one planned discrete Gaussian event, sensitivity 1 unit, add/remove adjacency.
 pub struct Histogram {
     noise_multiplier: f64,
 }

@@ -21,6 +21,9 @@ const SENSITIVITY_MARGIN: f64 = 1.0 + 1.0 / 1024.0;
 /// same grid, and divides by the *expected* batch size. An empty batch is a
 /// step like any other. The grid keeps the gaps of floating-point numbers from
 /// showing the sum under the noise (Mironov 2012).
+///
+/// # Privacy
+/// Each step is one planned Poisson-subsampled Gaussian event, sensitivity C, add/remove adjacency.
 pub struct SubsampledGaussian {
     name: String,
     clip: Clip,
@@ -73,14 +76,6 @@ impl SubsampledGaussian {
     /// Public: the number of steps does not depend on the data.
     pub fn steps_done(&self) -> u64 {
         self.done
-    }
-
-    /// Standard deviation of the noise on each number of a mean gradient.
-    ///
-    /// # Privacy
-    /// Public parameter.
-    pub fn noise_std(&self) -> f64 {
-        self.noise_multiplier * SENSITIVITY_MARGIN * self.clip.norm() / self.expected_batch_size
     }
 
     /// One step: `gradient` becomes the noisy mean of the clipped sum that

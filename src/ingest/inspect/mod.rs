@@ -169,6 +169,7 @@ pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Resul
         max_rows_per_unit: unit_rows.is_some().then_some(DEFAULT_MAX_ROWS_PER_UNIT),
         missing: std::iter::once("").chain(markers.into_iter().filter(|m| !m.is_empty())).map(str::to_owned).collect(),
         units: units.filter(|_| assume_public).map(|n| n as u64),
+        epsilon_cap: None,
         assumed_public: assume_public,
     };
     Ok(Inspection {

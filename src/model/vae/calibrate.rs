@@ -25,10 +25,7 @@ impl Vae {
         let mut buffers = MlpBuffers::default();
         let mut normal = vec![0.0; self.settings.latent];
         let mut draws = vec![0.0; DRAWS * self.settings.latent];
-        for z in draws.chunks_exact_mut(self.settings.latent) {
-            let component = prior.component(&mut rng);
-            prior.draw(&mut rng, component, 0, &mut normal, z);
-        }
+        draws.chunks_exact_mut(self.settings.latent).for_each(|z| prior.draw(&mut rng, 0, &mut normal, z));
         let mut mean = vec![0.0f64; marginals.probabilities().len()];
         for _ in 0..ROUNDS {
             mean.fill(0.0);

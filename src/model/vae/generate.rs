@@ -73,14 +73,13 @@ impl Generator for VaeGenerator {
         // The first row of every unit; it decides how many follow.
         let mut normals = Matrix::default();
         normals.reshape(units, latent);
-        let components: Vec<usize> = (0..units).map(|_| self.prior.component(rng)).collect();
         let mut first = vec![0u16; units * width];
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = start..(start + TILE_ROWS).min(units);
             let z = buffers.input();
             z.reshape(tile.len(), latent);
             for (r, unit) in tile.clone().enumerate() {
-                self.prior.draw(rng, components[unit], 0, normals.row_mut(unit), z.row_mut(r));
+                self.prior.draw(rng, 0, normals.row_mut(unit), z.row_mut(r));
             }
             self.decode(&mut buffers, rng, |r, row| first[(start + r) * width..][..width].copy_from_slice(row));
         }
@@ -104,7 +103,7 @@ impl Generator for VaeGenerator {
             let z = buffers.input();
             z.reshape(tile.len(), latent);
             for (r, &(unit, _)) in tile.iter().enumerate() {
-                self.prior.draw(rng, components[unit], shared, normals.row_mut(unit), z.row_mut(r));
+                self.prior.draw(rng, shared, normals.row_mut(unit), z.row_mut(r));
             }
             self.decode(&mut buffers, rng, |r, row| {
                 let (unit, place) = tile[r];

@@ -19,11 +19,11 @@ pub struct VaeBuffers {
     rows: Vec<usize>,
     embedding_slope: Matrix,
     embedding_gradient: Matrix,
-    encoder: MlpBuffers,
+    pub(super) encoder: MlpBuffers,
     /// The standard normal draws, and the standard deviations they were multiplied by.
     noise: Matrix,
     spread: Matrix,
-    decoder: MlpBuffers,
+    pub(super) decoder: MlpBuffers,
     latent_gradient: Matrix,
 }
 

@@ -107,3 +107,6 @@ const OUTPUT_GAIN: f32 = 0.1;
 
 /// A cell whose released count was nothing starts here.
 const LEAST_PROBABILITY: f32 = 1e-5;
+
+#[cfg(test)]
+mod tests;

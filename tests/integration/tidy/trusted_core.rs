@@ -31,7 +31,7 @@ const DEPENDENCIES: [&str; 11] = [
     "rand_chacha",
     "rand_core",
     "rayon",
-    "rustfft",
+    "realfft",
     "serde",
     "serde_json",
     "sha2",
