@@ -1,10 +1,12 @@
 //! From a target (epsilon, delta) to the noise, or to the number of steps.
 
-use crate::accountant::{Accountant, AccountingError, check_delta};
+use crate::accountant::{Accountant, AccountingError, check_delta, epsilon_lower, has_closed_form};
 use crate::event::Event;
 
 /// How far above the smallest sufficient noise an answer may lie, relative.
 const TOLERANCE: f64 = 2e-4;
+/// The same for events whose epsilon has a closed form.
+const CLOSED_FORM_TOLERANCE: f64 = 1e-9;
 /// Noise scales that are searched.
 const SCALES: (f64, f64) = (1e-6, 1e12);
 /// Numbers of steps that are searched.
@@ -46,9 +48,21 @@ pub fn scale(
     epsilon: f64,
     delta: f64,
 ) -> Result<f64, AccountingError> {
-    let (low, high) = SCALES;
-    let target = Target { what: "noise scale", epsilon, delta, low, high };
-    target.solve(|log_scale| accountant.epsilon(&make(log_scale.exp()), delta), TOLERANCE)
+    let (_, high) = bracket(&make, |event| accountant.epsilon(event, delta), epsilon, delta)?;
+    Ok(high)
+}
+
+/// A noise scale below which no accounting can meet the target: the optimistic
+/// twin of [`scale`], by [`epsilon_lower`].
+///
+/// # Errors
+/// As [`scale`].
+///
+/// # Privacy
+/// Post-processing: arithmetic on public parameters, touches no data.
+pub fn scale_lower(make: impl Fn(f64) -> Event, epsilon: f64, delta: f64) -> Result<f64, AccountingError> {
+    let (low, _) = bracket(&make, |event| epsilon_lower(event, delta), epsilon, delta)?;
+    Ok(low)
 }
 
 /// The largest number of DP-SGD steps that stays within the target; 0 if
@@ -66,7 +80,7 @@ pub fn steps(
     epsilon: f64,
     delta: f64,
 ) -> Result<u64, AccountingError> {
-    check_delta(delta)?;
+    check_target(epsilon, delta)?;
     let fits = |steps: u64| -> Result<bool, AccountingError> {
         Ok(accountant.epsilon(&Event::dp_sgd(sampling_rate, noise_multiplier, steps), delta)? <= epsilon)
     };
@@ -84,69 +98,123 @@ pub fn steps(
     Ok(yes)
 }
 
-struct Target {
-    what: &'static str,
-    epsilon: f64,
-    delta: f64,
-    low: f64,
-    high: f64,
+fn check_target(epsilon: f64, delta: f64) -> Result<(), AccountingError> {
+    check_delta(delta)?;
+    if epsilon > 0.0 && epsilon.is_finite() {
+        Ok(())
+    } else {
+        Err(AccountingError::parameter("epsilon", epsilon, "a finite number above 0"))
+    }
 }
 
-impl Target {
-    /// The scale above which the epsilon at a log-scale falls to the target.
-    /// Secant steps in (ln scale, ln epsilon), which is nearly a line, kept
-    /// inside a bracket that bisection halves when they stall.
-    fn solve(
-        &self,
-        epsilon_at: impl Fn(f64) -> Result<f64, AccountingError>,
-        tolerance: f64,
-    ) -> Result<f64, AccountingError> {
-        check_delta(self.delta)?;
-        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
-            return Err(AccountingError::parameter("epsilon", self.epsilon, "a finite number above 0"));
+/// Neighbouring scales of which the lower exceeds the target and the upper
+/// does not. Secant steps in (ln scale, ln epsilon), which is nearly a line,
+/// with a margin that makes both ends close in.
+fn bracket(
+    make: impl Fn(f64) -> Event,
+    epsilon_of: impl Fn(&Event) -> Result<f64, AccountingError>,
+    epsilon: f64,
+    delta: f64,
+) -> Result<(f64, f64), AccountingError> {
+    check_target(epsilon, delta)?;
+    let (bottom, top) = (SCALES.0.ln(), SCALES.1.ln());
+    let tolerance = if has_closed_form(&make(1.0))? { CLOSED_FORM_TOLERANCE } else { TOLERANCE };
+    // Positive above the target; bounded, so that a line through two points makes sense.
+    let excess = |at: f64| -> Result<f64, AccountingError> {
+        Ok((epsilon_of(&make(at.exp()))?.max(1e-300) / epsilon).ln().clamp(-50.0, 50.0))
+    };
+    // The Gaussian rule of thumb starts the search.
+    let mut at = ((2.0 * (1.25 / delta).ln()).sqrt() / epsilon).ln().clamp(bottom, top);
+    let (mut below, mut above): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+    let mut stride = 0.5;
+    let mut halve = false;
+    loop {
+        let found = excess(at)?;
+        let width = below.zip(above).map(|((low, _), (high, _))| high - low);
+        if found > 0.0 {
+            below = Some((at, found))
+        } else {
+            above = Some((at, found))
         }
-        let (bottom, top) = (self.low.ln(), self.high.ln());
-        // Positive above the target; bounded, so that a line through two points makes sense.
-        let excess = |at: f64| -> Result<f64, AccountingError> {
-            Ok((epsilon_at(at)?.max(1e-300) / self.epsilon).ln().clamp(-50.0, 50.0))
+        stride *= 2.0;
+        at = match (below, above) {
+            (Some((low, over)), Some((high, under))) => {
+                if high - low <= tolerance {
+                    return Ok((low.exp(), high.exp()));
+                }
+                // A secant step that did not halve the bracket is followed by one that does.
+                halve = !halve && width.is_some_and(|width| high - low > 0.5 * width);
+                let guess = if halve { 0.5 * (low + high) } else { low + (high - low) * over / (over - under) };
+                let margin = (0.4 * tolerance).max(0.02 * (high - low));
+                let past = if guess - low < high - guess { guess + margin } else { guess - margin };
+                past.clamp(low + 0.3 * tolerance, high - 0.3 * tolerance)
+            }
+            (Some((at, over)), None) if at < top => (at + over.clamp(0.05, stride)).min(top),
+            (None, Some((at, under))) if at > bottom => (at + under.clamp(-stride, -0.05)).max(bottom),
+            (None, Some(_)) => return Ok((0.0, SCALES.0)),
+            _ => {
+                let (low, high) = SCALES;
+                return Err(AccountingError::Unreachable { what: "noise scale", low, high, epsilon, delta });
+            }
         };
-        let unreachable = AccountingError::Unreachable {
-            what: self.what,
-            low: self.low,
-            high: self.high,
-            epsilon: self.epsilon,
-            delta: self.delta,
-        };
-        // The Gaussian rule of thumb starts the search.
-        let mut at = ((2.0 * (1.25 / self.delta).ln()).sqrt() / self.epsilon).ln().clamp(bottom, top);
-        let (mut below, mut above): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
-        let mut stride = 0.5;
-        loop {
-            let found = excess(at)?;
-            if found > 0.0 { below = Some((at, found)) } else { above = Some((at, found)) }
-            at = match (below, above) {
-                (Some((at, _)), None) if at >= top => return Err(unreachable),
-                (Some((at, excess)), None) => {
-                    stride *= 2.0;
-                    (at + excess.clamp(0.05, stride)).min(top)
-                }
-                (None, Some((at, _))) if at <= bottom => return Ok(self.low),
-                (None, Some((at, excess))) => {
-                    stride *= 2.0;
-                    (at + excess.clamp(-stride, -0.05)).max(bottom)
-                }
-                (Some((low, over)), Some((high, under))) => {
-                    if high - low <= tolerance {
-                        return Ok(high.exp());
-                    }
-                    let guess = low + (high - low) * over / (over - under);
-                    // Step a little past the root, so that both ends close in.
-                    let margin = (0.4 * tolerance).max(0.02 * (high - low));
-                    let toward = if guess - low < high - guess { guess + margin } else { guess - margin };
-                    toward.clamp(low + 0.3 * tolerance, high - 0.3 * tolerance)
-                }
-                (None, None) => return Err(unreachable),
-            };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(scale: f64) -> Event {
+        let release = Event::DiscreteGaussian { sigma: 40.0 * scale, sensitivity: 2 };
+        let choice = Event::ExponentialMechanism { epsilon: 0.2 / scale };
+        let counts = Event::Repeated { event: Box::new(Event::Gaussian { noise_multiplier: 20.0 * scale }), count: 8 };
+        Event::Composed { events: vec![release, choice, counts, Event::dp_sgd(0.02, 1.1 * scale, 100)] }
+    }
+
+    #[test]
+    fn the_answer_meets_the_target_and_less_noise_does_not() {
+        for accountant in [Accountant::Pld, Accountant::Rdp] {
+            for (epsilon, delta) in [(0.5, 1e-6), (4.0, 1e-9)] {
+                let found = scale(accountant, plan, epsilon, delta).unwrap();
+                assert!(accountant.epsilon(&plan(found), delta).unwrap() <= epsilon);
+                assert!(accountant.epsilon(&plan(0.999 * found), delta).unwrap() > epsilon);
+            }
         }
+        let (low, high) = (scale_lower(plan, 0.5, 1e-6).unwrap(), scale(Accountant::Pld, plan, 0.5, 1e-6).unwrap());
+        // The exponential mechanism's and the vector's twins are further apart.
+        assert!(low < high && low > 0.95 * high, "{low} {high}");
+    }
+
+    #[test]
+    fn golden_noise_multipliers() {
+        // Balle-Wang closed form (mpmath 1.4.1); the last: dp-accounting 0.6.0 (PLD), to 1e-5.
+        for (rate, steps, epsilon, delta, truth, tolerance) in [
+            (1.0, 1, 1.0, 1e-5, 3.730_631_634_815_942, 1e-6),
+            (1.0, 1, 0.1, 1e-9, 50.209_818_263_015_33, 1e-6),
+            (0.01, 1000, 1.0, 1e-5, 1.414_631_118_192_677_4, 5e-4),
+        ] {
+            let found = noise_multiplier(Accountant::Pld, rate, steps, epsilon, delta).unwrap();
+            assert!(found >= truth - 1e-5 && found < truth * (1.0 + tolerance), "{found} {truth}");
+        }
+    }
+
+    #[test]
+    fn one_more_step_would_exceed_the_target() {
+        let most = steps(Accountant::Pld, 0.05, 2.0, 1.0, 1e-5).unwrap();
+        let epsilon = |steps| Accountant::Pld.epsilon(&Event::dp_sgd(0.05, 2.0, steps), 1e-5).unwrap();
+        assert!(epsilon(most) <= 1.0 && epsilon(most + 1) > 1.0, "{most}");
+        assert_eq!(steps(Accountant::Rdp, 0.5, 0.5, 0.1, 1e-5), Ok(0));
+    }
+
+    #[test]
+    fn what_cannot_be_met_is_refused() {
+        let fixed = |_| Event::ApproximateDp { epsilon: 0.1, delta: 1e-3 };
+        let error = scale(Accountant::Pld, fixed, 1.0, 1e-5).unwrap_err();
+        assert!(matches!(error, AccountingError::Unreachable { .. }), "{error}");
+        for (epsilon, delta) in [(0.0, 1e-5), (f64::NAN, 1e-5), (1.0, 0.0), (1.0, 1.0)] {
+            assert!(noise_multiplier(Accountant::Pld, 0.1, 10, epsilon, delta).is_err());
+            assert!(steps(Accountant::Pld, 0.1, 1.0, epsilon, delta).is_err());
+        }
+        assert!(noise_multiplier(Accountant::Rdp, 2.0, 10, 1.0, 1e-5).is_err());
     }
 }

@@ -152,9 +152,9 @@ impl Event {
                 positive("scale", *scale)?;
                 positive("sensitivity", *sensitivity as f64)?;
             }
-            Event::ExponentialMechanism { epsilon }
-            | Event::ReportNoisyMax { epsilon }
-            | Event::PureDp { epsilon } => positive("epsilon", *epsilon)?,
+            Event::ExponentialMechanism { epsilon } | Event::ReportNoisyMax { epsilon } | Event::PureDp { epsilon } => {
+                positive("epsilon", *epsilon)?
+            }
             Event::ApproximateDp { epsilon, delta } => {
                 positive("epsilon", *epsilon)?;
                 if !(*delta >= 0.0 && *delta < 1.0) {

@@ -107,6 +107,36 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// The number of lines and the hash of the last: kept apart from the
+    /// ledger, it shows that lines were cut off the end.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn head(&self) -> String {
+        format!("{} {}\n", self.lines.len(), self.last_hash())
+    }
+
+    /// Checks that an earlier [`Ledger::head`] is part of this ledger: it may
+    /// have grown since, but not shrunk.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`] when lines are missing at the end or the head is of another ledger.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn check_head(&self, head: &str) -> Result<(), Error> {
+        let bad = |what| Error::Ledger { line: self.lines.len(), what };
+        let (count, hash) = head.trim().split_once(' ').ok_or_else(|| bad("its head file is damaged"))?;
+        let count: usize = count.parse().map_err(|_| bad("its head file is damaged"))?;
+        // The hash of line n is what line n + 1 calls the previous one.
+        let found = match self.lines.get(count) {
+            Some(next) => next.previous.clone(),
+            None if count == self.lines.len() => self.last_hash(),
+            None => return Err(bad("is the last one, but more were written: lines were removed at the end")),
+        };
+        if found == hash { Ok(()) } else { Err(bad("does not follow from the ledger's head file")) }
+    }
+
     fn last_hash(&self) -> String {
         self.last.clone().unwrap_or_else(|| "0".repeat(64))
     }
@@ -235,6 +265,17 @@ mod tests {
         ledger.append(Record::Outcome { fit: "one".into(), model_sha256: "0".into() }, "t".into(), "a".into());
         ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
         assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
+    }
+
+    #[test]
+    fn lines_cut_off_the_end_are_found() {
+        let text = text();
+        let ledger = Ledger::parse(&text).unwrap();
+        let cut = Ledger::parse(text.rsplit_once('\n').unwrap().0).unwrap();
+        assert!(ledger.check_head(&ledger.head()).is_ok());
+        assert!(ledger.check_head(&cut.head()).is_ok(), "a ledger may grow");
+        assert!(matches!(cut.check_head(&ledger.head()), Err(Error::Ledger { line: 2, what }) if what.contains("removed")));
+        assert!(ledger.check_head("3 0000").is_err() && ledger.check_head("what").is_err());
     }
 
     #[test]

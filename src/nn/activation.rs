@@ -71,6 +71,8 @@ mod tests {
         assert_eq!(x, [0.0, 0.0, 2.0]);
         let mut x = [-1.0f32, 0.0, 2.0, f32::NAN];
         Activation::Silu.apply(&mut x);
-        assert!((x[0] + 0.268_941_43).abs() < 1e-6 && x[1] == 0.0 && (x[2] - 1.761_594_2).abs() < 1e-6 && x[3].is_nan());
+        assert!(
+            (x[0] + 0.268_941_43).abs() < 1e-6 && x[1] == 0.0 && (x[2] - 1.761_594_2).abs() < 1e-6 && x[3].is_nan()
+        );
     }
 }

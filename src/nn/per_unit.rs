@@ -185,7 +185,7 @@ impl Trace<'_> {
                 (Self::Embedding { layer, codes, gradient }, n) => {
                     let (w, o) = (layer.width(), layer.outputs());
                     let row = |r: usize| &codes[r * w..(r + 1) * w];
-                    if (n + 1) / 2 * (w + o) <= w * o {
+                    if n.div_ceil(2) * (w + o) <= w * o {
                         gram(rows, gradient, |s, t| row(s).iter().zip(row(t)).filter(|(a, b)| a == b).count() as f64)
                     } else {
                         embedding_by_cell(codes, w, gradient, rows, scratch)
@@ -250,13 +250,7 @@ fn dense_by_materialising(input: &Matrix, gradient: &Matrix, rows: Range<usize>,
 }
 
 /// Sums, column by column, the gradients that hit the same cell, and measures each sum.
-fn embedding_by_cell(
-    codes: &[u16],
-    width: usize,
-    gradient: &Matrix,
-    rows: Range<usize>,
-    scratch: &mut Scratch,
-) -> f64 {
+fn embedding_by_cell(codes: &[u16], width: usize, gradient: &Matrix, rows: Range<usize>, scratch: &mut Scratch) -> f64 {
     let Scratch { sum, order, .. } = scratch;
     let mut norm = summed_squared_norm(rows.clone(), gradient, sum);
     for column in 0..width {

@@ -191,8 +191,9 @@ fn assert_agree(toy: &Toy, parameters: &[f32], units: &[u32], bound: f64) {
     let coefficient = clip(bound);
     let (norms, sum) = oracle(toy, parameters, units, &coefficient);
     let (mut fast_norms, fast_sum) = fast(toy, parameters, units, &coefficient);
-    let mut norms: Vec<f64> = norms.into_iter().filter(|n| *n > 0.0).collect();
-    fast_norms.retain(|n| *n > 0.0);
+    // Units without rows may or may not be asked about; theirs and other vanishing norms are left out.
+    let mut norms: Vec<f64> = norms.into_iter().filter(|n| *n > 1e-8).collect();
+    fast_norms.retain(|n| *n > 1e-8);
     norms.sort_by(f64::total_cmp);
     fast_norms.sort_by(f64::total_cmp);
     assert_eq!(norms.len(), fast_norms.len());
@@ -201,11 +202,11 @@ fn assert_agree(toy: &Toy, parameters: &[f32], units: &[u32], bound: f64) {
     }
     let scale = sum.iter().map(|s| s * s).sum::<f64>().sqrt();
     let error = sum.iter().zip(&fast_sum).map(|(a, &b)| (a - f64::from(b)).powi(2)).sum::<f64>().sqrt();
-    assert!(error <= 1e-5 * scale, "clipped sum off by {error} of {scale}");
+    assert!(error <= 1e-5 * scale + 1e-9, "clipped sum off by {error} of {scale}");
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn agrees_with_the_oracle(

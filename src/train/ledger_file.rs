@@ -2,11 +2,14 @@
 //! release depends on it.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::output;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use synthward_privacy::ledger::{LEDGER_VERSION, Ledger, Record};
 
+/// Bytes of a ledger, at most: a hundred thousand fits.
+const LARGEST_LEDGER: u64 = 1 << 28;
 /// Rounding that sums of spent epsilons may carry.
 const SLACK: f64 = 1e-9;
 
@@ -72,8 +75,17 @@ impl LedgerFile {
         }
         add(&mut ledger, record);
         file.write_all(text.as_bytes()).map_err(cannot)?;
-        file.sync_all().map_err(cannot)
+        file.sync_all().map_err(cannot)?;
+        // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
+        output::write_bytes(&head_path(&self.path), ledger.head().as_bytes())
     }
+}
+
+/// Where the head of a ledger is kept: beside it, with `.head` added to its name.
+fn head_path(ledger: &Path) -> PathBuf {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push(".head");
+    name.into()
 }
 
 /// Reads and verifies a ledger file.
@@ -88,13 +100,24 @@ pub fn read_ledger(path: &Path) -> Result<Ledger> {
 
 fn read(file: &mut File, path: &Path) -> Result<Ledger> {
     let mut text = String::new();
-    file.read_to_string(&mut text)
+    file.take(LARGEST_LEDGER + 1)
+        .read_to_string(&mut text)
         .map_err(|e| Error::bad_input(format!("the ledger cannot be read ({})", e.kind())).file(path))?;
-    Ledger::parse(&text).map_err(|e| {
+    if text.len() as u64 > LARGEST_LEDGER {
+        return Err(Error::bad_input("is larger than any ledger").file(path).remedy("name the ledger of this table"));
+    }
+    let changed = |e: synthward_privacy::Error| {
         Error::bad_input(e.to_string())
             .file(path)
             .remedy("restore the ledger from a copy; a changed ledger cannot say what is left of the budget")
-    })
+    };
+    let ledger = Ledger::parse(&text).map_err(changed)?;
+    match std::fs::read_to_string(head_path(path)) {
+        Ok(head) => ledger.check_head(&head).map_err(changed)?,
+        Err(_) if ledger.lines().is_empty() => {}
+        Err(_) => tracing::warn!("{} has no head file beside it: lines cut off its end would not show", path.display()),
+    }
+    Ok(ledger)
 }
 
 fn now() -> String {
@@ -157,6 +180,19 @@ mod tests {
         LedgerFile::new(&path, "t", Some(2.0)).append(intent("two", 0.6)).unwrap();
         let caps = read_ledger(&path).unwrap().lines().iter().filter(|l| matches!(l.record, Record::Cap { .. })).count();
         assert_eq!(caps, 2);
+    }
+
+    #[test]
+    fn lines_cut_off_the_end_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let ledger = LedgerFile::new(&path, "t", None);
+        ledger.append(intent("one", 0.1)).unwrap();
+        let one = std::fs::read(&path).unwrap();
+        ledger.append(intent("two", 0.1)).unwrap();
+        std::fs::write(&path, one).unwrap();
+        assert_eq!(read_ledger(&path).err().map(|e| e.kind.exit_code()), Some(3));
+        assert_eq!(ledger.append(intent("three", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
     }
 
     /// Sixteen threads, each with its own handle, want 0.1 of a cap of 0.5.

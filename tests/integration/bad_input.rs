@@ -191,7 +191,9 @@ fn unwritable_output() {
     }
     world.refuses(1, "inspect table.csv -o no-such-folder/schema.toml", &["no-such-folder"]);
     world.run(FIT).succeeds();
-    std::fs::remove_file(world.path("ledger.jsonl")).unwrap();
+    for ledger in ["ledger.jsonl", "ledger.jsonl.head"] {
+        std::fs::remove_file(world.path(ledger)).unwrap();
+    }
     world.refuses(1, "generate model.safetensors --rows 10 -o no-such-folder/cohort.csv", &["no-such-folder"]);
     world.refuses(
         2,

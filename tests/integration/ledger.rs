@@ -49,3 +49,62 @@ fn a_ledger_belongs_to_one_table() {
     world.run(FIT).exits(3).says(&["`visits`", "`others`"]);
     assert_eq!(world.text("ledger.jsonl"), before);
 }
+
+#[test]
+fn a_fit_beyond_the_cap_is_refused_and_not_charged() {
+    let world = world();
+    world.write("schema.toml", SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nepsilon_cap = 1.5"));
+    world.run(FIT).succeeds();
+    let before = world.text("ledger.jsonl");
+    let second = FIT.replace("model.safetensors", "second.safetensors");
+    world.run(&second).exits(4).says(&["cap", "remedy"]);
+    assert!(!world.path("second.safetensors").exists());
+    assert_eq!(world.text("ledger.jsonl"), before);
+    world.run(&second.replace("--epsilon 1 ", "--epsilon 0.4 ")).succeeds();
+    assert!(world.run("ledger show ledger.jsonl").succeeds().stdout.contains("under the cap of 1.5"));
+}
+
+/// Two processes want 1 each of the 1.5 that the cap leaves: one gets it, whichever comes first.
+#[test]
+fn two_fits_at_once_cannot_both_spend_the_last_epsilon() {
+    let world = world();
+    world.write("schema.toml", SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nepsilon_cap = 1.5"));
+    let mut codes = std::thread::scope(|scope| {
+        let fit = |file: &'static str| {
+            let world = &world;
+            scope.spawn(move || world.run(&FIT.replace("model.safetensors", file)).code)
+        };
+        let fits = [fit("one.safetensors"), fit("two.safetensors")];
+        fits.map(|fit| fit.join().unwrap())
+    });
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(4)]);
+    assert!(world.path("one.safetensors").exists() != world.path("two.safetensors").exists());
+    let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    assert!(shown["epsilon"].as_f64().unwrap() <= 1.0);
+}
+
+#[test]
+fn lines_cut_off_the_end_are_found() {
+    let world = world();
+    world.run(FIT).succeeds();
+    let honest = world.text("ledger.jsonl");
+    world.write("ledger.jsonl", honest.trim_end().rsplit_once('\n').unwrap().0);
+    world.run("ledger verify ledger.jsonl").exits(3).says(&["removed at the end"]);
+}
+
+/// A file that may not grow stands for a full disk: no record, no fit.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_ledger_that_cannot_be_written_stops_the_fit() {
+    let world = world();
+    let outcome = std::process::Command::new("sh")
+        .args(["-c", &format!("trap '' XFSZ; ulimit -f 0; exec {} {FIT}", env!("CARGO_BIN_EXE_synthward"))])
+        .current_dir(world.path("."))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(outcome.stderr).unwrap();
+    assert_eq!(outcome.status.code(), Some(1), "{said}");
+    assert!(said.contains("ledger cannot be written") && said.contains("remedy"), "{said}");
+    assert!(!world.path("model.safetensors").exists());
+}

@@ -98,6 +98,8 @@ impl World {
         assert_eq!(outcome.stdout, "", "{outcome}");
         let (mut before, mut after) = (before, self.files());
         before.remove(&self.path("ledger.jsonl"));
+        before.remove(&self.path("ledger.jsonl.head"));
+        after.remove(&self.path("ledger.jsonl.head"));
         if after.remove(&self.path("ledger.jsonl")).is_some() {
             let spent = self.run("ledger show ledger.jsonl --json").succeeds().json();
             assert_eq!(spent["epsilon"], 0.0, "a refused fit was charged: {outcome}");

@@ -7,7 +7,7 @@
 //! one of the multiples: that is post-processing, so it reveals less. Either
 //! moves the loss by the square of the step.
 
-use super::numeric::{normal_tail};
+use super::numeric::{normal_between, normal_tail};
 use super::pair::{Body, Bound, Direction, Pair, normal_log_ratio, normal_loss, normal_masses, normal_point};
 
 /// Losses beyond this have a likelihood ratio that floats cannot hold: they
@@ -17,6 +17,19 @@ const LARGEST_RATIO: f64 = 600.0;
 /// Steps of a search for a cell's end; halving alone would do in as many.
 const ATTEMPTS: u32 = 40;
 
+/// Where the losses of normal pairs are cut off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// Probability under P of the lower losses, which are raised (or dropped).
+    pub low_tail: f64,
+    /// Probability under P of the higher losses, which count as infinite (or are dropped).
+    pub high_tail: f64,
+    /// Losses below this are cut whatever their probability ...
+    pub lowest: f64,
+    /// ... and above this.
+    pub highest: f64,
+}
+
 /// The resolution of a lattice: its step, and where cells may be wider.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
@@ -24,13 +37,17 @@ pub(super) struct Grid {
     /// `wide[j]`: at losses up to the first number and from the second on, so
     /// little of the answer lies that cells of `2^(j + 1)` steps will do.
     pub wide: Vec<(f64, f64)>,
+    /// Widest cell of a normal pair in standard deviations of its output.
+    pub cell: f64,
 }
 
 impl Grid {
-    /// Steps in the cell above (or below) the loss `at * step`.
-    fn stride(&self, at: i64) -> i64 {
+    /// Steps in the cell at the loss `at * step`, which the loss crosses at `slope`.
+    fn stride(&self, at: i64, slope: f64) -> i64 {
         let loss = at as f64 * self.step;
-        1 << self.wide.iter().take_while(|(low, high)| loss <= *low || loss >= *high).count()
+        let small = |doubling: usize| self.step * ((2 << doubling) as f64) <= self.cell * slope;
+        let wide = self.wide.iter().enumerate();
+        1 << wide.take_while(|(i, (low, high))| (loss <= *low || loss >= *high) && small(*i)).count()
     }
 }
 
@@ -45,10 +62,9 @@ pub(super) struct Lattice {
 }
 
 impl Lattice {
-    /// Rounds a pair's losses; normal tails of less than `tail` probability
-    /// under P are cut off into `rest`.
-    pub fn of(pair: &Pair, bound: Bound, grid: &Grid, tail: f64) -> Self {
-        let (low, high) = pair.reach(tail);
+    /// Rounds a pair's losses, the tails cut off: the high one into `rest`.
+    pub fn of(pair: &Pair, bound: Bound, grid: &Grid, cut: Cut) -> Self {
+        let (low, high) = pair.reach(cut);
         let first = (low / grid.step).floor() as i64 - 1;
         let last = (high / grid.step).ceil() as i64 + 1;
         let masses = vec![0.0; (last - first + 1) as usize];
@@ -56,10 +72,10 @@ impl Lattice {
         rounding.atoms(&pair.atoms, bound);
         match (&pair.body, bound) {
             (Some(Body::Normal { rate, shift, direction }), Bound::Upper) => {
-                rounding.normal_up(*rate, *shift, *direction, tail)
+                rounding.normal_up(*rate, *shift, *direction, cut)
             }
             (Some(Body::Normal { rate, shift, direction }), Bound::Lower) => {
-                rounding.normal_down(*rate, *shift, *direction, tail)
+                rounding.normal_down(*rate, *shift, *direction, cut)
             }
             (Some(Body::Exponential { bound: largest, weight }), Bound::Upper) => {
                 rounding.exponential_up(*largest, *weight)
@@ -116,12 +132,13 @@ impl Rounding<'_> {
     }
 
     /// Steps in the cell of a normal pair that begins at the removal loss `k * step`.
-    fn stride(&self, direction: Direction, k: i64) -> i64 {
-        self.grid.stride(if direction == Direction::Remove { k } else { -k })
+    fn stride(&self, rate: f64, shift: f64, direction: Direction, k: i64) -> i64 {
+        let slope = normal_slope(rate, shift, k as f64 * self.step);
+        self.grid.stride(if direction == Direction::Remove { k } else { -k }, slope)
     }
 
-    fn normal_up(&mut self, rate: f64, shift: f64, direction: Direction, tail: f64) {
-        let (from, to) = normal_reach(shift, direction, tail);
+    fn normal_up(&mut self, rate: f64, shift: f64, direction: Direction, cut: Cut) {
+        let (from, to) = normal_reach(rate, shift, direction, cut);
         let step = self.step;
         let low = (normal_loss(rate, shift, from) / step).floor() as i64;
         let high = (normal_loss(rate, shift, to) / step).ceil() as i64;
@@ -142,7 +159,7 @@ impl Rounding<'_> {
         let mut left = below;
         let mut k = low;
         while k < high {
-            let next = (k + self.stride(direction, k)).min(high);
+            let next = (k + self.stride(rate, shift, direction, k)).min(high);
             let right = point(next);
             let (base, shifted) = normal_masses(shift, left, right);
             left = right;
@@ -150,11 +167,8 @@ impl Rounding<'_> {
                 Direction::Remove => {
                     let loss = k as f64 * step;
                     let mass = (1.0 - rate) * base + rate * shifted;
-                    let excess = if loss > LARGEST_RATIO {
-                        mass
-                    } else {
-                        rate * shifted - (loss.exp_m1() + rate) * base
-                    };
+                    let excess =
+                        if loss > LARGEST_RATIO { mass } else { rate * shifted - (loss.exp_m1() + rate) * base };
                     self.split(k, next, mass, excess);
                 }
                 Direction::Add => {
@@ -167,8 +181,8 @@ impl Rounding<'_> {
         }
     }
 
-    fn normal_down(&mut self, rate: f64, shift: f64, direction: Direction, tail: f64) {
-        let (from, to) = normal_reach(shift, direction, tail);
+    fn normal_down(&mut self, rate: f64, shift: f64, direction: Direction, cut: Cut) {
+        let (from, to) = normal_reach(rate, shift, direction, cut);
         let step = self.step;
         let multiple_below = |x: f64| (normal_loss(rate, shift, x) / step).floor() as i64;
         let high = (normal_loss(rate, shift, to).min(LARGEST_RATIO) / step).ceil() as i64;
@@ -187,8 +201,16 @@ impl Rounding<'_> {
                 let (base, shifted) = normal_masses(shift, left, right);
                 shifted - ratio * base
             };
-            if at >= end || balance(end) < 0.0 {
+            if at >= end || (direction == Direction::Add && balance(end) < 0.0) {
                 break;
+            }
+            if balance(end) < 0.0 {
+                // Nowhere: what lies before this multiple goes down to the last.
+                let (base, shifted) = normal_masses(shift, left, at);
+                self.put(k - 1, (1.0 - rate) * base + rate * shifted);
+                left = at;
+                k += 1;
+                continue;
             }
             let slope = |right: f64| {
                 let density = (-0.5 * right * right).exp() / (2.0 * std::f64::consts::PI).sqrt();
@@ -207,7 +229,11 @@ impl Rounding<'_> {
                     right = 0.5 * (negative + positive);
                 }
                 let off = balance(right);
-                if off < 0.0 { negative = right } else { positive = right }
+                if off < 0.0 {
+                    negative = right
+                } else {
+                    positive = right
+                }
                 // A little past the root, so that the bracket closes from both sides.
                 let past = if off < 0.0 { 4e-7 } else { -4e-7 } * (right - left);
                 right += past - off / slope(right);
@@ -220,12 +246,16 @@ impl Rounding<'_> {
             }
             left = right;
             // Wide cells reach over several multiples: keep them well inside.
-            k = (k + (self.stride(direction, k) / 4).max(1)).max(multiple_below(left) + 1);
+            k = (k + (self.stride(rate, shift, direction, k) / 4).max(1)).max(multiple_below(left) + 1);
         }
-        // What is left has removal losses from that at `left` on.
-        if direction == Direction::Remove {
-            let mass = (1.0 - rate) * normal_tail(left) + rate * normal_tail(left - shift);
-            self.put(multiple_below(left), mass);
+        match direction {
+            // What is left has removal losses from that at `left` on ...
+            Direction::Remove => {
+                let mass = (1.0 - rate) * normal_tail(left) + rate * normal_tail(left - shift);
+                self.put(multiple_below(left), mass);
+            }
+            // ... or is below the last multiple on average, up to `end`.
+            Direction::Add => self.put(-k, normal_between(left, end)),
         }
     }
 
@@ -258,22 +288,41 @@ fn exponential_masses(bound: f64, weight: f64, from: f64, to: f64) -> (f64, f64)
     (weight * (0.5 * (from - bound)).exp() * width, weight * (0.5 * (bound - to)).exp() * width)
 }
 
-/// Outputs of a normal pair between which all but `tail` of P lies on each side.
-fn normal_reach(shift: f64, direction: Direction, tail: f64) -> (f64, f64) {
+/// Outputs of a normal pair between which its losses are kept.
+fn normal_reach(rate: f64, shift: f64, direction: Direction, cut: Cut) -> (f64, f64) {
     // P(X > x) <= exp(-x^2 / 2) / 2
-    let reach = (-2.0 * tail.ln()).sqrt();
+    let reach = |tail: f64| (-2.0 * tail.ln()).sqrt();
+    let at = |loss: f64| normal_point(rate, shift, loss);
     match direction {
-        Direction::Remove => (-reach, shift + reach),
-        Direction::Add => (-reach, reach),
+        Direction::Remove => {
+            ((-reach(cut.low_tail)).max(at(cut.lowest)), (shift + reach(cut.high_tail)).min(at(cut.highest)))
+        }
+        Direction::Add => ((-reach(cut.high_tail)).max(at(-cut.highest)), reach(cut.low_tail).min(at(-cut.lowest))),
     }
 }
 
+/// How fast the removal loss of a normal pair grows with its output, at a loss.
+fn normal_slope(rate: f64, shift: f64, loss: f64) -> f64 {
+    shift * (1.0 - (1.0 - rate) * (-loss).exp()).max(0.0)
+}
+
 impl Pair {
-    /// The range of losses that holds all but `tail` of P on each side.
-    pub fn reach(&self, tail: f64) -> (f64, f64) {
+    /// The step at which a cell at the total loss `epsilon` of a composition
+    /// is `cell` wide in a normal pair's output.
+    pub fn widest(&self, epsilon: f64, cell: f64) -> f64 {
+        match self.body {
+            Some(Body::Normal { rate, shift, direction: Direction::Remove }) => {
+                cell * normal_slope(rate, shift, epsilon)
+            }
+            Some(Body::Normal { .. }) | Some(Body::Exponential { .. }) | None => f64::INFINITY,
+        }
+    }
+
+    /// The range of losses that holds all that is not cut off.
+    pub fn reach(&self, cut: Cut) -> (f64, f64) {
         let body = match self.body {
             Some(Body::Normal { rate, shift, direction }) => {
-                let (from, to) = normal_reach(shift, direction, tail);
+                let (from, to) = normal_reach(rate, shift, direction, cut);
                 let (low, high) = (normal_loss(rate, shift, from), normal_loss(rate, shift, to));
                 if direction == Direction::Remove { (low, high) } else { (-high, -low) }
             }
@@ -285,12 +334,12 @@ impl Pair {
 
     /// A few hundred (loss, P-mass) points that stand for the distribution
     /// where only a good guess is needed.
-    pub fn sketch(&self, tail: f64) -> Vec<(f64, f64)> {
+    pub fn sketch(&self, cut: Cut) -> Vec<(f64, f64)> {
         const POINTS: i64 = 400;
         let mut points = self.atoms.clone();
         match self.body {
             Some(Body::Normal { rate, shift, direction }) => {
-                let (from, to) = normal_reach(shift, direction, tail);
+                let (from, to) = normal_reach(rate, shift, direction, cut);
                 let width = (to - from) / POINTS as f64;
                 points.extend((0..POINTS).map(|i| {
                     let left = from + i as f64 * width;
@@ -312,5 +361,53 @@ impl Pair {
             None => {}
         }
         points
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    fn delta(lattice: &Lattice, epsilon: f64) -> f64 {
+        let over = |(at, mass): &(i64, f64)| -mass * (epsilon - *at as f64 * lattice.step).min(0.0).exp_m1();
+        lattice.rest + lattice.points.iter().map(over).sum::<f64>()
+    }
+
+    /// Up dominates the pair's closed form at every epsilon, down is dominated, both closely.
+    #[test]
+    fn rounding_stays_on_its_side() {
+        let cut = Cut { low_tail: 1e-12, high_tail: 1e-12, lowest: -20.0, highest: 20.0 };
+        for event in [
+            Event::dp_sgd(0.2, 0.9, 1),
+            Event::dp_sgd(0.001, 1.0, 1),
+            Event::Gaussian { noise_multiplier: 2.0 },
+            Event::Laplace { scale: 0.7 },
+            Event::ExponentialMechanism { epsilon: 1.3 },
+            Event::DiscreteLaplace { scale: 2.0, sensitivity: 3 },
+            Event::DiscreteGaussian { sigma: 1.5, sensitivity: 1 },
+        ] {
+            for direction in [Direction::Remove, Direction::Add] {
+                let pairs = crate::accountant::pair::Pairs::of(&event, direction, Bound::Upper).unwrap();
+                let pair = &pairs.pairs[0].0;
+                for wide in [vec![], vec![(-0.5, 1.0), (-1.0, 2.0)]] {
+                    let grid = Grid { step: 0.013, wide, cell: 0.05 };
+                    let [up, down] = [Bound::Upper, Bound::Lower].map(|bound| Lattice::of(pair, bound, &grid, cut));
+                    let total = |lattice: &Lattice| lattice.points.iter().map(|p| p.1).sum::<f64>();
+                    assert!((total(&up) + up.rest - 1.0).abs() < 1e-9, "{event:?}");
+                    assert!(total(&down) <= 1.0 + 1e-12, "{event:?}");
+                    let reverse: f64 = up.points.iter().map(|(at, mass)| mass * (-0.013 * *at as f64).exp()).sum();
+                    assert!(reverse <= 1.0 + 1e-9, "{event:?}: Q-mass {reverse}");
+                    for i in 0..60 {
+                        let epsilon = 0.017 * f64::from(i);
+                        let exact = pair.delta(epsilon);
+                        let (above, below) = (delta(&up, epsilon), delta(&down, epsilon) - down.rest);
+                        assert!(above >= exact - 1e-15, "{event:?} {direction:?} {epsilon}: {above} {exact}");
+                        assert!(below <= exact + 1e-15, "{event:?} {direction:?} {epsilon}: {below} {exact}");
+                        assert!(above - exact < 2e-3 && exact - below < 8e-3, "{event:?} {direction:?} {epsilon}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! Wutschitz 2021 (arXiv:2106.02848); Doroshenko et al. 2022 (arXiv:2207.04380);
 //! the tilt is Cramer's.
 
-use super::lattice::{Grid, Lattice};
+use super::lattice::{Cut, Grid, Lattice};
 use super::numeric::valley;
 use super::pair::{Bound, Direction, Pair, Pairs};
 use super::{AccountingError, rdp};
@@ -30,14 +30,21 @@ const DRIFT: f64 = 3e-5;
 const DELTA_DRIFT: f64 = 2e-4;
 /// Part of the rounding that each doubling of the cells far from where the answer lies may add.
 const WIDE: f64 = 0.02;
+/// Widest cell of a normal pair in standard deviations of its output: a tail
+/// that falls like a normal one moves by about this squared.
+const CELL: f64 = 0.007;
+/// How often the lattice is made finer when epsilon turns out far below its Renyi bound.
+const PASSES: u32 = 3;
 /// Most doublings of a cell.
 const DOUBLINGS: u32 = 12;
 /// The longest transform; beyond it the lattice gets coarser and the answer, still sound, looser.
 const LONGEST: usize = 1 << 21;
 /// Tilted probability that may fall outside the window, as a logarithm.
 const LOG_OUTSIDE: f64 = -24.0;
-/// Mass of all cut tails together, relative to delta.
+/// Mass of all cut high tails together, relative to delta.
 const TAILS: f64 = 1e-9;
+/// Mass of all cut low tails together; their losses are raised, or the mass given away.
+const LOW_TAILS: f64 = 1e-9;
 
 /// An upper or lower bound on epsilon at `delta`.
 pub(super) fn epsilon(event: &Event, delta: f64, bound: Bound) -> Result<f64, AccountingError> {
@@ -94,12 +101,11 @@ impl Pairs {
         if delta >= 1.0 || self.pairs.is_empty() {
             return 0.0;
         }
-        let pure: f64 = self.pairs.iter().map(|(pair, count)| pair.largest_loss() * *count as f64).sum();
         let epsilon = match self.pairs.as_slice() {
             [(pair, 1)] => single_epsilon(pair, delta),
             _ => self.compose(Query::Epsilon { delta }, bound),
         };
-        (epsilon.min(pure) + sign * self.blur).max(0.0)
+        (epsilon.min(self.largest_loss()) + sign * self.blur).max(0.0)
     }
 
     fn delta(&self, epsilon: f64, bound: Bound) -> f64 {
@@ -108,41 +114,74 @@ impl Pairs {
         let rest = match self.pairs.as_slice() {
             [] => 0.0,
             _ if !(epsilon >= 0.0) => 1.0,
+            _ if epsilon >= self.largest_loss() => 0.0,
             [(pair, 1)] => pair.delta(epsilon),
             _ => self.compose(Query::Delta { epsilon }, bound),
         };
         self.failure + (1.0 - self.failure) * (rest * (sign * self.blur).exp()).min(1.0)
     }
 
+    /// The largest total loss, infinite if there is none.
+    fn largest_loss(&self) -> f64 {
+        self.pairs.iter().map(|(pair, count)| pair.largest_loss() * *count as f64).sum()
+    }
+
     fn compose(&self, query: Query, bound: Bound) -> f64 {
         let total: f64 = self.pairs.iter().map(|(_, count)| *count as f64).sum();
+        let cut = |high_tails: f64| Cut {
+            low_tail: LOW_TAILS / total,
+            high_tail: (high_tails / total).clamp(1e-300, 1e-6),
+            lowest: f64::NEG_INFINITY,
+            highest: f64::INFINITY,
+        };
         // A first look with generous tails tells how small delta is.
-        let first = Sketch::new(&self.pairs, 1e-20 / total);
+        let first = Sketch::new(&self.pairs, cut(1e-20));
         let delta = match query {
             Query::Epsilon { delta } => delta,
             Query::Delta { epsilon } => first.log_chernoff(first.tilt(query), epsilon).exp().min(1.0),
         };
-        let tail = (TAILS * delta / total).clamp(1e-300, 1e-6);
-        let sketch = Sketch::new(&self.pairs, tail);
+        let cut = cut(TAILS * delta);
+        let sketch = Sketch::new(&self.pairs, cut);
         let tilt = sketch.tilt(query);
-        let epsilon = match query {
-            Query::Epsilon { delta } => sketch.epsilon(tilt, delta).max(0.0),
-            Query::Delta { epsilon } => epsilon,
-        };
+        match query {
+            Query::Delta { epsilon } => self.resolve(query, bound, &sketch, tilt, cut, epsilon),
+            Query::Epsilon { delta } => {
+                // The Renyi bound guesses epsilon; where losses are rare and
+                // large it guesses much too high, and the lattice must be finer.
+                let mut guess = sketch.epsilon(tilt, delta).max(0.01 * sketch.deviation);
+                let mut found = guess;
+                for _ in 0..PASSES {
+                    found = self.resolve(query, bound, &sketch, tilt, cut, guess);
+                    if !(found > 0.0 && found < 0.7 * guess) {
+                        break;
+                    }
+                    guess = found;
+                }
+                found
+            }
+        }
+    }
+
+    /// One composition on a lattice that is fine enough for an answer near `epsilon`.
+    fn resolve(&self, query: Query, bound: Bound, sketch: &Sketch, tilt: f64, cut: Cut, epsilon: f64) -> f64 {
         let allowed = match query {
-            Query::Epsilon { .. } => DRIFT * tilt * epsilon.max(0.01 * sketch.deviation),
+            Query::Epsilon { .. } => DRIFT * tilt * epsilon,
             Query::Delta { .. } => DELTA_DRIFT,
         };
-        let window = sketch.window(tilt, query);
-        let step = sketch.step(tilt, allowed, bound);
+        let widest = self.pairs.iter().map(|(pair, _)| pair.widest(epsilon, CELL)).fold(0.5 / tilt, f64::min);
+        let step = sketch.step(tilt, allowed, bound, widest);
+        let window = sketch.window(tilt, query, step);
         let (step, length) = fit(window.top - window.bottom, step);
         let wide = sketch.wide(tilt, step, WIDE * allowed);
-        let grids: Vec<Grid> = wide.into_iter().map(|wide| Grid { step, wide }).collect();
+        let grids = wide.into_iter().map(|wide| Grid { step, wide, cell: CELL });
+        // Losses far below zero have no weight under the tilt; those above the
+        // window are as unlikely as all that lies beyond it.
+        let cut = Cut { lowest: -50.0 / tilt, highest: window.top - window.bottom.min(0.0), ..cut };
         let lattices: Vec<(Lattice, f64)> = self
             .pairs
             .iter()
-            .zip(&grids)
-            .map(|((pair, count), grid)| (Lattice::of(pair, bound, grid, tail), *count as f64))
+            .zip(grids)
+            .map(|((pair, count), grid)| (Lattice::of(pair, bound, &grid, cut), *count as f64))
             .collect();
         let composed = Composed::new(&lattices, bound, tilt, step, length, window);
         match query {
@@ -207,9 +246,9 @@ struct Window {
 }
 
 impl Sketch {
-    fn new(pairs: &[(Pair, u64)], tail: f64) -> Self {
+    fn new(pairs: &[(Pair, u64)], cut: Cut) -> Self {
         let outline = |(pair, count): &(Pair, u64)| Outline {
-            points: pair.sketch(tail),
+            points: pair.sketch(cut),
             atoms: pair.atoms.len(),
             count: *count as f64,
         };
@@ -254,7 +293,7 @@ impl Sketch {
 
     /// The interval outside of which the tilted total loss is unlikely,
     /// stretched to hold every epsilon that may be the answer.
-    fn window(&self, tilt: f64, query: Query) -> Window {
+    fn window(&self, tilt: f64, query: Query, step: f64) -> Window {
         let (least, most) = match query {
             Query::Epsilon { delta } => (0.0, self.epsilon(tilt, delta)),
             Query::Delta { epsilon } => (epsilon, epsilon),
@@ -262,7 +301,9 @@ impl Sketch {
         let here = self.log_moment(tilt);
         let top = |log_order: f64| (self.log_moment(tilt + log_order.exp()) - here - LOG_OUTSIDE) / log_order.exp();
         let bottom = |log_order: f64| (self.log_moment(tilt - log_order.exp()) - here - LOG_OUTSIDE) / log_order.exp();
-        let (low, high) = ((1e-2 / self.deviation).ln(), (1e4 / self.deviation).ln());
+        // At higher orders the lattice would be too coarse for its own bound.
+        let high = (1e4 / self.deviation).min(0.5 / step);
+        let (low, high) = ((1e-2 / self.deviation).min(0.01 * high).ln(), high.ln());
         let (above, below) = (valley(low, high, top), valley(low, high, bottom));
         Window {
             bottom: (-bottom(below)).min(least),
@@ -283,12 +324,12 @@ impl Sketch {
         self.outlines.iter().map(one).collect()
     }
 
-    /// The largest step whose rounding changes the tilted log-moment by at
-    /// most `allowed`: a loss `l` moved within a cell of width `h` adds
+    /// The largest step up to `widest` whose rounding changes the tilted
+    /// log-moment by at most `allowed`: a loss `l` moved within a cell of width `h` adds
     /// `tilt (tilt + 1) / 2` times `h^2 / 6` on average, or `|l| h` if it lies
     /// near zero; an atom rounded down loses `tilt` times `h / 2`, of which a fifth
     /// is counted, so that lower bounds do not take much longer.
-    fn step(&self, tilt: f64, allowed: f64, bound: Bound) -> f64 {
+    fn step(&self, tilt: f64, allowed: f64, bound: Bound, widest: f64) -> f64 {
         let tilted = self.tilted(tilt);
         let added = |step: f64| {
             let moved = |outline: &Outline| {
@@ -299,7 +340,7 @@ impl Sketch {
             };
             tilted.iter().map(moved).sum::<f64>()
         };
-        let (mut low, mut high) = ((1e-12 * self.deviation).ln(), (0.5 / tilt).ln());
+        let (mut low, mut high) = ((1e-9 * widest).ln(), widest.ln());
         if added(high.exp()) <= allowed {
             return high.exp();
         }
@@ -359,14 +400,7 @@ struct Composed {
 }
 
 impl Composed {
-    fn new(
-        lattices: &[(Lattice, f64)],
-        bound: Bound,
-        tilt: f64,
-        step: f64,
-        length: usize,
-        window: Window,
-    ) -> Self {
+    fn new(lattices: &[(Lattice, f64)], bound: Bound, tilt: f64, step: f64, length: usize, window: Window) -> Self {
         let total: f64 = lattices.iter().map(|(_, count)| count).sum();
         let first = (window.bottom / step).floor() as i64 - 2;
         // Relative error of one output of a transform of masses that sum to one:
@@ -426,7 +460,7 @@ impl Composed {
         input.iter_mut().for_each(|mass| *mass *= scale);
         let (bottom, top) = (first as f64 * step, (first + length as i64) as f64 * step);
         // Sums of n terms and count-fold multiples of their logarithms.
-        let sum_error = 32.0 * f64::EPSILON * (total + 1.0);
+        let sum_error = 1024.0 * f64::EPSILON * (total + 1.0);
         let sign = if bound == Bound::Upper { 1.0 } else { -1.0 };
         Self {
             bound,
@@ -496,11 +530,7 @@ impl Composed {
         };
         // Between `index - 1` and `index` delta is linear in exp(-before).
         let reaches = |before: f64| self.delta_at(index, before, sums) <= delta;
-        let before = if reaches(self.step) {
-            self.step
-        } else {
-            super::numeric::last_holding(0.0, self.step, reaches)
-        };
+        let before = if reaches(self.step) { self.step } else { super::numeric::last_holding(0.0, self.step, reaches) };
         match (crossed, self.bound) {
             (false, Bound::Lower) => 0.0,
             _ => (index as f64 * self.step - before).max(0.0),

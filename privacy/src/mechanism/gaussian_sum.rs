@@ -85,6 +85,18 @@ mod tests {
         assert!((sum[0] - 0.9).abs() < 2e-3 && (sum[1] - 1.2).abs() < 2e-3, "{sum:?}");
     }
 
+    /// 2,000 empty sums at noise multiplier 5 and norm 2: the variance is 100
+    /// within four standard errors (false-alarm rate 6e-5).
+    #[test]
+    fn noise_has_the_stated_scale() {
+        let data = Sensitive::new(Vec::<usize>::new());
+        let sum = GaussianSum::new(Clip::new(2.0).unwrap(), 5.0);
+        assert_eq!(sum.noise_std(), 10.0);
+        let sums = sum.release(&data, Vec::len, 2000, |_, _, _| ()).unwrap().into_inner();
+        let variance = sums.iter().map(|c| c * c).sum::<f64>() / 2000.0;
+        assert!((variance / 100.0 - 1.0).abs() < 4.0 * (2.0f64 / 2000.0).sqrt(), "{variance}");
+    }
+
     proptest! {
         #[test]
         fn a_unit_never_exceeds_the_norm_on_the_grid(

@@ -99,6 +99,16 @@ mod tests {
         }
     }
 
+    /// 2,000 empty cells at noise multiplier 5: the variance is 25 within four
+    /// standard errors (false-alarm rate 6e-5).
+    #[test]
+    fn noise_has_the_stated_scale() {
+        let data = Sensitive::new(Vec::<usize>::new());
+        let counts = Histogram::new(5.0).release(&data, Vec::len, 2000, |_, _, _| ()).unwrap().into_inner();
+        let variance = counts.iter().map(|c| c * c).sum::<f64>() / 2000.0;
+        assert!((variance / 25.0 - 1.0).abs() < 4.0 * (2.0f64 / 2000.0).sqrt(), "{variance}");
+    }
+
     proptest! {
         /// For random neighbouring tables (one unit added), the counts move by
         /// at most the declared sensitivity in L2.

@@ -113,7 +113,8 @@ impl VaeLoss<'_> {
             for r in range[0]..range[1] {
                 let (mean, log_variance) = posterior.row_mut(r).split_at_mut(latent);
                 for l in 0..latent {
-                    let draw = if l < shared && r > range[0] { noise.row(range[0])[l] } else { rng.sample(StandardNormal) };
+                    let draw =
+                        if l < shared && r > range[0] { noise.row(range[0])[l] } else { rng.sample(StandardNormal) };
                     let deviation = (0.5 * log_variance[l].clamp(-LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND)).exp();
                     noise.row_mut(r)[l] = draw;
                     spread.row_mut(r)[l] = deviation;
@@ -145,8 +146,17 @@ impl Network for VaeLoss<'_> {
     fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut VaeBuffers) {
         self.encode(parameters, units, buffers);
         let vae = self.vae;
-        let VaeBuffers { codes, rows, embedding_slope, embedding_gradient, encoder, noise, spread, decoder, latent_gradient } =
-            buffers;
+        let VaeBuffers {
+            codes,
+            rows,
+            embedding_slope,
+            embedding_gradient,
+            encoder,
+            noise,
+            spread,
+            decoder,
+            latent_gradient,
+        } = buffers;
         vae.decoder.forward(parameters, decoder);
         softmax::cross_entropy_gradient(decoder.output().values_mut(), &vae.offsets, codes);
         vae.decoder.backward(parameters, decoder, Some(latent_gradient));

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::encode::Layout;
 use crate::error::{Error, Result};
 
+/// The wide network is used when `units * epsilon` exceeds this many times the root of its number of parameters: the
+/// length of a gradient's noise grows with that root and falls with both factors.
+const WIDE_FROM: f64 = 130.0;
+const WIDE: [usize; 2] = [256, 128];
+const NARROW: [usize; 2] = [128, 64];
+
 /// Everything that shapes a VAE and its training but the privacy budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,17 +34,21 @@ pub struct VaeSettings {
 }
 
 impl VaeSettings {
-    /// Settings for a table of this layout, from public facts only: shape, number of units, epsilon.
+    /// Settings from public facts only: the shape of the table, the number of units and the epsilon of the fit.
+    /// Measured at epsilon 1 and 3 on two tables of 260 cells and 33,000 and 54,000 units; every constant is the same
+    /// for both.
     pub fn choose(layout: &Layout, units: usize, epsilon: f64) -> Self {
-        let _ = (layout, epsilon);
+        let parameters = 2.0 * (WIDE[0] * layout.total()) as f64;
+        let wide = units as f64 * epsilon >= WIDE_FROM * parameters.sqrt();
+        let hidden = if wide { WIDE } else { NARROW }.to_vec();
         Self {
-            hidden: vec![256, 128],
+            hidden,
             latent: 16,
             shared: 8,
-            kl_weight: 1.0,
-            expected_batch_size: (units / 8).max(1),
+            kl_weight: 0.35,
+            expected_batch_size: (units / 32).clamp(256, 8192).min(units.max(1)),
             steps: 1000,
-            learning_rate: 1e-3,
+            learning_rate: 3e-3,
             clipping_norm: 1.0,
             average_decay: 0.99,
         }

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Breaks the trusted core on purpose, one hook at a time, and expects an
+# ordinary test to fail for each. Prints one line a mutant; exits 1 when one
+# survives. Usage: privacy/mutants.sh   (from the root of the repository)
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/tree"
+cp -r "$root/Cargo.toml" "$root/Cargo.lock" "$root/src" "$root/privacy" "$root/reports" "$root/fixtures" "$work/tree/"
+survivors=0
+
+# mutant NAME FILE PACKAGE PERL-EXPRESSION
+mutant() {
+    local name=$1 file=$work/tree/$2 package=$3 expression=$4
+    cp "$file" "$work/original"
+    perl -0pi -e "$expression" "$file"
+    if cmp -s "$file" "$work/original"; then
+        echo "BROKEN   $name: the expression matches nothing in $2"
+        survivors=$((survivors + 1))
+    elif (cd "$work/tree" && CARGO_TARGET_DIR="$root/target" cargo test --offline --quiet --lib -p "$package" >"$work/log" 2>&1); then
+        echo "SURVIVED $name"
+        survivors=$((survivors + 1))
+    elif grep -q '^error' "$work/log" && ! grep -q '^test result: FAILED' "$work/log"; then
+        echo "BROKEN   $name: the mutant does not compile"
+        survivors=$((survivors + 1))
+    else
+        echo "killed   $name: $(grep -m1 -oE '[a-z_:]+ --- FAILED|---- [a-z_:0-9]+ stdout' "$work/log" | sed -E 's/^---- | stdout$//g')"
+    fi
+    cp "$work/original" "$file"
+}
+
+step=privacy/src/mechanism/subsampled_gaussian.rs
+core=synthward-privacy
+mutant "noise x 0.1" "$step" $core 's/SENSITIVITY_MARGIN \* GRID;/SENSITIVITY_MARGIN * GRID * 0.1;/'
+mutant "no noise" "$step" $core 's/\(normal \* noise_steps\)\.round\(\)/(normal * 0.0).round()/'
+mutant "same noise each step" "$step" $core 's/key\.gaussians\(step,/key.gaussians(0 * step,/'
+mutant "realised batch size" "$step" $core 's/GRID \/ self\.expected_batch_size;/GRID \/ (self.batch.len().max(1) as f64);/'
+mutant "empty batch skipped" "$step" $core 's/gradient\.fill\(0\.0\);/gradient.fill(0.0); if self.batch.is_empty() { self.done += 1; return Ok(()); }/'
+mutant "no grid" "$step" $core 's/\* per_norm\)\.round\(\) as i64/* per_norm) as i64 + (f64::from(*value) * per_norm * 0.0) as i64/; s/noisy as f64 \* scale/(noisy as f64 + 0.37) * scale/'
+mutant "steps beyond the plan" "$step" $core 's/if self\.done >= self\.steps/if false/'
+mutant "no clip" privacy/src/clip.rs $core 's/if norm <= self\.clipping_norm/if norm <= f64::MAX/'
+mutant "infinite norms kept" privacy/src/clip.rs $core 's/if !squared_norm\.is_finite\(\) \|\| squared_norm < 0\.0/if false/'
+mutant "fixed-size batches instead of Poisson" privacy/src/subsample.rs $core 's/batch\.extend\(\(0\.\.units as u32\)\.filter.*?\);/let first = rng.next_u64() % units.max(1) as u64; let _ = threshold; batch.extend((0..(sampling_rate * units as f64) as u64).map(|i| ((first + i) % units.max(1) as u64) as u32));/s'
+mutant "same batch each step" privacy/src/subsample.rs $core 's/key\.stream\(step\)/key.stream(0 * step)/'
+mutant "unit weight unbounded in marginals" privacy/src/mechanism/histogram.rs $core 's/UNIT_WEIGHT \/ hit\.len\(\) as i64/UNIT_WEIGHT/'
+mutant "marginals without noise" privacy/src/mechanism/histogram.rs $core 's/add_discrete_gaussian\(&counts, .*?\)\?/{ counts }/'
+mutant "sums without noise" privacy/src/mechanism/gaussian_sum.rs $core 's/add_discrete_gaussian\(&sum, .*?\)\?/{ sum }/'
+mutant "sums without clip" privacy/src/mechanism/gaussian_sum.rs $core 's/let factor = .*?;/let factor = 1.0;/'
+mutant "an entry taken twice" privacy/src/plan.rs $core 's/entry\.taken = true;//'
+mutant "a plan above its target" privacy/src/plan.rs $core 's/let entries = scaled\(scale\);/let entries = scaled(0.9 * scale);/'
+mutant "clip per batch" src/nn/per_unit.rs synthward 's/coefficients\.clear\(\);/let total = squared_norms.iter().sum(); squared_norms.fill(total); coefficients.clear();/'
+mutant "rows of a unit clipped one by one" src/nn/per_unit.rs synthward 's/for t in rows\.start\.\.=s/for t in s..=s/'
+
+[ "$survivors" -eq 0 ]
