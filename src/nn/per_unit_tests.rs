@@ -150,27 +150,40 @@ fn oracle_row(toy: &Toy, parameters: &[f64], codes: &[u16], gradient: &mut [f64]
     loss
 }
 
-/// Squared norm of each unit's gradient, and the clipped sum.
-fn oracle(toy: &Toy, parameters: &[f32], units: &[u32], coefficient: &dyn Fn(f64) -> f32) -> (Vec<f64>, Vec<f64>) {
+/// What the oracle knows of a unit: the squared norm of its gradient, and the sum over its rows of one plus the norm
+/// of the row's gradient. Where rows cancel, or a probability is subtracted from nearly one, `f32` cannot be better
+/// than a rounding of the latter.
+struct Truth {
+    squared_norm: f64,
+    magnitude: f64,
+}
+
+/// Every unit that has rows, and the clipped sum.
+fn oracle(toy: &Toy, parameters: &[f32], units: &[u32], coefficient: &dyn Fn(f64) -> f32) -> (Vec<Truth>, Vec<f64>) {
     let parameters: Vec<f64> = parameters.iter().map(|&p| f64::from(p)).collect();
-    let (mut norms, mut sum) = (Vec::new(), vec![0.0; parameters.len()]);
-    for &unit in units {
-        let mut gradient = vec![0.0; parameters.len()];
+    let (mut truths, mut sum) = (Vec::new(), vec![0.0; parameters.len()]);
+    let squared = |g: &[f64]| g.iter().map(|g| g * g).sum::<f64>();
+    for &unit in units.iter().filter(|&&u| toy.rows(u) > 0) {
+        let (mut gradient, mut magnitude) = (vec![0.0; parameters.len()], 0.0);
         for r in toy.offsets[unit as usize]..toy.offsets[unit as usize + 1] {
-            oracle_row(toy, &parameters, toy.row(r), &mut gradient);
+            let mut part = vec![0.0; parameters.len()];
+            oracle_row(toy, &parameters, toy.row(r), &mut part);
+            magnitude += 1.0 + squared(&part).sqrt();
+            gradient.iter_mut().zip(&part).for_each(|(g, p)| *g += p);
         }
-        let squared = gradient.iter().map(|g| g * g).sum::<f64>();
-        norms.push(squared);
-        sum.iter_mut().zip(&gradient).for_each(|(s, g)| *s += f64::from(coefficient(squared)) * g);
+        let squared_norm = squared(&gradient);
+        truths.push(Truth { squared_norm, magnitude });
+        let c = f64::from(coefficient(squared_norm));
+        sum.iter_mut().zip(&gradient).for_each(|(s, g)| *s += c * g);
     }
-    (norms, sum)
+    (truths, sum)
 }
 
 fn clip(bound: f64) -> impl Fn(f64) -> f32 + Sync {
     move |squared| (bound / squared.sqrt()).min(1.0) as f32
 }
 
-/// Norms as the clipped sum sees them, and its result.
+/// Squared norms as the clipped sum sees them, in no order, and its result.
 fn fast(
     toy: &Toy,
     parameters: &[f32],
@@ -189,24 +202,22 @@ fn fast(
 
 fn assert_agree(toy: &Toy, parameters: &[f32], units: &[u32], bound: f64) {
     let coefficient = clip(bound);
-    let (norms, sum) = oracle(toy, parameters, units, &coefficient);
-    let (mut fast_norms, fast_sum) = fast(toy, parameters, units, &coefficient);
-    // Units without rows may or may not be asked about; theirs and other vanishing norms are left out.
-    let mut norms: Vec<f64> = norms.into_iter().filter(|n| *n > 1e-8).collect();
-    fast_norms.retain(|n| *n > 1e-8);
-    norms.sort_by(f64::total_cmp);
-    fast_norms.sort_by(f64::total_cmp);
-    assert_eq!(norms.len(), fast_norms.len());
-    for (a, b) in norms.iter().zip(&fast_norms) {
-        assert!((a - b).abs() <= 1e-5 * a, "squared norm {a} and {b}");
+    let (truths, sum) = oracle(toy, parameters, units, &coefficient);
+    for (&unit, truth) in units.iter().filter(|&&u| toy.rows(u) > 0).zip(&truths) {
+        let (seen, _) = fast(toy, parameters, &[unit], &coefficient);
+        let (wanted, seen) = (truth.squared_norm.sqrt(), seen[0].sqrt());
+        let tolerance = 1e-5 * wanted + 1e-6 * truth.magnitude;
+        assert!((wanted - seen).abs() <= tolerance, "norm {seen}, not {wanted}");
     }
     let scale = sum.iter().map(|s| s * s).sum::<f64>().sqrt();
-    let error = sum.iter().zip(&fast_sum).map(|(a, &b)| (a - f64::from(b)).powi(2)).sum::<f64>().sqrt();
-    assert!(error <= 1e-5 * scale + 1e-9, "clipped sum off by {error} of {scale}");
+    let coarse: f64 = truths.iter().map(|t| f64::from(coefficient(t.squared_norm)) * t.magnitude).sum();
+    let (_, seen) = fast(toy, parameters, units, &coefficient);
+    let error = sum.iter().zip(&seen).map(|(a, &b)| (a - f64::from(b)).powi(2)).sum::<f64>().sqrt();
+    assert!(error <= 1e-5 * scale + 1e-6 * coarse, "clipped sum off by {error} of {scale}");
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_the_oracle(
