@@ -140,8 +140,16 @@ mod tests {
 
     #[test]
     fn display_names_place_expectation_and_remedy() {
-        let e = Error::bad_input("not a whole number").file("t.csv").row(7).column("age").expected("an integer").remedy("mend it");
-        assert_eq!(e.to_string(), "t.csv: row 7: column `age`: not a whole number; expected an integer\n  remedy: mend it");
+        let e = Error::bad_input("not a whole number")
+            .file("t.csv")
+            .row(7)
+            .column("age")
+            .expected("an integer")
+            .remedy("mend it");
+        assert_eq!(
+            e.to_string(),
+            "t.csv: row 7: column `age`: not a whole number; expected an integer\n  remedy: mend it"
+        );
         assert_eq!(e.kind.exit_code(), 3);
     }
 }

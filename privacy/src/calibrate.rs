@@ -48,7 +48,7 @@ pub fn scale(
     epsilon: f64,
     delta: f64,
 ) -> Result<f64, AccountingError> {
-    let (_, high) = bracket(&make, |event| accountant.epsilon(event, delta), epsilon, delta)?;
+    let (_, high) = bracket(&make, &|event| accountant.epsilon(event, delta), epsilon, delta, accountant)?;
     Ok(high)
 }
 
@@ -61,7 +61,7 @@ pub fn scale(
 /// # Privacy
 /// Post-processing: arithmetic on public parameters, touches no data.
 pub fn scale_lower(make: impl Fn(f64) -> Event, epsilon: f64, delta: f64) -> Result<f64, AccountingError> {
-    let (low, _) = bracket(&make, |event| epsilon_lower(event, delta), epsilon, delta)?;
+    let (low, _) = bracket(&make, &|event| epsilon_lower(event, delta), epsilon, delta, Accountant::Pld)?;
     Ok(low)
 }
 
@@ -107,25 +107,36 @@ fn check_target(epsilon: f64, delta: f64) -> Result<(), AccountingError> {
     }
 }
 
+/// A logarithm of a scale and of its epsilon over the target's.
+type Point = (f64, f64);
+
 /// Neighbouring scales of which the lower exceeds the target and the upper
 /// does not. Secant steps in (ln scale, ln epsilon), which is nearly a line,
 /// with a margin that makes both ends close in.
+/// `accountant` is the one whose figures `epsilon_of` gives.
 fn bracket(
-    make: impl Fn(f64) -> Event,
-    epsilon_of: impl Fn(&Event) -> Result<f64, AccountingError>,
+    make: &dyn Fn(f64) -> Event,
+    epsilon_of: &dyn Fn(&Event) -> Result<f64, AccountingError>,
     epsilon: f64,
     delta: f64,
+    accountant: Accountant,
 ) -> Result<(f64, f64), AccountingError> {
     check_target(epsilon, delta)?;
     let (bottom, top) = (SCALES.0.ln(), SCALES.1.ln());
-    let tolerance = if has_closed_form(&make(1.0))? { CLOSED_FORM_TOLERANCE } else { TOLERANCE };
+    let closed_form = has_closed_form(&make(1.0))?;
+    let tolerance = if closed_form { CLOSED_FORM_TOLERANCE } else { TOLERANCE };
     // Positive above the target; bounded, so that a line through two points makes sense.
     let excess = |at: f64| -> Result<f64, AccountingError> {
         Ok((epsilon_of(&make(at.exp()))?.max(1e-300) / epsilon).ln().clamp(-50.0, 50.0))
     };
-    // The Gaussian rule of thumb starts the search.
-    let mut at = ((2.0 * (1.25 / delta).ln()).sqrt() / epsilon).ln().clamp(bottom, top);
-    let (mut below, mut above): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+    // The search starts where the cheap accountant ends, or by the Gaussian rule of thumb.
+    let start = if accountant == Accountant::Pld && !closed_form {
+        bracket(make, &|event| Accountant::Rdp.epsilon(event, delta), epsilon, delta, Accountant::Rdp)?.1
+    } else {
+        (2.0 * (1.25 / delta).ln()).sqrt() / epsilon
+    };
+    let mut at = start.ln().clamp(bottom, top);
+    let (mut below, mut above): (Option<Point>, Option<Point>) = (None, None);
     let mut stride = 0.5;
     let mut halve = false;
     loop {

@@ -222,7 +222,7 @@ enum Task {
     Epsilon { event: Event, delta: f64 },
     Delta { event: Event, epsilon: f64 },
     Noise { sampling_rate: f64, steps: u64, epsilon: f64, delta: f64 },
-    Zcdp,
+    Rho { epsilon: f64, delta: f64 },
 }
 
 impl Question {
@@ -246,41 +246,39 @@ impl Question {
             }
             Question::HeteroEps { ref events, delta } => Task::Epsilon { event: composed(events), delta },
             Question::HeteroDelta { ref events, eps } => Task::Delta { event: composed(events), epsilon: eps },
-            Question::ZcdpEps { .. } | Question::ZcdpDelta { .. } | Question::ZcdpRho { .. } => Task::Zcdp,
+            Question::ZcdpEps { rho, delta } => Task::Epsilon { event: Event::ZeroConcentrated { rho }, delta },
+            Question::ZcdpDelta { rho, eps } => Task::Delta { event: Event::ZeroConcentrated { rho }, epsilon: eps },
+            Question::ZcdpRho { eps, delta } => Task::Rho { epsilon: eps, delta },
         }
     }
 
     fn value(&self) -> Result<f64, AccountingError> {
-        match (self.task(), self) {
-            (Task::Epsilon { event, delta }, _) => tightest(&event).epsilon(&event, delta),
-            (Task::Delta { event, epsilon }, _) => tightest(&event).delta(&event, epsilon),
-            (Task::Noise { sampling_rate, steps, epsilon, delta }, _) => {
+        match self.task() {
+            Task::Epsilon { event, delta } => tightest(&event)?.epsilon(&event, delta),
+            Task::Delta { event, epsilon } => tightest(&event)?.delta(&event, epsilon),
+            Task::Noise { sampling_rate, steps, epsilon, delta } => {
                 calibrate::noise_multiplier(Accountant::Pld, sampling_rate, steps, epsilon, delta)
             }
-            (Task::Zcdp, Question::ZcdpEps { rho, delta }) => {
-                Accountant::Zcdp.epsilon(&Event::ZeroConcentrated { rho: *rho }, *delta)
+            Task::Rho { epsilon, delta } => {
+                check_epsilon(epsilon)?;
+                check_delta(delta)?;
+                Ok(zcdp::largest_rho(epsilon, delta))
             }
-            (Task::Zcdp, Question::ZcdpDelta { rho, eps }) => {
-                Accountant::Zcdp.delta(&Event::ZeroConcentrated { rho: *rho }, *eps)
-            }
-            (Task::Zcdp, Question::ZcdpRho { eps, delta }) => {
-                check_epsilon(*eps)?;
-                check_delta(*delta)?;
-                Ok(zcdp::largest_rho(*eps, *delta))
-            }
-            (Task::Zcdp, _) => Ok(0.0),
         }
     }
 
-    /// Conversions of rho have closed forms: they are their own twins.
+    /// The conversion of rho has a closed form: it is its own twin.
     fn lower(&self) -> Result<f64, AccountingError> {
         match self.task() {
+            Task::Epsilon { event, .. } | Task::Delta { event, .. } if tightest(&event)? == Accountant::Zcdp => {
+                self.value()
+            }
             Task::Epsilon { event, delta } => accountant::epsilon_lower(&event, delta),
             Task::Delta { event, epsilon } => accountant::delta_lower(&event, epsilon),
             Task::Noise { sampling_rate, steps, epsilon, delta } => {
                 calibrate::scale_lower(|s| Event::dp_sgd(sampling_rate, s, steps), epsilon, delta)
             }
-            Task::Zcdp => self.value(),
+            Task::Rho { .. } => self.value(),
         }
     }
 
@@ -291,18 +289,21 @@ impl Question {
             Task::Noise { sampling_rate, steps, epsilon, delta } => {
                 Some(calibrate::noise_multiplier(Accountant::Rdp, sampling_rate, steps, epsilon, delta))
             }
-            Task::Zcdp => None,
+            Task::Rho { .. } => None,
         }
     }
 }
 
-/// The tightest accountant that reads the event: PLD, or RDP for what only rho describes.
-fn tightest(event: &Event) -> Accountant {
-    let only_rho = |events: &[(Event, u64)]| events.iter().any(|e| matches!(e.0, Event::ZeroConcentrated { .. }));
-    match event.mechanisms() {
-        Ok(events) if only_rho(&events) => Accountant::Rdp,
-        _ => Accountant::Pld,
-    }
+/// The tightest accountant that reads the event: PLD; RDP if rho is all that
+/// is known of a part; zCDP if it is all that is known of the whole.
+fn tightest(event: &Event) -> Result<Accountant, AccountingError> {
+    let events = event.mechanisms()?;
+    let known_by_rho = events.iter().filter(|e| matches!(e.0, Event::ZeroConcentrated { .. })).count();
+    Ok(match known_by_rho {
+        0 => Accountant::Pld,
+        all if all == events.len() => Accountant::Zcdp,
+        _ => Accountant::Rdp,
+    })
 }
 
 fn composed(events: &[CaseEvent]) -> Event {

@@ -199,7 +199,8 @@ impl Ledger {
     /// # Privacy
     /// Touches no data.
     pub fn spent(&self) -> (f64, f64) {
-        let refused = |fit: &str| self.lines.iter().any(|l| matches!(&l.record, Record::Refused { fit: f } if f == fit));
+        let refused =
+            |fit: &str| self.lines.iter().any(|l| matches!(&l.record, Record::Refused { fit: f } if f == fit));
         self.lines.iter().fold((0.0, 0.0), |(e, d), line| match &line.record {
             Record::Intent { fit, epsilon, delta, .. } if !refused(fit) => (e + epsilon, d + delta),
             _ => (e, d),
@@ -274,7 +275,9 @@ mod tests {
         let cut = Ledger::parse(text.rsplit_once('\n').unwrap().0).unwrap();
         assert!(ledger.check_head(&ledger.head()).is_ok());
         assert!(ledger.check_head(&cut.head()).is_ok(), "a ledger may grow");
-        assert!(matches!(cut.check_head(&ledger.head()), Err(Error::Ledger { line: 2, what }) if what.contains("removed")));
+        assert!(
+            matches!(cut.check_head(&ledger.head()), Err(Error::Ledger { line: 2, what }) if what.contains("removed"))
+        );
         assert!(ledger.check_head("3 0000").is_err() && ledger.check_head("what").is_err());
     }
 
@@ -305,7 +308,8 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused() {
         let mut ledger = Ledger::default();
-        let line = ledger.append(Record::Opened { version: LEDGER_VERSION + 1, table: "t".into() }, "t".into(), "a".into());
+        let line =
+            ledger.append(Record::Opened { version: LEDGER_VERSION + 1, table: "t".into() }, "t".into(), "a".into());
         assert!(matches!(Ledger::parse(&line), Err(Error::Ledger { line: 1, what }) if what.contains("newer")));
     }
 }

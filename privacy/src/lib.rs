@@ -24,5 +24,6 @@ pub use clip::Clip;
 pub use error::Error;
 pub use event::Event;
 pub use parameters::{Budget, LARGEST_EPSILON};
+pub use rng::UnitKey;
 pub use sensitive::{Released, Sensitive};
 pub use unit::{Adjacency, PrivacyUnit};

@@ -84,9 +84,15 @@ mod tests {
 
     #[test]
     fn budget_refuses_what_is_no_budget() {
-        for (epsilon, delta) in
-            [(0.0, 1e-6), (-1.0, 1e-6), (f64::NAN, 1e-6), (f64::INFINITY, 1e-6), (1.0, 0.0), (1.0, 1.0), (1.0, f64::NAN)]
-        {
+        for (epsilon, delta) in [
+            (0.0, 1e-6),
+            (-1.0, 1e-6),
+            (f64::NAN, 1e-6),
+            (f64::INFINITY, 1e-6),
+            (1.0, 0.0),
+            (1.0, 1.0),
+            (1.0, f64::NAN),
+        ] {
             assert!(Budget::new(epsilon, delta).is_err(), "{epsilon} {delta}");
         }
         assert!(Budget::new(1.0, 1e-6).is_ok());

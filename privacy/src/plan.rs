@@ -331,7 +331,8 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let request = |name: &str, weight, mechanism| Request { name: name.into(), share: Share::Train, weight, mechanism };
+        let request =
+            |name: &str, weight, mechanism| Request { name: name.into(), share: Share::Train, weight, mechanism };
         Plan::calibrate(
             PrivacyUnit::Row,
             Budget::new(1.0, 1e-6).unwrap(),
@@ -342,11 +343,7 @@ mod tests {
                 request(
                     "train",
                     0.75,
-                    Mechanism::SubsampledGaussian {
-                        clipping_norm: 1.0,
-                        sampling_rate: 0.05,
-                        steps: 500,
-                    },
+                    Mechanism::SubsampledGaussian { clipping_norm: 1.0, sampling_rate: 0.05, steps: 500 },
                 ),
             ],
         )
@@ -386,7 +383,8 @@ mod tests {
 
     #[test]
     fn odd_weights_are_refused() {
-        let request = Request { name: "a".into(), share: Share::Measure, weight: f64::NAN, mechanism: Mechanism::Histogram };
+        let request =
+            Request { name: "a".into(), share: Share::Measure, weight: f64::NAN, mechanism: Mechanism::Histogram };
         assert!(Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), vec![request]).is_err());
     }
 }

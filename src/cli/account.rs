@@ -29,8 +29,7 @@ impl Account {
     pub fn run(self, global: &Global) -> Result<()> {
         let event = Event::dp_sgd(self.sampling_rate, self.noise_multiplier, self.steps);
         let accountant = Accountant::default();
-        let epsilon =
-            accountant.epsilon(&event, self.delta).map_err(|e| Error::bad_input(e.to_string()))?;
+        let epsilon = accountant.epsilon(&event, self.delta).map_err(|e| Error::bad_input(e.to_string()))?;
         if global.json {
             print_json(&serde_json::json!({ "epsilon": epsilon, "delta": self.delta, "accountant": accountant }))
         } else {

@@ -4,11 +4,11 @@ use super::progress::Progress;
 use super::{Global, print_json};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
 use crate::error::Result;
+use crate::ingest::Source;
 use crate::model::{ModelFile, ModelKind, sha256};
 use crate::output;
 use crate::schema::Schema;
 use crate::train::{self, FitRequest, LedgerFile};
-use crate::ingest::Source;
 use std::path::{Path, PathBuf};
 use synthward_privacy::Budget;
 use synthward_privacy::ledger::Record;
@@ -27,10 +27,10 @@ pub struct Fit {
     #[arg(long, value_name = "SCHEMA")]
     schema: PathBuf,
     /// The privacy budget of this fit
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
     epsilon: f64,
     /// Refused when it is not below 1 / (number of units)
-    #[arg(long, value_name = "D", default_value_t = DEFAULT_DELTA, allow_negative_numbers = true)]
+    #[arg(long, value_name = "D", default_value_t = DEFAULT_DELTA, allow_hyphen_values = true)]
     delta: f64,
     /// Which generator to fit
     #[arg(long, value_enum, default_value_t)]
@@ -59,7 +59,11 @@ impl Fit {
             seed: self.seed,
         };
         let (model, sha256) = fit_and_write(global, &request, &ledger, &self.output)?;
-        if global.json { print_json(&Fitted { output: &self.output, model_sha256: &sha256, header: &model.header }) } else { Ok(()) }
+        if global.json {
+            print_json(&Fitted { output: &self.output, model_sha256: &sha256, header: &model.header })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -91,7 +95,9 @@ pub fn fit_and_write(
     output::check_writable(output)?;
     let ledger = LedgerFile::new(ledger, &request.schema.table.name, request.schema.table.epsilon_cap);
     if request.schema.table.assumed_public {
-        tracing::warn!("the schema's domains were read from the rows and are assumed public; the guarantee leaves them out");
+        tracing::warn!(
+            "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"
+        );
     }
     let mut bar: Option<Progress> = None;
     let (model, fit) = train::fit(request, &ledger, &mut |progress| {

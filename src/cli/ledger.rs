@@ -26,9 +26,9 @@ impl LedgerCommand {
         let ledger = read_ledger(path)?;
         let (epsilon, delta) = ledger.spent();
         match self.action {
-            Action::Show { .. } if global.json => {
-                print_json(&serde_json::json!({ "lines": ledger.lines(), "epsilon": epsilon, "delta": delta, "cap": ledger.cap() }))
-            }
+            Action::Show { .. } if global.json => print_json(
+                &serde_json::json!({ "lines": ledger.lines(), "epsilon": epsilon, "delta": delta, "cap": ledger.cap() }),
+            ),
             Action::Show { .. } => {
                 let mut text = format!("table {}\n", ledger.table().unwrap_or("(none yet)"));
                 for line in ledger.lines() {

@@ -81,7 +81,8 @@ impl ColumnDecoder {
                 positions
                     .iter()
                     .map(|&p| {
-                        number(p, *min, *step).and_then(|x| datetime::format(x, column.format.as_deref(), column.ticks()))
+                        number(p, *min, *step)
+                            .and_then(|x| datetime::format(x, column.format.as_deref(), column.ticks()))
                     })
                     .collect::<StringArray>(),
             ),

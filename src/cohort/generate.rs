@@ -105,9 +105,11 @@ impl<'m> Cohort<'m> {
                 Source::Model(index, decoder) => decoder.decode(codes, *index, width, &mut rng),
                 Source::UnitKey => {
                     let first = block * UNITS_PER_BLOCK as u64 + 1;
-                    let keys = drawn.offsets.windows(2).enumerate().flat_map(|(unit, w)| {
-                        std::iter::repeat_n(first + unit as u64, (w[1] - w[0]) as usize)
-                    });
+                    let keys = drawn
+                        .offsets
+                        .windows(2)
+                        .enumerate()
+                        .flat_map(|(unit, w)| std::iter::repeat_n(first + unit as u64, (w[1] - w[0]) as usize));
                     surrogates(keys.take(rows), column)
                 }
                 Source::RowKey => surrogates((0..rows as u64).map(|r| first_row + r + 1), column),
@@ -140,8 +142,9 @@ pub fn generate(
     let mut done = 0;
     let mut block = 0;
     while done < rows {
-        let wave: Vec<Block> =
-            (block..block + BLOCKS_PER_WAVE).into_par_iter().map(|b| cohort.draw(seed, b)).collect();
+        // A unit has at least one row, so more blocks than this cannot be needed.
+        let blocks = (rows - done).div_ceil(UNITS_PER_BLOCK as u64).min(BLOCKS_PER_WAVE);
+        let wave: Vec<Block> = (block..block + blocks).into_par_iter().map(|b| cohort.draw(seed, b)).collect();
         let mut first = done;
         let planned: Vec<(u64, u64, &Block, usize)> = wave
             .iter()
@@ -162,7 +165,7 @@ pub fn generate(
             .map(|(number, start, drawn, take)| cohort.decode(seed, number, start, drawn, take))
             .collect::<Result<_>>()?;
         done = first;
-        block += BLOCKS_PER_WAVE;
+        block += blocks;
         sink(batches)?;
     }
     Ok(())

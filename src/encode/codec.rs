@@ -262,8 +262,11 @@ mod tests {
 
     #[test]
     fn groups_are_joint_and_codes_are_drawn_inside() {
-        let domain =
-            Domain::Labels { labels: ["a1", "b1", "a2", "b2"].map(String::from).to_vec(), other: None, groups: vec![0, 1, 0, 1] };
+        let domain = Domain::Labels {
+            labels: ["a1", "b1", "a2", "b2"].map(String::from).to_vec(),
+            other: None,
+            groups: vec![0, 1, 0, 1],
+        };
         let codec = Codec::of_labels(&domain, true, &[10.0, 20.0, 30.0, 40.0, 5.0], 105.0, 0.1);
         assert_eq!(codec.cells(), 3);
         assert_eq!(codec.joint_code(0), codec.joint_code(2));

@@ -64,8 +64,7 @@ impl TableDomain {
     /// # Privacy
     /// Public facts only.
     pub fn of(schema: &Schema) -> Result<Self> {
-        let mut columns: Vec<ModelColumn> =
-            schema.modelled().map(model_column).collect::<Result<_>>()?;
+        let mut columns: Vec<ModelColumn> = schema.modelled().map(model_column).collect::<Result<_>>()?;
         let max_rows_per_unit = schema.table.max_rows_per_unit();
         let rows_column = (max_rows_per_unit > 1).then_some(columns.len());
         if rows_column.is_some() {

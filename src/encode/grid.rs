@@ -4,10 +4,11 @@ use super::domain::{Domain, TableDomain};
 use super::{Codec, Codes};
 use crate::error::{Error, Result};
 use crate::ingest::{Frame, MISSING, Values};
-use rand::seq::IteratorRandom;
 use rand::SeedableRng;
+use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
+use synthward_privacy::UnitKey;
 
 /// Positions of every cell, column by column, rows sorted by unit.
 ///
@@ -22,15 +23,15 @@ pub struct Grid {
 
 impl Grid {
     /// Groups the rows by unit, keeps at most `max_rows_per_unit` of each
-    /// (chosen at random by `seed`, in their order), and places every cell.
+    /// (chosen at random by the secret `key`, in their order), and places every cell.
     ///
     /// # Errors
     /// The frame lacks a column of the domain.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn new(frame: &Frame, domain: &TableDomain, seed: u64) -> Result<Self> {
-        let (rows, offsets) = bounded_rows(frame, domain.max_rows_per_unit as usize, seed);
+    pub fn new(frame: &Frame, domain: &TableDomain, key: &UnitKey) -> Result<Self> {
+        let (rows, offsets) = bounded_rows(frame, domain.max_rows_per_unit as usize, key);
         let mut columns = Vec::with_capacity(domain.columns.len());
         for (index, column) in domain.columns.iter().enumerate() {
             if Some(index) == domain.rows_column {
@@ -91,7 +92,7 @@ impl Grid {
 }
 
 /// Rows to keep, sorted by unit, and the units' offsets among them.
-fn bounded_rows(frame: &Frame, max_rows: usize, seed: u64) -> (Vec<u32>, Vec<u32>) {
+fn bounded_rows(frame: &Frame, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec<u32>) {
     let Some(unit) = &frame.unit else {
         return ((0..frame.rows as u32).collect(), (0..=frame.rows as u32).collect());
     };
@@ -109,7 +110,7 @@ fn bounded_rows(frame: &Frame, max_rows: usize, seed: u64) -> (Vec<u32>, Vec<u32
         sorted[next[u as usize] as usize] = row as u32;
         next[u as usize] += 1;
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::from_seed(key.bytes());
     let mut rows = Vec::with_capacity(frame.rows);
     let mut offsets = Vec::with_capacity(units + 1);
     offsets.push(0);
@@ -140,7 +141,11 @@ fn positions(values: &Values, domain: &Domain, rows: &[u32]) -> Vec<u32> {
             .iter()
             .map(|&r| {
                 let x = numbers[r as usize];
-                if x.is_nan() { MISSING } else { ((x - min) / step).round().clamp(0.0, f64::from(positions - 1)) as u32 }
+                if x.is_nan() {
+                    MISSING
+                } else {
+                    ((x - min) / step).round().clamp(0.0, f64::from(positions - 1)) as u32
+                }
             })
             .collect(),
         // The frame was loaded under the same schema, so kinds agree; anything else is outside the domain.
@@ -162,7 +167,10 @@ mod tests {
                 FrameColumn { name: "n".into(), values: Values::Number(numbers) },
                 FrameColumn {
                     name: "t".into(),
-                    values: Values::Text { codes: vec![0, 1, 2, MISSING, 0, 1], labels: vec!["a".into(), "b".into(), "z".into()] },
+                    values: Values::Text {
+                        codes: vec![0, 1, 2, MISSING, 0, 1],
+                        labels: vec!["a".into(), "b".into(), "z".into()],
+                    },
                 },
             ],
             unit,
@@ -171,7 +179,11 @@ mod tests {
 
     fn domain(max_rows: u32) -> TableDomain {
         let mut columns = vec![
-            ModelColumn { name: "n".into(), domain: Domain::Numbers { min: 0.0, step: 1.0, positions: 11 }, nullable: true },
+            ModelColumn {
+                name: "n".into(),
+                domain: Domain::Numbers { min: 0.0, step: 1.0, positions: 11 },
+                nullable: true,
+            },
             ModelColumn {
                 name: "t".into(),
                 domain: Domain::Labels { labels: vec!["a".into(), "b".into()], other: Some(1), groups: vec![] },
@@ -191,7 +203,7 @@ mod tests {
 
     #[test]
     fn values_outside_go_where_the_domain_says() {
-        let grid = Grid::new(&frame(None), &domain(1), 0).unwrap();
+        let grid = Grid::new(&frame(None), &domain(1), &UnitKey::from_system().unwrap()).unwrap();
         assert_eq!(grid.columns[0], [1, 2, MISSING, 10, 0, 3]);
         assert_eq!(grid.columns[1], [0, 1, 1, MISSING, 0, 1]);
         assert_eq!(grid.units(), 6);
@@ -199,11 +211,22 @@ mod tests {
 
     #[test]
     fn rows_are_grouped_and_bounded_by_unit() {
-        let grid = Grid::new(&frame(Some(vec![0, 1, 0, 0, 1, 2])), &domain(2), 7).unwrap();
+        let several = frame(Some(vec![0, 1, 0, 0, 1, 2]));
+        let grid = Grid::new(&several, &domain(2), &UnitKey::from_system().unwrap()).unwrap();
         assert_eq!(grid.offsets, [0, 2, 4, 5], "unit 0 had three rows and keeps two");
         assert_eq!(grid.columns[2], [1, 1, 1, 1, 0], "rows of the unit, less one");
         assert_eq!(grid.columns[0][2..4], [2, 0], "unit 1 keeps its rows in order");
-        let again = Grid::new(&frame(Some(vec![0, 1, 0, 0, 1, 2])), &domain(2), 7).unwrap();
-        assert_eq!(grid.columns, again.columns, "the seed decides which rows stay");
+    }
+
+    /// A known choice would let one patient change which rows of all later
+    /// patients are read. Unit 0 keeps two rows of three: sixty fits that all
+    /// keep the same two would happen by chance once in 10^28.
+    #[test]
+    fn which_rows_are_kept_is_secret() {
+        let several = frame(Some(vec![0, 1, 0, 0, 1, 2]));
+        let kept =
+            || Grid::new(&several, &domain(2), &UnitKey::from_system().unwrap()).unwrap().columns[0][..2].to_vec();
+        let first = kept();
+        assert!((0..60).any(|_| kept() != first));
     }
 }

@@ -2,8 +2,7 @@
 
 /// Last three-digit category of each numeric chapter. Diabetes mellitus (250)
 /// stands alone, since it would otherwise hide most of the endocrine chapter.
-const CHAPTER_ENDS: [u16; 17] =
-    [139, 239, 279, 289, 319, 389, 459, 519, 579, 629, 679, 709, 739, 759, 779, 799, 999];
+const CHAPTER_ENDS: [u16; 17] = [139, 239, 279, 289, 319, 389, 459, 519, 579, 629, 679, 709, 739, 759, 779, 799, 999];
 
 /// The chapter of a code: the numeric chapters in order, then diabetes, V, E, and codes of another shape.
 pub(super) fn chapter(code: &str) -> u32 {

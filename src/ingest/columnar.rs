@@ -162,7 +162,8 @@ mod tests {
             max_rows_per_unit: None,
             missing: vec![],
             units: None,
-            epsilon_cap: None, assumed_public: false,
+            epsilon_cap: None,
+            assumed_public: false,
         };
         let columns = read_table(source).unwrap().columns.into_iter().map(|raw| {
             let arrow_type = raw.stored.arrow_type().unwrap().unwrap().clone();

@@ -152,14 +152,17 @@ impl ModelFile {
                 if view.dtype() != Dtype::F32 {
                     return Err(damaged());
                 }
-                let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+                let values =
+                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
                 Ok((name, view.shape().to_vec(), values))
             })
             .collect::<Result<_>>()?;
         let layout = Layout { cells: header.codecs.iter().map(Codec::cells).collect() };
         let generator: Box<dyn Generator> = match (header.model, &header.settings) {
             (ModelKind::Independent, _) => Box::new(Independent::new(Marginals::from_tensors(&layout, &tensors)?)),
-            (ModelKind::Vae, Some(settings)) => Box::new(VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?),
+            (ModelKind::Vae, Some(settings)) => {
+                Box::new(VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?)
+            }
             (ModelKind::Vae, None) => return Err(damaged()),
         };
         Ok(Self { header, domain, generator })

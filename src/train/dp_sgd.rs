@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::model::{Marginals, Prior, Vae, VaeGenerator, VaeWorkspace};
 use crate::nn::{Adam, AdamSettings};
 use std::time::{Duration, Instant};
-use synthward_privacy::Sensitive;
 use synthward_privacy::plan::Plan;
+use synthward_privacy::{Sensitive, UnitKey};
 
 /// Name of the DP-SGD entry in the plan.
 pub(super) const TRAIN: &str = "dp-sgd";
@@ -38,19 +38,17 @@ pub(super) fn train(
     let mut mechanism = plan.subsampled_gaussian(TRAIN, units)?;
     let mut parameters = vae.initialise(marginals, seed); // P
     let mut optimiser = Adam::new(
-        AdamSettings {
-            learning_rate: settings.learning_rate,
-            average_decay: settings.average_decay,
-        },
+        AdamSettings { learning_rate: settings.learning_rate, average_decay: settings.average_decay },
         &parameters,
     );
+    let latents = UnitKey::from_system()?.bytes();
     let mut gradient = vec![0.0; parameters.len()]; // P
     let mut workspace = VaeWorkspace::default();
     let mut looked = Instant::now();
     for step in 0..steps {
         mechanism.step(codes, Codes::units, &mut gradient, |codes, batch, clip, sum| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-            vae.clipped_sum(&parameters, codes, batch, seed, step as u32, &coefficient, &mut workspace, sum);
+            vae.clipped_sum(&parameters, codes, batch, latents, step as u32, &coefficient, &mut workspace, sum);
         })?;
         optimiser.step(&mut parameters, &gradient);
         if looked.elapsed() > INTERVAL || step + 1 == steps {
@@ -60,7 +58,7 @@ pub(super) fn train(
     }
     let mut parameters = optimiser.average().to_vec();
     let moments = plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
-        vae.latent_moments(&parameters, codes, unit, seed, out);
+        vae.latent_moments(&parameters, codes, unit, latents, out);
     })?;
     let prior = Prior::from_moments(&vae, moments.get(), units);
     vae.calibrate(&mut parameters, &prior, marginals, seed);

@@ -11,7 +11,7 @@ use crate::schema::Schema;
 use sha2::{Digest, Sha256};
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
-use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
+use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
 
 /// Fewest units a model is fitted to: less than one useful batch, and nothing
 /// but noise comes out.
@@ -33,7 +33,7 @@ pub struct FitRequest<'a> {
     pub schema: &'a Schema,
     pub model: ModelKind,
     pub budget: Budget,
-    /// Fixes initialisation and which rows of a unit are kept; never the noise.
+    /// Fixes initialisation; never the noise, nor any draw that belongs to one unit.
     pub seed: u64,
 }
 
@@ -113,7 +113,11 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
 ///
 /// # Privacy
 /// Releases the planned events and nothing else.
-pub fn fit(request: &FitRequest, ledger: &LedgerFile, observe: &mut dyn FnMut(Progress)) -> Result<(ModelFile, String)> {
+pub fn fit(
+    request: &FitRequest,
+    ledger: &LedgerFile,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<(ModelFile, String)> {
     let Planned { mut plan, settings } = plan(request)?;
     let fit = fit_name(&plan)?;
     ledger.append(Record::Intent {
@@ -176,28 +180,33 @@ pub fn fit(request: &FitRequest, ledger: &LedgerFile, observe: &mut dyn FnMut(Pr
 /// columns values were moved into the domain, in classes of ten.
 fn read_grid(request: &FitRequest, domain: &TableDomain) -> Result<Sensitive<Grid>> {
     let frame = load(request.source, request.schema)?;
-    frame.map(|frame| {
-        for (column, count) in count_outside(&frame, request.schema) {
-            let class = match count {
-                0 => continue,
-                1..10 => "fewer than 10",
-                10..100 => "10 to 99",
-                100..1000 => "100 to 999",
-                _ => "1000 or more",
-            };
-            tracing::warn!("column `{column}`: {class} values outside the domain were moved to where the schema says");
-        }
-        let grid = Grid::new(&frame, domain, request.seed)?;
-        if let Some(units) = request.schema.table.units
-            && units != grid.units() as u64
-        {
-            return Err(Error::bad_input("the table does not have the number of units that the schema makes public")
+    frame
+        .map(|frame| {
+            for (column, count) in count_outside(&frame, request.schema) {
+                let class = match count {
+                    0 => continue,
+                    1..10 => "fewer than 10",
+                    10..100 => "10 to 99",
+                    100..1000 => "100 to 999",
+                    _ => "1000 or more",
+                };
+                tracing::warn!(
+                    "column `{column}`: {class} values outside the domain were moved to where the schema says"
+                );
+            }
+            let grid = Grid::new(&frame, domain, &UnitKey::from_system()?)?;
+            if let Some(units) = request.schema.table.units
+                && units != grid.units() as u64
+            {
+                return Err(Error::bad_input(
+                    "the table does not have the number of units that the schema makes public",
+                )
                 .file(request.source.as_path())
                 .remedy("correct `units` in [table], or remove it to have the units counted privately"));
-        }
-        Ok(grid)
-    })
-    .transpose()
+            }
+            Ok(grid)
+        })
+        .transpose()
 }
 
 fn check_units(budget: &Budget, units: u64) -> Result<()> {

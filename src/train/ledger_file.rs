@@ -53,9 +53,12 @@ impl LedgerFile {
         };
         match ledger.table() {
             Some(table) if table != self.table => {
-                return Err(Error::bad_input(format!("this is the ledger of table `{table}`, not of `{}`", self.table))
-                    .file(&self.path)
-                    .remedy("name the ledger of this table with --ledger"));
+                return Err(Error::bad_input(format!(
+                    "this is the ledger of table `{table}`, not of `{}`",
+                    self.table
+                ))
+                .file(&self.path)
+                .remedy("name the ledger of this table with --ledger"));
             }
             Some(_) => {}
             None => add(&mut ledger, Record::Opened { version: LEDGER_VERSION, table: self.table.clone() }),
@@ -68,7 +71,10 @@ impl LedgerFile {
         {
             return Err(Error::new(
                 ErrorKind::BudgetRefused,
-                format!("epsilon {epsilon:.4} is more than the {:.4} that is left under the table's cap", ledger.left()),
+                format!(
+                    "epsilon {epsilon:.4} is more than the {:.4} that is left under the table's cap",
+                    ledger.left()
+                ),
             )
             .file(&self.path)
             .remedy("ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"));
@@ -178,7 +184,8 @@ mod tests {
         assert!(error.to_string().contains("0.4000"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before, "a refused fit leaves no trace");
         LedgerFile::new(&path, "t", Some(2.0)).append(intent("two", 0.6)).unwrap();
-        let caps = read_ledger(&path).unwrap().lines().iter().filter(|l| matches!(l.record, Record::Cap { .. })).count();
+        let caps =
+            read_ledger(&path).unwrap().lines().iter().filter(|l| matches!(l.record, Record::Cap { .. })).count();
         assert_eq!(caps, 2);
     }
 

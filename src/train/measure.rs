@@ -108,7 +108,8 @@ fn measure_numbers(
     positions: u32,
     total: f64,
 ) -> Result<(Vec<Leaf>, f64)> {
-    let new = |first, last, parent| Estimate { leaf: Leaf { first, last, count: 0.0 }, variance: f64::INFINITY, parent };
+    let new =
+        |first, last, parent| Estimate { leaf: Leaf { first, last, count: 0.0 }, variance: f64::INFINITY, parent };
     let mut leaves: Vec<Estimate> = split(0, positions - 1, BASE_CELLS).map(|(a, b)| new(a, b, None)).collect();
     let mut parents: Vec<Estimate> = Vec::new();
     let (mut missing, mut missing_rounds) = (0.0, 0.0);
@@ -144,7 +145,9 @@ fn measure_numbers(
             for estimate in leaves {
                 if heavy(&estimate) {
                     let parent = Some(split_parents.len());
-                    next.extend(split(estimate.leaf.first, estimate.leaf.last, BRANCHES).map(|(a, b)| new(a, b, parent)));
+                    next.extend(
+                        split(estimate.leaf.first, estimate.leaf.last, BRANCHES).map(|(a, b)| new(a, b, parent)),
+                    );
                     split_parents.push(estimate);
                 } else {
                     next.push(Estimate { parent: None, ..estimate });
@@ -153,7 +156,10 @@ fn measure_numbers(
             (leaves, parents) = (next, split_parents);
         }
     }
-    Ok((leaves.into_iter().map(|e| e.leaf).collect(), if missing_rounds > 0.0 { missing / missing_rounds } else { 0.0 }))
+    Ok((
+        leaves.into_iter().map(|e| e.leaf).collect(),
+        if missing_rounds > 0.0 { missing / missing_rounds } else { 0.0 },
+    ))
 }
 
 /// Shifts the children of each parent evenly so that their sum is the

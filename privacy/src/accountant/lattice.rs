@@ -5,7 +5,8 @@
 //! ends so that both P- and Q-probability are kept, the least rounding that
 //! dominates. Downward by merging outputs until a cell's likelihood ratio is
 //! one of the multiples: that is post-processing, so it reveals less. Either
-//! moves the loss by the square of the step.
+//! moves the loss by the square of the step; only what has atoms, or large
+//! losses rarer than the cells resolve, is moved down by up to a step.
 
 use super::numeric::{normal_between, normal_tail};
 use super::pair::{Body, Bound, Direction, Pair, normal_log_ratio, normal_loss, normal_masses, normal_point};
@@ -51,10 +52,12 @@ impl Grid {
     }
 }
 
-/// A loss distribution on the multiples of a step.
+/// A loss distribution on the multiples of a step, moved by an offset.
 #[derive(Clone, Debug)]
 pub(super) struct Lattice {
     pub step: f64,
+    /// The loss of multiple 0.
+    pub offset: f64,
     /// (multiple, mass under P), the multiples rising, the masses above 0.
     pub points: Vec<(i64, f64)>,
     /// Mass at infinite loss (rounding up), or given away (rounding down).
@@ -68,7 +71,7 @@ impl Lattice {
         let first = (low / grid.step).floor() as i64 - 1;
         let last = (high / grid.step).ceil() as i64 + 1;
         let masses = vec![0.0; (last - first + 1) as usize];
-        let mut rounding = Rounding { grid, step: grid.step, first, masses, rest: pair.rest };
+        let mut rounding = Rounding { grid, step: grid.step, offset: 0.0, first, masses, rest: pair.rest };
         rounding.atoms(&pair.atoms, bound);
         match (&pair.body, bound) {
             (Some(Body::Normal { rate, shift, direction }), Bound::Upper) => {
@@ -85,9 +88,9 @@ impl Lattice {
             }
             (None, _) => {}
         }
-        let Rounding { masses, rest, .. } = rounding;
+        let Rounding { masses, rest, offset, .. } = rounding;
         let points = (first..).zip(masses).filter(|(_, mass)| *mass > 0.0).collect();
-        Lattice { step: grid.step, points, rest }
+        Lattice { step: grid.step, offset, points, rest }
     }
 }
 
@@ -95,6 +98,7 @@ impl Lattice {
 struct Rounding<'a> {
     grid: &'a Grid,
     step: f64,
+    offset: f64,
     /// Multiple of the first mass.
     first: i64,
     masses: Vec<f64>,
@@ -184,12 +188,21 @@ impl Rounding<'_> {
     fn normal_down(&mut self, rate: f64, shift: f64, direction: Direction, cut: Cut) {
         let (from, to) = normal_reach(rate, shift, direction, cut);
         let step = self.step;
-        let multiple_below = |x: f64| (normal_loss(rate, shift, x) / step).floor() as i64;
-        let high = (normal_loss(rate, shift, to).min(LARGEST_RATIO) / step).ceil() as i64;
+        if direction == Direction::Remove {
+            // Losses are mostly near zero if sampling is rare. Without the few
+            // large ones their mean is a little below: that gets a multiple.
+            let near = normal_point(rate, shift, step);
+            let (base, excess) = (normal_tail(-near), rate * (normal_tail(near) - normal_tail(near - shift)));
+            let mean = (excess / base).ln_1p();
+            self.offset = mean - (mean / step).ceil() * step;
+        }
+        let offset = self.offset;
+        let multiple_below = |x: f64| ((normal_loss(rate, shift, x) - offset) / step).floor() as i64;
+        let high = ((normal_loss(rate, shift, to).min(LARGEST_RATIO) - offset) / step).ceil() as i64;
         let (mut left, end) = (from, to + 1.0);
         let mut k = multiple_below(left) + 1;
         while k <= high {
-            let loss = k as f64 * step;
+            let loss = k as f64 * step + offset;
             let at = normal_point(rate, shift, loss);
             if at <= left {
                 k += 1;
@@ -204,8 +217,14 @@ impl Rounding<'_> {
             if at >= end || (direction == Direction::Add && balance(end) < 0.0) {
                 break;
             }
-            if balance(end) < 0.0 {
-                // Nowhere: what lies before this multiple goes down to the last.
+            let stride = (self.stride(rate, shift, direction, k) / 4).max(1);
+            let limit = if direction == Direction::Add {
+                end
+            } else {
+                normal_point(rate, shift, loss + 16.0 * stride as f64 * step).min(end)
+            };
+            if balance(limit) < 0.0 {
+                // Not near: what lies before this multiple goes down to the last.
                 let (base, shifted) = normal_masses(shift, left, at);
                 self.put(k - 1, (1.0 - rate) * base + rate * shifted);
                 left = at;
@@ -219,7 +238,7 @@ impl Rounding<'_> {
             // The cell ends where the balance turns positive: Newton's steps
             // inside a bracket, rounded to the side on which the cell's loss is
             // at least the multiple it goes to.
-            let (mut negative, mut positive) = (at, end);
+            let (mut negative, mut positive) = (at, limit);
             let mut right = (2.0 * at - left).min(at + 0.5);
             for attempt in 0..ATTEMPTS {
                 if positive - negative <= 1e-6 * (positive - left) {
@@ -246,7 +265,7 @@ impl Rounding<'_> {
             }
             left = right;
             // Wide cells reach over several multiples: keep them well inside.
-            k = (k + (self.stride(rate, shift, direction, k) / 4).max(1)).max(multiple_below(left) + 1);
+            k = (k + stride).max(multiple_below(left) + 1);
         }
         match direction {
             // What is left has removal losses from that at `left` on ...
@@ -370,7 +389,8 @@ mod tests {
     use crate::event::Event;
 
     fn delta(lattice: &Lattice, epsilon: f64) -> f64 {
-        let over = |(at, mass): &(i64, f64)| -mass * (epsilon - *at as f64 * lattice.step).min(0.0).exp_m1();
+        let over =
+            |(at, mass): &(i64, f64)| -mass * (epsilon - lattice.offset - *at as f64 * lattice.step).min(0.0).exp_m1();
         lattice.rest + lattice.points.iter().map(over).sum::<f64>()
     }
 

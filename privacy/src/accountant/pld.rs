@@ -113,7 +113,7 @@ impl Pairs {
         let epsilon = epsilon - sign * self.blur;
         let rest = match self.pairs.as_slice() {
             [] => 0.0,
-            _ if !(epsilon >= 0.0) => 1.0,
+            _ if epsilon < 0.0 => 1.0,
             _ if epsilon >= self.largest_loss() => 0.0,
             [(pair, 1)] => pair.delta(epsilon),
             _ => self.compose(Query::Delta { epsilon }, bound),
@@ -385,6 +385,8 @@ struct Composed {
     bound: Bound,
     tilt: f64,
     step: f64,
+    /// The loss of index 0.
+    offset: f64,
     /// Index of the window's lowest loss.
     first: i64,
     /// Tilted probabilities.
@@ -402,7 +404,8 @@ struct Composed {
 impl Composed {
     fn new(lattices: &[(Lattice, f64)], bound: Bound, tilt: f64, step: f64, length: usize, window: Window) -> Self {
         let total: f64 = lattices.iter().map(|(_, count)| count).sum();
-        let first = (window.bottom / step).floor() as i64 - 2;
+        let offset: f64 = lattices.iter().map(|(lattice, count)| count * lattice.offset).sum();
+        let first = ((window.bottom - offset) / step).floor() as i64 - 2;
         // Relative error of one output of a transform of masses that sum to one:
         // a few roundings for each of its butterfly stages.
         let transform_error = 8.0 * f64::EPSILON * (length as f64).log2();
@@ -458,7 +461,7 @@ impl Composed {
         input.rotate_left(first.rem_euclid(length as i64) as usize);
         let scale = 1.0 / length as f64;
         input.iter_mut().for_each(|mass| *mass *= scale);
-        let (bottom, top) = (first as f64 * step, (first + length as i64) as f64 * step);
+        let (bottom, top) = (first as f64 * step + offset, (first + length as i64) as f64 * step + offset);
         // Sums of n terms and count-fold multiples of their logarithms.
         let sum_error = 1024.0 * f64::EPSILON * (total + 1.0);
         let sign = if bound == Bound::Upper { 1.0 } else { -1.0 };
@@ -466,6 +469,7 @@ impl Composed {
             bound,
             tilt,
             step,
+            offset,
             first,
             masses: input,
             log_moment: log_moment + sign * sum_error,
@@ -476,9 +480,13 @@ impl Composed {
         }
     }
 
+    fn loss(&self, index: i64) -> f64 {
+        index as f64 * self.step + self.offset
+    }
+
     /// Delta at an epsilon `before` below the loss at `index`, from the sums at that index.
     fn delta_at(&self, index: i64, before: f64, sums: Sums) -> f64 {
-        let untilt = (self.log_moment - self.tilt * index as f64 * self.step).exp();
+        let untilt = (self.log_moment - self.tilt * self.loss(index)).exp();
         let sum = -(-before).exp_m1() * sums.all + (-before).exp() * sums.above;
         match self.bound {
             Bound::Upper => untilt * sum + self.beyond,
@@ -502,8 +510,8 @@ impl Composed {
     }
 
     fn delta(&self, epsilon: f64) -> f64 {
-        let index = (epsilon / self.step).ceil() as i64;
-        let before = index as f64 * self.step - epsilon;
+        let index = ((epsilon - self.offset) / self.step).ceil() as i64;
+        let before = self.loss(index) - epsilon;
         let mut found = if self.bound == Bound::Upper { 1.0 } else { 0.0 };
         self.descend(|at, sums| {
             if at == index {
@@ -519,11 +527,12 @@ impl Composed {
         let mut last: Option<(i64, Sums)> = None;
         let mut crossed = false;
         self.descend(|at, sums| {
-            crossed = !(self.delta_at(at, 0.0, sums) <= delta);
-            if !crossed {
+            let small = self.delta_at(at, 0.0, sums) <= delta;
+            crossed = !small;
+            if small {
                 last = Some((at, sums));
             }
-            crossed || at <= 0
+            crossed || self.loss(at) <= 0.0
         });
         let Some((index, sums)) = last else {
             return if self.bound == Bound::Upper { f64::INFINITY } else { 0.0 };
@@ -533,7 +542,7 @@ impl Composed {
         let before = if reaches(self.step) { self.step } else { super::numeric::last_holding(0.0, self.step, reaches) };
         match (crossed, self.bound) {
             (false, Bound::Lower) => 0.0,
-            _ => (index as f64 * self.step - before).max(0.0),
+            _ => (self.loss(index) - before).max(0.0),
         }
     }
 }
@@ -574,7 +583,7 @@ impl Lattice {
     /// is compensated (Kahan).
     fn tilted(&self, order: f64, mut visit: impl FnMut(i64, f64)) -> (f64, f64) {
         // A mass can be as far below one as its tilt is above: logarithms.
-        let log = |(at, mass): &(i64, f64)| order * *at as f64 * self.step + mass.ln();
+        let log = |(at, mass): &(i64, f64)| order * (*at as f64 * self.step + self.offset) + mass.ln();
         let top = self.points.iter().map(log).fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut lost) = (0.0, 0.0);
         for point @ (at, _) in &self.points {

@@ -41,8 +41,8 @@ const LOG_VARIANCE_BOUND: f32 = 12.0;
 pub(super) struct VaeLoss<'a> {
     pub vae: &'a Vae,
     pub codes: &'a Codes,
-    /// Draws of the latent numbers depend on the seed, the step and the unit alone.
-    pub seed: u64,
+    /// Draws of the latent numbers depend on this secret, the step and the unit's place.
+    pub key: [u8; 32],
     pub step: u32,
 }
 
@@ -50,7 +50,8 @@ impl Vae {
     /// Writes the clipped sum over `units` of the gradients of their negative evidence bounds to `out`: for unit `u`,
     /// the gradient over all parameters, summed over its rows, times `coefficient(squared norm)`.
     ///
-    /// `seed` and `step` fix the draws of the latent numbers; they have nothing to do with privacy noise.
+    /// `key` and `step` fix the draws of the latent numbers. The key must be secret and fresh for each fit: a unit's
+    /// draws depend on its place among the others, and only unknown draws leave those others untouched by it.
     ///
     /// # Shapes
     /// `parameters` and `out` hold [`Vae::parameters`] numbers; `units` are numbers below `codes.units()`.
@@ -66,13 +67,13 @@ impl Vae {
         parameters: &[f32],
         codes: &Codes,
         units: &[u32],
-        seed: u64,
+        key: [u8; 32],
         step: u32,
         coefficient: &(dyn Fn(f64) -> f32 + Sync),
         workspace: &mut VaeWorkspace,
         out: &mut [f32],
     ) {
-        let loss = VaeLoss { vae: self, codes, seed, step };
+        let loss = VaeLoss { vae: self, codes, key, step };
         nn::clipped_sum(&loss, parameters, units, coefficient, workspace, out);
     }
 }
@@ -105,7 +106,7 @@ impl VaeLoss<'_> {
         let posterior = encoder.output();
         let z = decoder.input();
         z.reshape(count, latent);
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut rng = ChaCha8Rng::from_seed(self.key);
         for (&unit, range) in units.iter().zip(rows.windows(2)) {
             rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
             rng.set_word_pos(0);

@@ -38,10 +38,10 @@ impl Vae {
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn latent_moments(&self, parameters: &[f32], codes: &Codes, unit: usize, seed: u64, out: &mut [f64]) {
+    pub fn latent_moments(&self, parameters: &[f32], codes: &Codes, unit: usize, key: [u8; 32], out: &mut [f64]) {
         assert_eq!(out.len(), self.moments(), "one entry a moment");
         let (latent, unit) = (self.settings.latent, unit as u32);
-        let loss = VaeLoss { vae: self, codes, seed, step: u32::MAX };
+        let loss = VaeLoss { vae: self, codes, key, step: u32::MAX };
         let rows = loss.rows(unit);
         out.fill(0.0);
         if rows == 0 {

@@ -45,7 +45,7 @@ fn marginals() -> Marginals {
 
 /// Negative evidence bound of one unit, from the definitions.
 fn bound(vae: &Vae, parameters: &[f32], codes: &Codes, unit: u32) -> f64 {
-    let loss = VaeLoss { vae, codes, seed: 3, step: 4 };
+    let loss = VaeLoss { vae, codes, key: [3; 32], step: 4 };
     let mut buffers = VaeBuffers::default();
     loss.encode(parameters, &[unit], &mut buffers);
     let VaeSettings { latent, shared, kl_weight, .. } = vae.settings;
@@ -76,7 +76,16 @@ fn gradient_is_the_derivative_of_the_bound_whatever_the_rows_of_the_unit() {
     parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.2..0.2));
     for unit in 0..3 {
         let mut gradient = vec![0.0; parameters.len()];
-        vae.clipped_sum(&parameters, &codes, &[unit], 3, 4, &|_| 1.0, &mut VaeWorkspace::default(), &mut gradient);
+        vae.clipped_sum(
+            &parameters,
+            &codes,
+            &[unit],
+            [3; 32],
+            4,
+            &|_| 1.0,
+            &mut VaeWorkspace::default(),
+            &mut gradient,
+        );
         for (name, shape, _) in vae.table.export(&parameters) {
             let range = vae.table.range(&name).unwrap();
             let along: Vec<f32> = gradient[range.clone()].iter().map(|g| g.signum()).collect();
@@ -116,7 +125,7 @@ fn training_learns_that_one_column_copies_another() {
         let mut sums = vec![0.0; vae.moments()];
         let mut moments = sums.clone();
         for unit in 0..256 {
-            vae.latent_moments(parameters, &codes, unit, 7, &mut moments);
+            vae.latent_moments(parameters, &codes, unit, [7; 32], &mut moments);
             assert!(moments.iter().map(|m| m * m).sum::<f64>() <= 1.0 + 1e-9);
             sums.iter_mut().zip(&moments).for_each(|(s, m)| *s += m);
         }
@@ -129,7 +138,7 @@ fn training_learns_that_one_column_copies_another() {
     let before = copies(&parameters);
     for step in 0..150 {
         let clip = |squared: f64| (1.0 / squared.sqrt()).min(1.0) as f32;
-        vae.clipped_sum(&parameters, &codes, &units, 9, step, &clip, &mut workspace, &mut gradient);
+        vae.clipped_sum(&parameters, &codes, &units, [9; 32], step, &clip, &mut workspace, &mut gradient);
         gradient.iter_mut().for_each(|g| *g /= 256.0);
         adam.step(&mut parameters, &gradient);
     }
@@ -224,9 +233,9 @@ fn a_unit_without_rows_has_no_say() {
     let parameters = vae.initialise(&marginals(), 1);
     let codes = codes(&[0, 2], 1);
     let mut moments = vec![1.0; vae.moments()];
-    vae.latent_moments(&parameters, &codes, 0, 1, &mut moments);
+    vae.latent_moments(&parameters, &codes, 0, [1; 32], &mut moments);
     assert!(moments.iter().all(|&m| m == 0.0));
     let mut gradient = vec![1.0; parameters.len()];
-    vae.clipped_sum(&parameters, &codes, &[0], 1, 1, &|_| 1.0, &mut VaeWorkspace::default(), &mut gradient);
+    vae.clipped_sum(&parameters, &codes, &[0], [1; 32], 1, &|_| 1.0, &mut VaeWorkspace::default(), &mut gradient);
     assert!(gradient.iter().all(|&g| g == 0.0));
 }
