@@ -33,7 +33,7 @@ mutant() {
 
 step=privacy/src/mechanism/subsampled_gaussian.rs
 core=synthward-privacy
-mutant "noise x 0.1" "$step" $core 's/SENSITIVITY_MARGIN \* GRID;/SENSITIVITY_MARGIN * GRID * 0.1;/'
+mutant "noise x 0.1" "$step" $core 's/\* margin \* GRID;/* margin * GRID * 0.1;/'
 mutant "no noise" "$step" $core 's/\(normal \* noise_steps\)\.round\(\)/(normal * 0.0).round()/'
 mutant "same noise each step" "$step" $core 's/key\.gaussians\(step,/key.gaussians(0 * step,/'
 mutant "realised batch size" "$step" $core 's/GRID \/ self\.expected_batch_size;/GRID \/ (self.batch.len().max(1) as f64);/'

@@ -57,7 +57,9 @@ impl Clip {
         }
         let norm = squared_norm.sqrt();
         let factor = if norm <= self.clipping_norm { 1.0 } else { self.clipping_norm / norm };
-        (factor * (1.0 - ROUNDING_MARGIN)) as f32
+        let factor = (factor * (1.0 - ROUNDING_MARGIN)) as f32;
+        // Below this single precision loses its relative accuracy, and with it the bound.
+        if factor < f32::MIN_POSITIVE { 0.0 } else { factor }
     }
 }
 
@@ -69,7 +71,7 @@ mod tests {
     #[test]
     fn odd_norms_drop_the_unit() {
         let clip = Clip::new(1.0).unwrap();
-        for odd in [f64::NAN, f64::INFINITY, -1.0] {
+        for odd in [f64::NAN, f64::INFINITY, -1.0, 1e88] {
             assert_eq!(clip.coefficient(odd), 0.0);
         }
         assert!(clip.coefficient(0.0) > 0.99);

@@ -266,6 +266,8 @@ mod tests {
         ledger.append(Record::Outcome { fit: "one".into(), model_sha256: "0".into() }, "t".into(), "a".into());
         ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
         assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
+        ledger.append(Record::Refused { fit: "one".into() }, "t".into(), "a".into());
+        assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "what was released cannot be refused afterwards");
     }
 
     #[test]

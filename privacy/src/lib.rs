@@ -8,6 +8,7 @@
 
 pub mod accountant;
 pub mod calibrate;
+pub mod case;
 mod clip;
 mod error;
 mod event;

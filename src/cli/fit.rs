@@ -93,7 +93,7 @@ pub fn fit_and_write(
 ) -> Result<(ModelFile, String)> {
     // Before anything is spent on it.
     output::check_writable(output)?;
-    let ledger = LedgerFile::new(ledger, &request.schema.table.name, request.schema.table.epsilon_cap);
+    let ledger = LedgerFile::new(ledger, &request.schema.table);
     if request.schema.table.assumed_public {
         tracing::warn!(
             "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"

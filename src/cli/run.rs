@@ -131,7 +131,7 @@ fn facts(model: &ModelFile, seed: u64) -> Report {
             delta: plan.delta(),
             unit: plan.unit().to_string(),
             adjacency: "tables that differ by one unit with all its rows, added or removed".into(),
-            accountant: format!("{:?}", plan.accountant()),
+            accountant: plan.accountant().to_string(),
             units: Some(match schema.table.units {
                 Some(units) => Units::Public(units),
                 None => Units::Noisy(header.units),

@@ -79,8 +79,14 @@ impl RawTable {
             quoted(schema.columns.iter().filter(needed).map(|c| c.name.as_str()).filter(|n| self.column(n).is_none()));
         let unknown = quoted(self.names().filter(|n| schema.column(n).is_none()));
         let bad = |what: String, remedy: &str| Err(self.source.bad(what).remedy(remedy));
+        let known = self.names().filter(|n| schema.column(n).is_some()).count();
         match (absent.as_str(), unknown.as_str()) {
             ("", "") => Ok(()),
+            // Without a header line, the names would be the cells of the first row: they are not shown.
+            _ if known == 0 => bad(
+                "none of the table's column names is one of the schema's".to_owned(),
+                "check that the schema belongs to this table, and that the table begins with a header line",
+            ),
             ("", unknown) => bad(
                 format!("the table has columns that the schema does not know: {unknown}"),
                 "add them to the schema (drop = true leaves a column out), or draft it anew with `synthward inspect`",

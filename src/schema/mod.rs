@@ -120,8 +120,45 @@ impl Schema {
         self.columns.iter().find(|c| c.name == name)
     }
 
+    /// The schema as a model may carry it: of columns that are not modelled,
+    /// nothing but name, kind and type. Nobody vouched for their values, which
+    /// `inspect` may have read from the rows.
+    pub fn released(&self) -> Self {
+        let bare = |column: &Column| Column {
+            arrow_type: column.arrow_type.clone(),
+            nullable: column.nullable,
+            drop: column.drop,
+            ..Column::new(&column.name, column.kind)
+        };
+        let columns = self.columns.iter().map(|c| if c.is_modelled() { c.clone() } else { bare(c) }).collect();
+        Self { columns, ..self.clone() }
+    }
+
     /// The columns of a frame, in order: neither dropped nor identifiers.
     pub fn modelled(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|c| c.is_modelled())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody vouches for the values of a column that is left out, so no model may carry them.
+    #[test]
+    fn a_released_schema_has_no_values_of_columns_that_are_not_modelled() {
+        let mut dropped = Column::new("village", Kind::Categorical);
+        dropped.categories = vec!["read from the rows".into()];
+        dropped.drop = true;
+        let mut key = Column::new("patient", Kind::Identifier);
+        key.max = Some(Bound::Integer(98_765));
+        let mut sex = Column::new("sex", Kind::Categorical);
+        sex.categories = vec!["F".into(), "M".into()];
+        let schema =
+            Schema::from_toml("[table]\nname = \"t\"\n[[column]]\nname = \"x\"\nkind = \"boolean\"\n").unwrap();
+        let released = Schema { columns: vec![dropped, key, sex.clone()], ..schema }.released();
+        assert!(released.columns[0].drop && released.columns[0].categories.is_empty());
+        assert_eq!(released.columns[1].max, None);
+        assert_eq!(released.columns[2], sex);
     }
 }

@@ -167,7 +167,7 @@ pub fn fit(
         units,
         seed: request.seed,
         settings,
-        schema: request.schema.clone(),
+        schema: request.schema.released(),
         codecs,
     };
     Ok((ModelFile::new(header, generator)?, fit))

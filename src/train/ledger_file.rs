@@ -3,6 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
+use crate::schema::TableSpec;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,13 +19,14 @@ pub struct LedgerFile {
     path: PathBuf,
     table: String,
     cap: Option<f64>,
+    units: Option<u64>,
 }
 
 impl LedgerFile {
-    /// Names the ledger of a table and the cap that the table's schema sets;
-    /// nothing is opened yet.
-    pub fn new(path: impl Into<PathBuf>, table: impl Into<String>, cap: Option<f64>) -> Self {
-        Self { path: path.into(), table: table.into(), cap }
+    /// Names the ledger of a table, with the cap and the public number of units
+    /// that the table's schema states; nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>, table: &TableSpec) -> Self {
+        Self { path: path.into(), table: table.name.clone(), cap: table.epsilon_cap, units: table.units }
     }
 
     /// Appends a record under an exclusive lock, after verifying every line
@@ -78,6 +80,16 @@ impl LedgerFile {
             )
             .file(&self.path)
             .remedy("ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"));
+        }
+        if let (Record::Intent { delta, .. }, Some(units)) = (&record, self.units)
+            && (ledger.spent().1 + delta) * units as f64 >= 1.0
+        {
+            return Err(Error::new(
+                ErrorKind::BudgetRefused,
+                "the deltas of all fits of this table together reach 1 / (number of units)",
+            )
+            .file(&self.path)
+            .remedy("ask for a smaller delta"));
         }
         add(&mut ledger, record);
         file.write_all(text.as_bytes()).map_err(cannot)?;
@@ -146,6 +158,12 @@ mod tests {
         Record::Outcome { fit: fit.into(), model_sha256: "0".into() }
     }
 
+    fn table(name: &str, epsilon_cap: Option<f64>) -> TableSpec {
+        let schema =
+            crate::schema::Schema::from_toml("[table]\nname = \"t\"\n[[column]]\nname = \"x\"\nkind = \"boolean\"\n");
+        TableSpec { name: name.into(), epsilon_cap, ..schema.unwrap().table }
+    }
+
     fn intent(fit: &str, epsilon: f64) -> Record {
         Record::Intent {
             fit: fit.into(),
@@ -161,11 +179,11 @@ mod tests {
     fn lines_survive_and_verify() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
-        let ledger = LedgerFile::new(&path, "t", None);
+        let ledger = LedgerFile::new(&path, &table("t", None));
         ledger.append(outcome("one")).unwrap();
         ledger.append(outcome("two")).unwrap();
         assert_eq!(read_ledger(&path).unwrap().lines().len(), 3);
-        assert!(LedgerFile::new(&path, "other", None).append(outcome("three")).is_err());
+        assert!(LedgerFile::new(&path, &table("other", None)).append(outcome("three")).is_err());
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("\"one\"", "\"eno\"", 1)).unwrap();
         let error = ledger.append(outcome("three")).unwrap_err();
@@ -176,24 +194,35 @@ mod tests {
     fn the_cap_holds_and_a_change_of_it_is_on_record() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
-        let ledger = LedgerFile::new(&path, "t", Some(1.0));
+        let ledger = LedgerFile::new(&path, &table("t", Some(1.0)));
         ledger.append(intent("one", 0.6)).unwrap();
         let before = std::fs::read(&path).unwrap();
         let error = ledger.append(intent("two", 0.6)).unwrap_err();
         assert_eq!(error.kind.exit_code(), 4);
         assert!(error.to_string().contains("0.4000"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before, "a refused fit leaves no trace");
-        LedgerFile::new(&path, "t", Some(2.0)).append(intent("two", 0.6)).unwrap();
+        LedgerFile::new(&path, &table("t", Some(2.0))).append(intent("two", 0.6)).unwrap();
         let caps =
             read_ledger(&path).unwrap().lines().iter().filter(|l| matches!(l.record, Record::Cap { .. })).count();
         assert_eq!(caps, 2);
     }
 
     #[test]
+    fn deltas_add_up_to_less_than_one_over_the_units() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let spec = TableSpec { units: Some(400_000), ..table("t", None) };
+        let ledger = LedgerFile::new(&path, &spec);
+        ledger.append(intent("one", 0.1)).unwrap();
+        ledger.append(intent("two", 0.1)).unwrap();
+        assert_eq!(ledger.append(intent("three", 0.1)).unwrap_err().kind.exit_code(), 4, "3e-6 * 400,000 > 1");
+    }
+
+    #[test]
     fn lines_cut_off_the_end_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
-        let ledger = LedgerFile::new(&path, "t", None);
+        let ledger = LedgerFile::new(&path, &table("t", None));
         ledger.append(intent("one", 0.1)).unwrap();
         let one = std::fs::read(&path).unwrap();
         ledger.append(intent("two", 0.1)).unwrap();
@@ -209,7 +238,7 @@ mod tests {
         let path = folder.path().join("l.jsonl");
         let granted = std::thread::scope(|scope| {
             let one = |i: usize| {
-                let ledger = LedgerFile::new(&path, "t", Some(0.5));
+                let ledger = LedgerFile::new(&path, &table("t", Some(0.5)));
                 scope.spawn(move || ledger.append(intent(&i.to_string(), 0.1)).is_ok())
             };
             let handles: Vec<_> = (0..16).map(one).collect();

@@ -328,7 +328,7 @@ fn normal_slope(rate: f64, shift: f64, loss: f64) -> f64 {
 impl Pair {
     /// The step at which a cell at the total loss `epsilon` of a composition
     /// is `cell` wide in a normal pair's output.
-    pub fn widest(&self, epsilon: f64, cell: f64) -> f64 {
+    pub(super) fn widest(&self, epsilon: f64, cell: f64) -> f64 {
         match self.body {
             Some(Body::Normal { rate, shift, direction: Direction::Remove }) => {
                 cell * normal_slope(rate, shift, epsilon)
@@ -338,7 +338,7 @@ impl Pair {
     }
 
     /// The range of losses that holds all that is not cut off.
-    pub fn reach(&self, cut: Cut) -> (f64, f64) {
+    pub(super) fn reach(&self, cut: Cut) -> (f64, f64) {
         let body = match self.body {
             Some(Body::Normal { rate, shift, direction }) => {
                 let (from, to) = normal_reach(rate, shift, direction, cut);
@@ -353,7 +353,7 @@ impl Pair {
 
     /// A few hundred (loss, P-mass) points that stand for the distribution
     /// where only a good guess is needed.
-    pub fn sketch(&self, cut: Cut) -> Vec<(f64, f64)> {
+    pub(super) fn sketch(&self, cut: Cut) -> Vec<(f64, f64)> {
         const POINTS: i64 = 400;
         let mut points = self.atoms.clone();
         match self.body {

@@ -46,6 +46,9 @@ impl AccountingError {
 }
 
 /// Which theory turns an event into (epsilon, delta).
+///
+/// # Privacy
+/// Public: part of the claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accountant {
@@ -56,6 +59,16 @@ pub enum Accountant {
     Rdp,
     /// Zero-concentrated differential privacy (Bun and Steinke 2016, arXiv:1605.02065).
     Zcdp,
+}
+
+impl std::fmt::Display for Accountant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Accountant::Pld => "privacy loss distribution (PLD)",
+            Accountant::Rdp => "Renyi differential privacy (RDP)",
+            Accountant::Zcdp => "zero-concentrated differential privacy (zCDP)",
+        })
+    }
 }
 
 impl Accountant {

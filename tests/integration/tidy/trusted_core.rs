@@ -35,7 +35,6 @@ const DEPENDENCIES: [&str; 11] = [
     "serde",
     "serde_json",
     "sha2",
-    "statrs",
     "thiserror",
 ];
 
