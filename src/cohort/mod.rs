@@ -2,6 +2,21 @@
 //!
 //! Everything here is post-processing of a released model: no function of this
 //! room can see a real row, and so drawing more, or conditioning, costs nothing.
+//! A cohort is made of a released model:
+//!
+//! ```no_run
+//! fn prepare(model: &synthward::model::ModelFile) {
+//!     let _ = synthward::cohort::Cohort::new(model);
+//! }
+//! ```
+//!
+//! and of nothing sensitive:
+//!
+//! ```compile_fail
+//! fn prepare(model: &synthward_privacy::Sensitive<synthward::model::ModelFile>) {
+//!     let _ = synthward::cohort::Cohort::new(model);
+//! }
+//! ```
 
 mod arrays;
 mod generate;
