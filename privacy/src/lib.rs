@@ -26,5 +26,7 @@ pub use error::Error;
 pub use event::Event;
 pub use parameters::{Budget, LARGEST_EPSILON};
 pub use rng::UnitKey;
+#[cfg(feature = "test-noise")]
+pub use rng::test_noise::seed_noise;
 pub use sensitive::{Released, Sensitive};
 pub use unit::{Adjacency, PrivacyUnit};

@@ -3,6 +3,7 @@
 
 use crate::accountant::Accountant;
 use crate::mechanism::{GaussianSum, Histogram, SubsampledGaussian};
+use crate::rng::noise_is_private;
 use crate::{Adjacency, Budget, Clip, Error, Event, PrivacyUnit, calibrate};
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +110,8 @@ impl PlanEntry {
 pub struct Plan {
     unit: PrivacyUnit,
     adjacency: Adjacency,
+    /// False when a test seeded the noise: then nothing is protected.
+    private: bool,
     accountant: Accountant,
     /// What was asked for.
     target_epsilon: f64,
@@ -173,6 +176,7 @@ impl Plan {
         Ok(Self {
             unit,
             adjacency: Adjacency::AddRemove,
+            private: noise_is_private(),
             accountant,
             target_epsilon: target.epsilon(),
             epsilon,
@@ -203,6 +207,15 @@ impl Plan {
     /// Public parameter.
     pub fn delta(&self) -> f64 {
         self.delta
+    }
+
+    /// Whether the noise comes from the operating system. A plan made while a
+    /// test seeded it protects nobody, and whatever is made of it says so.
+    ///
+    /// # Privacy
+    /// Public: part of the claim.
+    pub fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Which accountant composed the events.

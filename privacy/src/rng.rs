@@ -1,7 +1,8 @@
 //! The one door for randomness that protects someone.
 //!
 //! Keys come from the operating system and never leave this crate; no setting,
-//! seed or file can choose them. The generator is ChaCha20, a cryptographic
+//! seed or file can choose them, unless the crate was built with the feature
+//! `test-noise`, and then every plan says that it is not private. The generator is ChaCha20, a cryptographic
 //! stream addressed by (step, block), so that noise can be drawn in parallel,
 //! no stream is ever used twice, and the result does not depend on threads.
 
@@ -19,6 +20,10 @@ pub(crate) struct NoiseKey([u8; 32]);
 
 impl NoiseKey {
     pub(crate) fn from_system() -> Result<Self, Error> {
+        #[cfg(feature = "test-noise")]
+        if let Some(key) = test_noise::next_key() {
+            return Ok(Self(key));
+        }
         let mut key = [0; 32];
         OsRng.try_fill_bytes(&mut key).map_err(|_| Error::NoRandomness)?;
         Ok(Self(key))
@@ -48,6 +53,45 @@ impl NoiseKey {
                 *second = radius * sine;
             }
         }
+    }
+}
+
+/// Whether noise comes from the operating system, as it does in every build
+/// but a test's.
+pub(crate) fn noise_is_private() -> bool {
+    #[cfg(feature = "test-noise")]
+    let seeded = test_noise::is_seeded();
+    #[cfg(not(feature = "test-noise"))]
+    let seeded = false;
+    !seeded
+}
+
+/// Noise that a test can repeat.
+#[cfg(feature = "test-noise")]
+pub(crate) mod test_noise {
+    use sha2::{Digest, Sha256};
+    use std::sync::Mutex;
+
+    /// The seed, and how many keys were made of it.
+    static SEED: Mutex<Option<(u64, u64)>> = Mutex::new(None);
+
+    /// Makes all noise of this process a function of `seed`.
+    ///
+    /// # Privacy
+    /// Voids every guarantee; plans made afterwards say so.
+    pub fn seed_noise(seed: u64) {
+        *SEED.lock().unwrap_or_else(|e| e.into_inner()) = Some((seed, 0));
+    }
+
+    pub(super) fn is_seeded() -> bool {
+        SEED.lock().unwrap_or_else(|e| e.into_inner()).is_some()
+    }
+
+    pub(super) fn next_key() -> Option<[u8; 32]> {
+        let mut state = SEED.lock().unwrap_or_else(|e| e.into_inner());
+        let (seed, count) = state.as_mut()?;
+        *count += 1;
+        Some(Sha256::digest([seed.to_le_bytes(), count.to_le_bytes()].concat()).into())
     }
 }
 

@@ -78,6 +78,11 @@ pub fn main() -> ExitCode {
         }
     };
     start_log(&cli.global);
+    #[cfg(feature = "test-noise")]
+    if let Some(seed) = std::env::var("SYNTHWARD_TEST_NOISE").ok().and_then(|seed| seed.parse().ok()) {
+        tracing::warn!("the noise is seeded: nothing that is made is private");
+        synthward_privacy::seed_noise(seed);
+    }
     match start_threads(&cli.global).and_then(|()| dispatch(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

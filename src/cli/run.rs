@@ -126,7 +126,7 @@ fn facts(model: &ModelFile, seed: u64) -> Report {
         tool_version: header.version.clone(),
         model: header.model.to_string(),
         seed: Some(seed),
-        claim: Some(Claim {
+        claim: plan.is_private().then(|| Claim {
             epsilon: plan.epsilon(),
             delta: plan.delta(),
             unit: plan.unit().to_string(),

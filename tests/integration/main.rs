@@ -9,5 +9,6 @@ mod inspect;
 mod ledger;
 mod run;
 mod schemas;
+mod test_noise;
 mod tidy;
 mod world;

@@ -71,12 +71,21 @@ impl World {
         self.run_on(File::open(self.path(name)).unwrap().into(), arguments)
     }
 
+    /// The same with a variable of the environment set.
+    pub fn run_with(&self, variable: &str, value: &str, arguments: &str) -> Outcome {
+        self.run_in(Stdio::null(), (variable, value), arguments)
+    }
+
     fn run_on(&self, input: Stdio, arguments: &str) -> Outcome {
+        self.run_in(input, ("NO_COLOR", "1"), arguments)
+    }
+
+    fn run_in(&self, input: Stdio, (variable, value): (&str, &str), arguments: &str) -> Outcome {
         let output = Command::new(env!("CARGO_BIN_EXE_synthward"))
             .args(arguments.split_whitespace())
             .current_dir(&self.folder)
             .stdin(input)
-            .env("NO_COLOR", "1")
+            .env(variable, value)
             .output()
             .unwrap();
         Outcome {

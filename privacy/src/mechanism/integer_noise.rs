@@ -10,6 +10,10 @@ use opendp::metrics::L2Distance;
 /// number (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). The sampler is
 /// OpenDP's: arbitrary precision, seeded by the operating system.
 pub(crate) fn add_discrete_gaussian(values: &[i64], sigma: f64) -> Result<Vec<i64>, Error> {
+    #[cfg(feature = "test-noise")]
+    if !crate::rng::noise_is_private() {
+        return add_seeded(values, sigma);
+    }
     let measurement = make_gaussian::<_, _, ZeroConcentratedDivergence>(
         VectorDomain::new(AtomDomain::<i64>::default()),
         L2Distance::<i64>::default(),
@@ -18,6 +22,20 @@ pub(crate) fn add_discrete_gaussian(values: &[i64], sigma: f64) -> Result<Vec<i6
     )
     .map_err(|_| Error::Sampler)?;
     measurement.invoke(&values.to_vec()).map_err(|_| Error::Sampler)
+}
+
+/// Rounded Gaussians from the seeded door: OpenDP's sampler cannot be seeded.
+#[cfg(feature = "test-noise")]
+fn add_seeded(values: &[i64], sigma: f64) -> Result<Vec<i64>, Error> {
+    use crate::rng::{BLOCK, NoiseKey};
+    let key = NoiseKey::from_system()?;
+    let mut noisy = values.to_vec();
+    for (block, out) in noisy.chunks_mut(BLOCK).enumerate() {
+        let mut normals = vec![0.0; out.len()];
+        key.gaussians(0, block as u64, &mut normals);
+        out.iter_mut().zip(normals).for_each(|(value, normal)| *value += (normal * sigma).round() as i64);
+    }
+    Ok(noisy)
 }
 
 #[cfg(test)]

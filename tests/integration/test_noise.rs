@@ -1,0 +1,27 @@
+//! Noise that a test seeds, in a build with the feature `test-noise`: the same bytes at any number of threads, and
+//! a stamp on everything. A build without the feature knows no such seed.
+
+use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
+use crate::world::World;
+
+fn fit(world: &World, seed: &str, threads: u32, file: &str) -> Vec<u8> {
+    let command = format!(
+        "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --ledger {file}.ledger --threads {threads} -o {file}"
+    );
+    world.run_with("SYNTHWARD_TEST_NOISE", seed, &command).succeeds();
+    world.read(file)
+}
+
+#[test]
+fn only_a_build_for_tests_can_seed_the_noise_and_it_says_so() {
+    let world = World::new();
+    world.write("visits.csv", Hospital::new(300, FIRST_PATIENT).csv()).write("schema.toml", SCHEMA);
+    let one = fit(&world, "7", 1, "one.safetensors");
+    let two = fit(&world, "7", 2, "two.safetensors");
+    let other = fit(&world, "8", 2, "other.safetensors");
+    let seeded = cfg!(feature = "test-noise");
+    assert_eq!(one == two, seeded, "the same seed gives the same bytes in a build for tests, and nowhere else");
+    assert_ne!(one, other);
+    let stamp = String::from_utf8_lossy(&one).contains(r#"\"private\":false"#);
+    assert_eq!(stamp, seeded, "a seeded model says that it is not private");
+}
