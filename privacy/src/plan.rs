@@ -444,7 +444,8 @@ mod tests {
     /// Fixed costs stay what they are, the rest is scaled, and the total is the target.
     #[test]
     fn fixed_costs_are_composed_with_the_rest() {
-        let request = |name: &str, mechanism| Request { name: name.into(), share: Share::Discover, weight: 1.0, mechanism };
+        let request =
+            |name: &str, mechanism| Request { name: name.into(), share: Share::Discover, weight: 1.0, mechanism };
         let fixed = || {
             vec![
                 request("low", Mechanism::Quantile { epsilon: 0.1 }),
@@ -452,7 +453,8 @@ mod tests {
                 request("list", Mechanism::CategoryList { epsilon: 0.1, delta: 1e-7, per_unit: 3 }),
             ]
         };
-        let calibrate = |target: f64, requests| Plan::calibrate(PrivacyUnit::Row, Budget::new(target, 1e-6).unwrap(), requests);
+        let calibrate =
+            |target: f64, requests| Plan::calibrate(PrivacyUnit::Row, Budget::new(target, 1e-6).unwrap(), requests);
         let with_fixed = || fixed().into_iter().chain([request("age", Mechanism::Histogram)]).collect::<Vec<_>>();
         let mut plan = calibrate(1.0, with_fixed()).unwrap();
         assert!(plan.epsilon() <= 1.0 && plan.epsilon() > 0.998, "{}", plan.epsilon());

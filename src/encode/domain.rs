@@ -2,7 +2,7 @@
 
 use super::{Layout, MAX_BINS, icd9};
 use crate::error::{Error, Result};
-use crate::schema::{CodeSystem, Column, Kind, Schema};
+use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Schema};
 use serde::{Deserialize, Serialize};
 
 /// Positions on a numeric grid, at most: a finer resolution is coarsened.
@@ -56,7 +56,9 @@ pub struct TableDomain {
 }
 
 impl TableDomain {
-    /// The public domain of a schema that has passed `check_for_fit`.
+    /// The public domain of a schema that has passed `check_for_fit`. A domain
+    /// that is yet to be discovered counts as the widest range, and as a list
+    /// of what is known of it.
     ///
     /// # Errors
     /// Bad input when a column lacks what its kind needs.
@@ -100,7 +102,7 @@ fn model_column(column: &Column) -> Result<ModelColumn> {
         numbers(column)?
     } else {
         let labels = column.labels();
-        if labels.is_empty() {
+        if labels.is_empty() && column.domain_from != Some(DomainFrom::Discovered) {
             return Err(Error::bad_input("has no categories")
                 .column(&column.name)
                 .expected("the public list of its values")
@@ -119,6 +121,9 @@ fn model_column(column: &Column) -> Result<ModelColumn> {
 
 fn numbers(column: &Column) -> Result<Domain> {
     let Some((min, max)) = column.range() else {
+        if column.domain_from == Some(DomainFrom::Discovered) {
+            return Ok(Domain::Numbers { min: 0.0, step: 1.0, positions: MAX_POSITIONS as u32 });
+        }
         return Err(Error::bad_input("has no range")
             .column(&column.name)
             .expected("min and max")
