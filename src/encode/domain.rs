@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 const MAX_POSITIONS: f64 = (1u64 << 30) as f64;
 /// Positions of a real column whose schema states no decimals.
 const DEFAULT_POSITIONS: f64 = 1e6;
+/// Labels that a list counts for while it is not discovered, where a size has to be chosen.
+const NOMINAL_LABELS: usize = 16;
 
 /// The public values of a column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,11 +85,13 @@ impl TableDomain {
         Ok(Self { columns, rows_column, max_rows_per_unit })
     }
 
-    /// The largest layout that codecs of this domain can have: what the size of
-    /// a network may be chosen from before anything is measured.
+    /// The largest layout that codecs of this domain can have, lists that are not
+    /// discovered yet aside: what the size of a network may be chosen from before
+    /// anything is measured.
     pub fn largest_layout(&self) -> Layout {
         let cells = |column: &ModelColumn| {
             let present = match &column.domain {
+                Domain::Labels { labels, .. } if labels.is_empty() => NOMINAL_LABELS,
                 Domain::Labels { labels, groups, .. } => groups.iter().max().map_or(labels.len(), |&g| g as usize + 1),
                 Domain::Numbers { positions, .. } => (*positions as usize).min(MAX_BINS),
             };
