@@ -52,6 +52,9 @@ pub struct FitConfig {
     pub epsilon: f64,
     #[serde(default = "default_delta")]
     pub delta: f64,
+    /// The part of epsilon that pays for learning the domains which are not public; absent, such domains are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discover_epsilon: Option<f64>,
     /// Fixes initialisation, never the privacy noise.
     #[serde(default)]
     pub seed: u64,

@@ -127,9 +127,11 @@ impl From<synthward_privacy::Error> for Error {
         use synthward_privacy::Error as Core;
         match e {
             Core::Parameter { .. } | Core::Accounting(_) | Core::Ledger { .. } => Self::bad_input(e.to_string()),
-            Core::NotPlanned { .. } | Core::StepsSpent { .. } | Core::NoRandomness | Core::Sampler => {
-                Self::failed(e.to_string())
-            }
+            Core::NotPlanned { .. }
+            | Core::StepsSpent { .. }
+            | Core::NoRandomness
+            | Core::Sampler
+            | Core::NotCertified { .. } => Self::failed(e.to_string()),
         }
     }
 }

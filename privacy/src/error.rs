@@ -26,6 +26,9 @@ pub enum Error {
     /// The exact sampler failed.
     #[error("the exact noise sampler failed")]
     Sampler,
+    /// OpenDP's privacy map gives a higher cost than the plan.
+    #[error("the {mechanism} is not certified to cost what was planned: no release")]
+    NotCertified { mechanism: &'static str },
     /// A ledger line that does not follow from the one before.
     #[error("ledger line {line}: {what}")]
     Ledger { line: usize, what: &'static str },

@@ -199,12 +199,20 @@ impl Ledger {
     /// # Privacy
     /// Touches no data.
     pub fn spent(&self) -> (f64, f64) {
-        let refused =
-            |fit: &str| self.lines.iter().any(|l| matches!(&l.record, Record::Refused { fit: f } if f == fit));
-        self.lines.iter().fold((0.0, 0.0), |(e, d), line| match &line.record {
-            Record::Intent { fit, epsilon, delta, .. } if !refused(fit) => (e + epsilon, d + delta),
+        self.lines.iter().enumerate().fold((0.0, 0.0), |(e, d), (number, line)| match &line.record {
+            Record::Intent { fit, epsilon, delta, .. } if !self.refused(number, fit) => (e + epsilon, d + delta),
             _ => (e, d),
         })
+    }
+
+    /// Whether the intent on this line was refused: the next word on its fit is the refusal.
+    fn refused(&self, intent: usize, name: &str) -> bool {
+        let later = self.lines[intent + 1..].iter().find_map(|line| match &line.record {
+            Record::Refused { fit } if fit == name => Some(true),
+            Record::Outcome { fit, .. } | Record::Intent { fit, .. } if fit == name => Some(false),
+            _ => None,
+        });
+        later.unwrap_or(false)
     }
 }
 

@@ -2,7 +2,7 @@
 //! that the total is the target. Nothing runs that the plan does not list.
 
 use crate::accountant::Accountant;
-use crate::mechanism::{GaussianSum, Histogram, SubsampledGaussian};
+use crate::mechanism::{CategoryList, GaussianSum, Histogram, Quantile, SubsampledGaussian};
 use crate::rng::noise_is_private;
 use crate::{Adjacency, Budget, Clip, Error, Event, PrivacyUnit, calibrate};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const SMALLEST_SAMPLED_DELTA: f64 = 1e-9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Share {
-    /// Learning what the schema does not declare: the number of units.
+    /// Learning what the schema does not declare: the number of units, ranges, categories.
     Discover,
     /// Noisy marginals.
     Measure,
@@ -53,6 +53,33 @@ pub enum Mechanism {
     GaussianSum { clipping_norm: f64 },
     /// `steps` noisy sums over Poisson-subsampled units.
     SubsampledGaussian { clipping_norm: f64, sampling_rate: f64, steps: u64 },
+    /// One candidate near a quantile, at a fixed cost.
+    Quantile { epsilon: f64 },
+    /// The categories that enough units have, at a fixed cost.
+    CategoryList { epsilon: f64, delta: f64, per_unit: u32 },
+}
+
+impl Mechanism {
+    /// The noise multiplier of a mechanism whose cost is fixed: calibration
+    /// leaves it alone.
+    ///
+    /// # Errors
+    /// A cost that the mechanism cannot have.
+    fn fixed_noise(&self) -> Result<Option<f64>, Error> {
+        let noise = match *self {
+            Self::Histogram | Self::GaussianSum { .. } | Self::SubsampledGaussian { .. } => return Ok(None),
+            Self::Quantile { epsilon } => Quantile::noise_multiplier(epsilon),
+            Self::CategoryList { epsilon, delta, per_unit } => {
+                CategoryList::new(epsilon, delta, per_unit)?;
+                CategoryList::noise_multiplier(epsilon)
+            }
+        };
+        if noise > 0.0 && noise.is_finite() {
+            Ok(Some(noise))
+        } else {
+            Err(Error::Parameter { name: "epsilon", found: noise.to_string(), expected: "a number above 0" })
+        }
+    }
 }
 
 /// An entry before its noise is known.
@@ -66,6 +93,7 @@ pub struct Request {
     /// The part of the budget it belongs to.
     pub share: Share,
     /// Weight in the budget, in proportion to zCDP's rho; any positive scale.
+    /// Without meaning for a mechanism of fixed cost.
     pub weight: f64,
     /// What will run.
     pub mechanism: Mechanism,
@@ -98,6 +126,8 @@ impl PlanEntry {
             Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => {
                 SubsampledGaussian::event(*sampling_rate, self.noise_multiplier, *steps)
             }
+            Mechanism::Quantile { epsilon } => Quantile::event(*epsilon),
+            Mechanism::CategoryList { epsilon, delta, .. } => CategoryList::event(*epsilon, *delta),
         }
     }
 }
@@ -125,17 +155,21 @@ pub struct Plan {
 impl Plan {
     /// Splits the target over the requests by weight and scales all noise by
     /// one factor until the composition of every event meets the target: never
-    /// above it.
+    /// above it. Mechanisms of fixed cost are composed as they are, and the
+    /// others get what they leave.
     ///
     /// # Errors
-    /// A weight, rate or norm out of range; a target the accountant cannot meet.
+    /// A weight, rate or norm out of range; a target the accountant cannot meet,
+    /// as when the fixed costs alone exceed it; nothing to scale.
     ///
     /// # Privacy
     /// Public parameters only; touches no data.
     pub fn calibrate(unit: PrivacyUnit, target: Budget, requests: Vec<Request>) -> Result<Self, Error> {
         let accountant = Accountant::default();
-        let total: f64 = requests.iter().map(|r| r.weight).sum();
-        if requests.is_empty() || requests.iter().any(|r| !(r.weight > 0.0 && r.weight.is_finite())) {
+        let fixed = requests.iter().map(|r| r.mechanism.fixed_noise()).collect::<Result<Vec<_>, _>>()?;
+        let weights = || requests.iter().zip(&fixed).filter(|(_, fixed)| fixed.is_none()).map(|(r, _)| r.weight);
+        let total: f64 = weights().sum();
+        if weights().next().is_none() || weights().any(|weight| !(weight > 0.0 && weight.is_finite())) {
             return Err(Error::Parameter {
                 name: "weight",
                 found: total.to_string(),
@@ -152,22 +186,26 @@ impl Plan {
         }
         let rho = zcdp_rho(target);
         let mut entries = Vec::with_capacity(requests.len());
-        for Request { name, share, weight, mechanism } in requests {
+        for (Request { name, share, weight, mechanism }, fixed) in requests.into_iter().zip(fixed) {
             let part = rho * weight / total;
-            let noise_multiplier = match &mechanism {
-                Mechanism::Histogram | Mechanism::GaussianSum { .. } => (0.5 / part).sqrt(),
-                Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => calibrate::noise_multiplier(
+            let noise_multiplier = match (&mechanism, fixed) {
+                (_, Some(noise_multiplier)) => noise_multiplier,
+                (Mechanism::SubsampledGaussian { sampling_rate, steps, .. }, None) => calibrate::noise_multiplier(
                     accountant,
                     *sampling_rate,
                     *steps,
                     part + 2.0 * (part * (1.0 / target.delta()).ln()).sqrt(),
                     target.delta(),
                 )?,
+                (_, None) => (0.5 / part).sqrt(),
             };
-            entries.push(PlanEntry { name, share, mechanism, noise_multiplier, taken: false });
+            entries.push((PlanEntry { name, share, mechanism, noise_multiplier, taken: false }, fixed.is_some()));
         }
         let scaled = |scale: f64| -> Vec<PlanEntry> {
-            let scale_one = |e: &PlanEntry| PlanEntry { noise_multiplier: e.noise_multiplier * scale, ..e.clone() };
+            let scale_one = |(e, fixed): &(PlanEntry, bool)| {
+                let scale = if *fixed { 1.0 } else { scale };
+                PlanEntry { noise_multiplier: e.noise_multiplier * scale, ..e.clone() }
+            };
             entries.iter().map(scale_one).collect()
         };
         let scale = calibrate::scale(accountant, |s| composed(&scaled(s)), target.epsilon(), target.delta())?;
@@ -316,6 +354,28 @@ impl Plan {
         }
     }
 
+    /// Hands out a planned quantile; each can be taken once.
+    ///
+    /// # Privacy
+    /// Touches no data; the mechanism it returns releases the planned event.
+    pub fn quantile(&mut self, name: &str) -> Result<Quantile, Error> {
+        match self.take(name, |m| matches!(m, Mechanism::Quantile { .. }))?.mechanism {
+            Mechanism::Quantile { epsilon } => Ok(Quantile::new(epsilon)),
+            _ => Err(Error::NotPlanned { name: name.into() }),
+        }
+    }
+
+    /// Hands out a planned category list; each can be taken once.
+    ///
+    /// # Privacy
+    /// Touches no data; the mechanism it returns releases the planned event.
+    pub fn category_list(&mut self, name: &str) -> Result<CategoryList, Error> {
+        match self.take(name, |m| matches!(m, Mechanism::CategoryList { .. }))?.mechanism {
+            Mechanism::CategoryList { epsilon, delta, per_unit } => CategoryList::new(epsilon, delta, per_unit),
+            _ => Err(Error::NotPlanned { name: name.into() }),
+        }
+    }
+
     fn take(&mut self, name: &str, kind: impl Fn(&Mechanism) -> bool) -> Result<PlanEntry, Error> {
         let entry = self
             .entries
@@ -405,6 +465,41 @@ mod tests {
         let half = plan.epsilon_spent(250).unwrap();
         assert!(0.0 < one && one < half && half < plan.epsilon());
         assert!((plan.epsilon_spent(500).unwrap() - plan.epsilon()).abs() < 1e-9);
+    }
+
+    /// Fixed costs stay what they are, the rest is scaled, and the total is the target.
+    #[test]
+    fn fixed_costs_are_composed_with_the_rest() {
+        let request =
+            |name: &str, mechanism| Request { name: name.into(), share: Share::Discover, weight: 1.0, mechanism };
+        let fixed = || {
+            vec![
+                request("low", Mechanism::Quantile { epsilon: 0.1 }),
+                request("high", Mechanism::Quantile { epsilon: 0.1 }),
+                request("list", Mechanism::CategoryList { epsilon: 0.1, delta: 1e-7, per_unit: 3 }),
+            ]
+        };
+        let calibrate =
+            |target: f64, requests| Plan::calibrate(PrivacyUnit::Row, Budget::new(target, 1e-6).unwrap(), requests);
+        let with_fixed = || fixed().into_iter().chain([request("age", Mechanism::Histogram)]).collect::<Vec<_>>();
+        let mut plan = calibrate(1.0, with_fixed()).unwrap();
+        assert!(plan.epsilon() <= 1.0 && plan.epsilon() > 0.998, "{}", plan.epsilon());
+        assert_eq!(plan.quantile("low").unwrap().epsilon(), 0.1);
+        assert!(plan.quantile("low").is_err() && plan.quantile("list").is_err());
+        assert!(plan.category_list("list").is_ok() && plan.category_list("list").is_err());
+        let spent = plan.epsilon_spent(0).unwrap();
+        assert!(spent > 0.1 && spent <= 0.2 + 1e-9, "{spent}");
+        let alone = calibrate(1.0, vec![request("age", Mechanism::Histogram)]).unwrap();
+        let noise = |plan: &Plan| plan.entries().last().unwrap().noise_multiplier;
+        assert!(noise(&plan) > noise(&alone), "the fixed costs leave less");
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&json).unwrap().entries()[2].mechanism, plan.entries()[2].mechanism);
+        assert!(calibrate(0.1, with_fixed()).is_err(), "the fixed costs exceed the target");
+        assert!(calibrate(1.0, fixed()).is_err(), "nothing to scale");
+        for epsilon in [0.0, f64::NAN] {
+            let odd = vec![request("low", Mechanism::Quantile { epsilon }), request("age", Mechanism::Histogram)];
+            assert!(calibrate(1.0, odd).is_err());
+        }
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Fit {
     /// Refused when it is not below 1 / (number of units)
     #[arg(long, value_name = "D", default_value_t = DEFAULT_DELTA, allow_hyphen_values = true)]
     delta: f64,
+    /// The part of epsilon that pays for learning the domains which are not public [default: such domains are refused]
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
+    discover_epsilon: Option<f64>,
     /// Which generator to fit
     #[arg(long, value_enum, default_value_t)]
     model: ModelChoice,
@@ -56,6 +59,7 @@ impl Fit {
             schema: &schema,
             model: kind(self.model),
             budget: Budget::new(self.epsilon, self.delta)?,
+            discover_epsilon: self.discover_epsilon,
             seed: self.seed,
         };
         let (model, sha256) = fit_and_write(global, &request, &ledger, &self.output)?;

@@ -45,6 +45,7 @@ impl Run {
             schema: &schema,
             model: kind(config.fit.model),
             budget: Budget::new(config.fit.epsilon, config.fit.delta)?,
+            discover_epsilon: config.fit.discover_epsilon,
             seed: config.fit.seed,
         };
         std::fs::create_dir_all(&self.output).map_err(|e| {
@@ -58,8 +59,10 @@ impl Run {
         write_cohort(global, &model, &sha256, config.cohort.rows, config.cohort.seed, &cohort_path)?;
 
         tracing::info!("comparing the cohort with the holdout");
-        let tables = Tables::read(&schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let evaluation = tables.evaluate(&schema, config.cohort.seed)?;
+        // With the discovered domains, if any.
+        let schema = &model.header.schema;
+        let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
+        let evaluation = tables.evaluate(schema, config.cohort.seed)?;
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
 
         let files = vec![
@@ -72,7 +75,7 @@ impl Run {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
             evaluation: Some(evaluation.clone()),
-            marginals: plots(&schema, &tables),
+            marginals: plots(schema, &tables),
             reproduce: Some(Reproduce {
                 commands: vec![format!("synthward run {}", self.config.display())],
                 run_toml: Some(text),
@@ -157,6 +160,8 @@ fn budget_line(entry: &PlanEntry) -> BudgetLine {
         Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => {
             ("clipped gradient sums over Poisson-sampled units, Gaussian noise", Some(sampling_rate), Some(steps))
         }
+        Mechanism::Quantile { .. } => ("one end of a range, exponential mechanism", None, None),
+        Mechanism::CategoryList { .. } => ("list of categories, thresholded discrete Laplace counts", None, None),
     };
     BudgetLine {
         share: entry.share.to_string(),
@@ -178,6 +183,7 @@ fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
     let vouched_by = match column.domain_from {
         Some(DomainFrom::Public) if assumed_public => "assumed at inspect (--assume-public)",
         Some(DomainFrom::Public) => "the schema's author",
+        Some(DomainFrom::Discovered) => "paid for in the budget",
         Some(DomainFrom::Data) | None => "nobody: not needed",
     };
     ColumnFact { name: column.name.clone(), kind: column.kind.name().into(), domain, vouched_by: vouched_by.into() }

@@ -2,13 +2,15 @@
 
 use super::{Layout, MAX_BINS, icd9};
 use crate::error::{Error, Result};
-use crate::schema::{CodeSystem, Column, Kind, Schema};
+use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Schema};
 use serde::{Deserialize, Serialize};
 
 /// Positions on a numeric grid, at most: a finer resolution is coarsened.
 const MAX_POSITIONS: f64 = (1u64 << 30) as f64;
 /// Positions of a real column whose schema states no decimals.
 const DEFAULT_POSITIONS: f64 = 1e6;
+/// Labels that a list counts for while it is not discovered, where a size has to be chosen.
+const NOMINAL_LABELS: usize = 16;
 
 /// The public values of a column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +58,9 @@ pub struct TableDomain {
 }
 
 impl TableDomain {
-    /// The public domain of a schema that has passed `check_for_fit`.
+    /// The public domain of a schema that has passed `check_for_fit`. A domain
+    /// that is yet to be discovered counts as the widest range, and as a list
+    /// of what is known of it.
     ///
     /// # Errors
     /// Bad input when a column lacks what its kind needs.
@@ -81,11 +85,13 @@ impl TableDomain {
         Ok(Self { columns, rows_column, max_rows_per_unit })
     }
 
-    /// The largest layout that codecs of this domain can have: what the size of
-    /// a network may be chosen from before anything is measured.
+    /// The largest layout that codecs of this domain can have, lists that are not
+    /// discovered yet aside: what the size of a network may be chosen from before
+    /// anything is measured.
     pub fn largest_layout(&self) -> Layout {
         let cells = |column: &ModelColumn| {
             let present = match &column.domain {
+                Domain::Labels { labels, .. } if labels.is_empty() => NOMINAL_LABELS,
                 Domain::Labels { labels, groups, .. } => groups.iter().max().map_or(labels.len(), |&g| g as usize + 1),
                 Domain::Numbers { positions, .. } => (*positions as usize).min(MAX_BINS),
             };
@@ -100,7 +106,7 @@ fn model_column(column: &Column) -> Result<ModelColumn> {
         numbers(column)?
     } else {
         let labels = column.labels();
-        if labels.is_empty() {
+        if labels.is_empty() && column.domain_from != Some(DomainFrom::Discovered) {
             return Err(Error::bad_input("has no categories")
                 .column(&column.name)
                 .expected("the public list of its values")
@@ -119,6 +125,9 @@ fn model_column(column: &Column) -> Result<ModelColumn> {
 
 fn numbers(column: &Column) -> Result<Domain> {
     let Some((min, max)) = column.range() else {
+        if column.domain_from == Some(DomainFrom::Discovered) {
+            return Ok(Domain::Numbers { min: 0.0, step: 1.0, positions: MAX_POSITIONS as u32 });
+        }
         return Err(Error::bad_input("has no range")
             .column(&column.name)
             .expected("min and max")

@@ -21,17 +21,48 @@ pub struct Grid {
     pub offsets: Vec<u32>,
 }
 
+/// The rows of each unit that are used, at most so many.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing; travels as `Sensitive`.
+pub struct UnitRows {
+    /// Rows of the frame, sorted by unit, in their order within it.
+    rows: Vec<u32>,
+    /// `units + 1` offsets into `rows`.
+    offsets: Vec<u32>,
+}
+
+impl UnitRows {
+    /// Groups the rows of a frame by unit and keeps at most `max_rows` of each,
+    /// chosen at random by the secret `key`, in their order.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn new(frame: &Frame, max_rows: usize, key: &UnitKey) -> Self {
+        let (rows, offsets) = bounded_rows(frame, max_rows, key);
+        Self { rows, offsets }
+    }
+
+    pub fn units(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Rows of the frame that are kept of unit `u`.
+    pub fn of(&self, u: usize) -> &[u32] {
+        &self.rows[self.offsets[u] as usize..self.offsets[u + 1] as usize]
+    }
+}
+
 impl Grid {
-    /// Groups the rows by unit, keeps at most `max_rows_per_unit` of each
-    /// (chosen at random by the secret `key`, in their order), and places every cell.
+    /// Places every cell of the rows that are kept.
     ///
     /// # Errors
     /// The frame lacks a column of the domain.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn new(frame: &Frame, domain: &TableDomain, key: &UnitKey) -> Result<Self> {
-        let (rows, offsets) = bounded_rows(frame, domain.max_rows_per_unit as usize, key);
+    pub fn new(frame: &Frame, unit_rows: &UnitRows, domain: &TableDomain) -> Result<Self> {
+        let UnitRows { rows, offsets } = unit_rows;
         let mut columns = Vec::with_capacity(domain.columns.len());
         for (index, column) in domain.columns.iter().enumerate() {
             if Some(index) == domain.rows_column {
@@ -49,7 +80,7 @@ impl Grid {
                 .find(|c| c.name == column.name)
                 .map(|c| &c.values)
                 .ok_or_else(|| Error::bad_input("is missing from the table").column(&column.name))?;
-            let mut positions = positions(values, &column.domain, &rows);
+            let mut positions = positions(values, &column.domain, rows);
             if !column.nullable {
                 // A missing cell in a column declared complete is outside the domain.
                 let fallback = match &column.domain {
@@ -62,7 +93,7 @@ impl Grid {
             }
             columns.push(positions);
         }
-        Ok(Self { columns, offsets })
+        Ok(Self { columns, offsets: offsets.clone() })
     }
 
     pub fn units(&self) -> usize {
@@ -201,9 +232,15 @@ mod tests {
         TableDomain { columns, rows_column, max_rows_per_unit: max_rows }
     }
 
+    fn grid(unit: Option<Vec<u32>>, max_rows: usize) -> Grid {
+        let frame = frame(unit);
+        Grid::new(&frame, &UnitRows::new(&frame, max_rows, &UnitKey::from_system().unwrap()), &domain(max_rows as u32))
+            .unwrap()
+    }
+
     #[test]
     fn values_outside_go_where_the_domain_says() {
-        let grid = Grid::new(&frame(None), &domain(1), &UnitKey::from_system().unwrap()).unwrap();
+        let grid = grid(None, 1);
         assert_eq!(grid.columns[0], [1, 2, MISSING, 10, 0, 3]);
         assert_eq!(grid.columns[1], [0, 1, 1, MISSING, 0, 1]);
         assert_eq!(grid.units(), 6);
@@ -211,8 +248,7 @@ mod tests {
 
     #[test]
     fn rows_are_grouped_and_bounded_by_unit() {
-        let several = frame(Some(vec![0, 1, 0, 0, 1, 2]));
-        let grid = Grid::new(&several, &domain(2), &UnitKey::from_system().unwrap()).unwrap();
+        let grid = grid(Some(vec![0, 1, 0, 0, 1, 2]), 2);
         assert_eq!(grid.offsets, [0, 2, 4, 5], "unit 0 had three rows and keeps two");
         assert_eq!(grid.columns[2], [1, 1, 1, 1, 0], "rows of the unit, less one");
         assert_eq!(grid.columns[0][2..4], [2, 0], "unit 1 keeps its rows in order");
@@ -223,9 +259,7 @@ mod tests {
     /// keep the same two would happen by chance once in 10^28.
     #[test]
     fn which_rows_are_kept_is_secret() {
-        let several = frame(Some(vec![0, 1, 0, 0, 1, 2]));
-        let kept =
-            || Grid::new(&several, &domain(2), &UnitKey::from_system().unwrap()).unwrap().columns[0][..2].to_vec();
+        let kept = || grid(Some(vec![0, 1, 0, 0, 1, 2]), 2).columns[0][..2].to_vec();
         let first = kept();
         assert!((0..60).any(|_| kept() != first));
     }

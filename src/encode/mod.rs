@@ -17,4 +17,4 @@ mod icd9;
 pub use codec::{Codec, Decoder, Leaf, MAX_BINS};
 pub use codes::{Codes, Layout};
 pub use domain::{Domain, ModelColumn, TableDomain};
-pub use grid::Grid;
+pub use grid::{Grid, UnitRows};

@@ -32,11 +32,63 @@ impl Schema {
     }
 
     /// Checks that the schema may be used to fit a model: the privacy unit is
-    /// named, and no domain was read from the rows.
+    /// named, and every domain is public.
     ///
     /// # Errors
     /// Bad input naming the columns and the remedy; also everything that [`Schema::check`] refuses.
     pub fn check_for_fit(&self) -> Result<()> {
+        self.check_for_discovery()?;
+        let named = |from: Option<DomainFrom>| -> Vec<&Column> {
+            self.modelled().filter(|c| c.domain_from == from && (from.is_some() || c.has_domain())).collect()
+        };
+        let from_data = named(Some(DomainFrom::Data));
+        if let [first, ..] = from_data.as_slice() {
+            return Err(bad(first, format!("the domain was read from the rows{}", and_others(&from_data))).remedy(
+                "check these domains against a codebook and write domain_from = \"public\", pay for learning them \
+                 with --discover-epsilon E, or run `synthward inspect` with --assume-public where the table itself is public",
+            ));
+        }
+        let discovered = named(Some(DomainFrom::Discovered));
+        if let [first, ..] = discovered.as_slice() {
+            return Err(bad(first, format!("the domain was learnt by an earlier fit{}", and_others(&discovered)))
+                .expected("domain_from = \"public\"")
+                .remedy("what a model released is public: write domain_from = \"public\""));
+        }
+        let unsaid = named(None);
+        if let [first, ..] = unsaid.as_slice() {
+            return Err(bad(first, format!("nobody says where the domain comes from{}", and_others(&unsaid)))
+                .expected("domain_from = \"public\"")
+                .remedy(
+                    "write domain_from = \"public\" where a codebook or common knowledge gives the domain, or pay for \
+                     learning it with --discover-epsilon E",
+                ));
+        }
+        if let Some(column) = self.modelled().find(|c| c.kind == Kind::Code && c.categories.is_empty()) {
+            return Err(bad(column, "the codes are not listed").expected("categories").remedy(
+                "list the codes that can occur, from the code system's own tables, or pay for learning them with \
+                 --discover-epsilon E",
+            ));
+        }
+        if let Some(column) = self.modelled().find(|c| c.kind.is_listed() && c.categories.is_empty()) {
+            return Err(bad(column, "the categories are not listed")
+                .expected("categories")
+                .remedy("list them, pay for learning them with --discover-epsilon E, or write drop = true"));
+        }
+        match self.modelled().find(|c| c.kind.is_numeric() && c.range().is_none()) {
+            Some(column) => Err(bad(column, "the range is not given").expected("min and max").remedy(
+                "write the smallest and the largest value that the column can have, or pay for learning them with \
+                     --discover-epsilon E",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the schema may be used for a fit that pays for the domains
+    /// which nobody vouches for: the privacy unit is named.
+    ///
+    /// # Errors
+    /// As [`Schema::check_for_fit`], domains left aside.
+    pub fn check_for_discovery(&self) -> Result<()> {
         self.check()?;
         if self.table.privacy_unit.is_none() {
             return Err(Error::bad_input("the schema does not say whose privacy is protected").expected("privacy_unit in [table]").remedy(
@@ -47,33 +99,38 @@ impl Schema {
             return Err(Error::bad_input("no column is left to model: all are identifiers or dropped")
                 .remedy("give at least one column another kind, without drop"));
         }
-        let named = |from: Option<DomainFrom>| -> Vec<&Column> {
-            self.modelled().filter(|c| c.domain_from == from && (from.is_some() || c.has_domain())).collect()
+        Ok(())
+    }
+
+    /// The schema without the domains that nobody vouches for, marked as to be
+    /// discovered. What was read from the rows goes, resolution and
+    /// completeness included; what the schema's author alone can have said
+    /// (`other`, and the decimals of a column that was not drafted from the
+    /// rows) stays.
+    pub fn without_private_domains(&self) -> Self {
+        let forget = |column: &Column| {
+            let from_data = column.domain_from == Some(DomainFrom::Data);
+            if !column.is_modelled() || column.domain_is_public() && !(from_data && column.kind == Kind::Boolean) {
+                return column.clone();
+            }
+            Column {
+                min: None,
+                max: None,
+                decimals: column.decimals.filter(|_| !from_data),
+                categories: column.other.iter().cloned().collect(),
+                nullable: true,
+                domain_from: (column.kind != Kind::Boolean).then_some(DomainFrom::Discovered),
+                ..column.clone()
+            }
         };
-        let from_data = named(Some(DomainFrom::Data));
-        if let [first, ..] = from_data.as_slice() {
-            return Err(bad(first, format!("the domain was read from the rows{}", and_others(&from_data))).remedy(
-                "check these domains against a codebook and write domain_from = \"public\", or run `synthward inspect` with \
-                 --assume-public where the table itself is public; paying for them (--discover-epsilon) is not available yet",
-            ));
-        }
-        let unsaid = named(None);
-        if let [first, ..] = unsaid.as_slice() {
-            return Err(bad(first, format!("nobody says where the domain comes from{}", and_others(&unsaid)))
-                .expected("domain_from = \"public\"")
-                .remedy("write domain_from = \"public\" where a codebook or common knowledge gives the domain"));
-        }
-        if let Some(column) = self.modelled().find(|c| c.kind == Kind::Code && c.categories.is_empty()) {
-            return Err(bad(column, "the codes are not listed")
-                .expected("categories")
-                .remedy("list the codes that can occur, from the code system's own tables"));
-        }
-        match self.modelled().find(|c| c.kind.is_numeric() && c.range().is_none()) {
-            Some(column) => Err(bad(column, "the range is not given")
-                .expected("min and max")
-                .remedy("write the smallest and the largest value that the column can have")),
-            None => Ok(()),
-        }
+        Self { columns: self.columns.iter().map(forget).collect(), ..self.clone() }
+    }
+
+    /// Leaves out the targets that ask for a category which was not discovered.
+    pub fn forget_impossible_targets(&mut self) {
+        let possible: Vec<Target> =
+            self.targets.iter().filter(|target| self.check_target(target).is_ok()).cloned().collect();
+        self.targets = possible;
     }
 
     fn check_target(&self, target: &Target) -> Result<()> {
@@ -95,8 +152,10 @@ impl Schema {
             Task::Binary | Task::Multiclass if column.kind.is_numeric() => {
                 refuse(format!("`{}` is a number", column.name), "choose task = \"regression\"")
             }
+            // Categories that are not listed yet may turn out to be any.
             Task::Binary
-                if target.positive.is_empty() || target.positive.iter().any(|p| !column.labels().contains(p)) =>
+                if target.positive.is_empty()
+                    || !column.labels().is_empty() && target.positive.iter().any(|p| !column.labels().contains(p)) =>
             {
                 refuse(
                     "positive does not name categories of the column".to_owned(),
@@ -198,10 +257,6 @@ impl Schema {
 
     fn check_categories(&self, column: &Column) -> Result<()> {
         let categories = &column.categories;
-        if column.kind.is_listed() && categories.is_empty() {
-            return Err(bad(column, format!("a {} column has no categories", column.kind.name()))
-                .remedy("list its categories, or write drop = true"));
-        }
         if categories.len() > MAX_CATEGORIES {
             return Err(bad(column, "too many categories")
                 .expected(format!("at most {MAX_CATEGORIES}"))
@@ -303,7 +358,6 @@ mod tests {
             ("", column("kind = \"datetime\"\nmin = 1\nmax = 2"), "min cannot be read"),
             ("", column("kind = \"datetime\"\nformat = \"%Q\""), "unknown directive"),
             ("", column("kind = \"real\"\ndecimals = 40"), "too many decimals"),
-            ("", column("kind = \"categorical\""), "no categories"),
             ("", column("kind = \"ordinal\"\ncategories = [\"a\", \"a\"]"), "number 2 stands twice"),
             (
                 "missing = [\"?\"]",
@@ -366,6 +420,24 @@ mod tests {
         assert!(e.to_string().contains("--assume-public") && e.to_string().contains("domain_from = \"public\""), "{e}");
         assert!(refused(unit, &AGE.replace("domain_from = \"public\"", "")).what.contains("nobody says"));
         assert!(refused(unit, &AGE.replace("min = 0\nmax = 120", "")).what.contains("range is not given"));
+        let unlisted = "[[column]]\nname = \"sex\"\nkind = \"categorical\"\n";
+        assert!(refused(unit, unlisted).what.contains("categories are not listed"));
+        assert!(refused(unit, &AGE.replace("public", "discovered")).what.contains("learnt by an earlier fit"));
+    }
+
+    #[test]
+    fn discovery_wants_a_unit_and_forgets_what_is_not_public() {
+        let discoverable = |table: &str, columns: &str| schema(table, columns).unwrap().check_for_discovery();
+        let data = AGE.replace("public", "data");
+        assert!(discoverable("privacy_unit = \"row\"", &data).is_ok());
+        assert!(discoverable("", &data).is_err());
+        assert!(discoverable("privacy_unit = \"row\"", ID).is_err());
+        let opened = |columns: &str| schema("", columns).unwrap().without_private_domains();
+        assert_eq!(opened(AGE), schema("", AGE).unwrap(), "what is public stays");
+        for private in [data, AGE.replace("domain_from = \"public\"", ""), AGE.replace("public", "discovered")] {
+            let age = &opened(&private).columns[0];
+            assert_eq!((age.range(), age.domain_from), (None, Some(DomainFrom::Discovered)));
+        }
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub enum DomainFrom {
     Public,
     /// It was read from the rows, and is as sensitive as they are.
     Data,
+    /// It was learnt privately by a fit and paid for in its budget; only `fit` writes it, into the model.
+    Discovered,
 }
 
 impl DomainFrom {
@@ -70,6 +72,7 @@ impl DomainFrom {
         match self {
             Self::Public => "public",
             Self::Data => "data",
+            Self::Discovered => "discovered",
         }
     }
 }
@@ -117,7 +120,7 @@ pub struct Column {
     /// How a datetime is written where it is text: `strftime` directives. ISO 8601 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// Who says what the domain is. `fit` wants `public`.
+    /// Who says what the domain is. `fit` wants `public`, or to be told to pay for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_from: Option<DomainFrom>,
     /// Leave the column out: it is neither modelled nor generated.
@@ -156,6 +159,16 @@ impl Column {
     /// True when the column is part of a frame: neither dropped nor an identifier.
     pub fn is_modelled(&self) -> bool {
         !self.drop && self.kind != Kind::Identifier
+    }
+
+    /// True when a person vouches for all that the kind needs to be known of the values: a range, or categories.
+    pub fn domain_is_public(&self) -> bool {
+        let public = self.domain_from == Some(DomainFrom::Public);
+        match self.kind {
+            Kind::Boolean | Kind::Identifier => true,
+            kind if kind.is_numeric() => public && self.range().is_some(),
+            _ => public && !self.categories.is_empty(),
+        }
     }
 
     /// The tick in which a datetime column is counted.

@@ -4,7 +4,8 @@
 //! whose privacy is protected, what each column means and which values it may
 //! have. Everything in it is treated as public, so everything in it must be
 //! public: `domain_from = "data"` marks what [`inspect`](crate::ingest::inspect)
-//! read from the rows, and `fit` refuses it.
+//! read from the rows, and `fit` refuses it unless it is told to learn such
+//! domains privately and pay for them.
 //!
 //! ```toml
 //! [table]
@@ -36,6 +37,7 @@ mod toml_in;
 mod toml_out;
 
 pub use arrow_type::ArrowType;
+pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind};
 pub use target::Target;

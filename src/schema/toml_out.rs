@@ -20,7 +20,7 @@ const HEADER: &str = "\
 # What is public about the table. Everything in this file is treated as public:
 # it goes into the model and the reports as it stands.
 # domain_from = \"public\"  a person vouches for the domain (codebook, data dictionary, common knowledge)
-# domain_from = \"data\"    it was read from the rows; `fit` refuses it
+# domain_from = \"data\"    it was read from the rows; `fit` refuses it, unless --discover-epsilon pays for it
 ";
 
 /// Comments to write beside a schema.

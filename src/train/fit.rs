@@ -1,9 +1,10 @@
 //! From a table and a schema to a released model.
 
+use super::discover::{self, BoundedTable, discover};
 use super::dp_sgd::{self, PRIOR, TRAIN};
 use super::ledger_file::LedgerFile;
-use super::measure::{measure, requests};
-use crate::encode::{Codec, Codes, Grid, Layout, TableDomain};
+use super::measure::{measure, requests, rounds};
+use crate::encode::{Codec, Codes, Grid, Layout, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
 use crate::model::{FORMAT, Generator, Header, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings};
@@ -33,13 +34,21 @@ pub struct FitRequest<'a> {
     pub schema: &'a Schema,
     pub model: ModelKind,
     pub budget: Budget,
+    /// The part of the budget's epsilon that pays for domains which are not
+    /// public; without it such domains are refused.
+    pub discover_epsilon: Option<f64>,
     /// Fixes initialisation; never the noise, nor any draw that belongs to one unit.
     pub seed: u64,
 }
 
-/// A plan, and the settings of the network it pays for.
+/// A plan, what is public before a row is read, and the settings of the
+/// network that the plan pays for.
 pub struct Planned {
     pub plan: Plan,
+    /// Without the domains that are to be discovered.
+    pub schema: Schema,
+    /// Splitting rounds of each column: see [`rounds`].
+    pub rounds: Vec<u32>,
     pub settings: Option<VaeSettings>,
 }
 
@@ -58,10 +67,8 @@ pub struct Progress {
 /// Bad input: a schema that may not be fitted, a budget out of range, fewer
 /// units than one batch.
 pub fn plan(request: &FitRequest) -> Result<Planned> {
-    let schema = request.schema;
-    schema.check_for_fit()?;
-    let domain = TableDomain::of(schema)?;
-    let mut planned = Vec::new();
+    let (schema, mut planned) = to_discover(request)?;
+    let domain = TableDomain::of(&schema)?;
     if let Some(units) = schema.table.units {
         check_units(&request.budget, units)?;
     } else {
@@ -101,7 +108,25 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
         }
     };
     let unit = schema.table.unit_column().map_or(PrivacyUnit::Row, |name| PrivacyUnit::Column(name.into()));
-    Ok(Planned { plan: Plan::calibrate(unit, request.budget, planned)?, settings })
+    let plan = Plan::calibrate(unit, request.budget, planned)?;
+    Ok(Planned { plan, rounds: rounds(&domain), schema, settings })
+}
+
+/// The schema without what is to be discovered, and the events that pay for it.
+fn to_discover(request: &FitRequest) -> Result<(Schema, Vec<Request>)> {
+    let Some(epsilon) = request.discover_epsilon else {
+        request.schema.check_for_fit()?;
+        return Ok((request.schema.clone(), Vec::new()));
+    };
+    request.schema.check_for_discovery()?;
+    if !(epsilon > 0.0 && epsilon < request.budget.epsilon()) {
+        return Err(Error::bad_input(format!("discover epsilon is {epsilon}"))
+            .expected(format!("a number above 0 and below epsilon, {}", request.budget.epsilon()))
+            .remedy("--epsilon is the whole budget of the fit: leave some of it for what comes after discovery"));
+    }
+    let schema = request.schema.without_private_domains();
+    let planned = discover::requests(&schema, epsilon, request.budget.delta());
+    Ok((schema, planned))
 }
 
 /// Fits a model: plan, intent, rows, mechanisms. The caller writes the model
@@ -118,7 +143,7 @@ pub fn fit(
     ledger: &LedgerFile,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<(ModelFile, String)> {
-    let Planned { mut plan, settings } = plan(request)?;
+    let Planned { mut plan, schema, rounds, settings } = plan(request)?;
     let fit = fit_name(&plan)?;
     ledger.append(Record::Intent {
         fit: fit.clone(),
@@ -128,9 +153,8 @@ pub fn fit(
         adjacency: plan.adjacency(),
         event: plan.event(),
     })?;
-    let domain = TableDomain::of(request.schema)?;
-    let grid = match read_grid(request, &domain) {
-        Ok(grid) => grid,
+    let table = match read_table(request, &schema) {
+        Ok(table) => table,
         Err(e) => {
             if e.kind == ErrorKind::BadInput {
                 ledger.append(Record::Refused { fit })?;
@@ -138,16 +162,20 @@ pub fn fit(
             return Err(e);
         }
     };
-    let units = match request.schema.table.units {
+    let units = match schema.table.units {
         Some(units) => units as f64,
         None => {
-            let count = plan.histogram(COUNT)?.release(&grid, Grid::units, 1, |_, _, into| into.push(0))?;
+            let units = |table: &BoundedTable| table.rows.units();
+            let count = plan.histogram(COUNT)?.release(&table, units, 1, |_, _, into| into.push(0))?;
             let units = count.get()[0].max(1.0);
             check_units(&request.budget, units as u64)?;
             units
         }
     };
-    let codecs = measure(&mut plan, &grid, &domain, units)?;
+    let schema = discover(&mut plan, &table, &schema, units)?;
+    let domain = TableDomain::of(&schema)?;
+    let grid = place(table, &schema, &domain)?;
+    let codecs = measure(&mut plan, &grid, &domain, &rounds, units)?;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
@@ -167,22 +195,43 @@ pub fn fit(
         units,
         seed: request.seed,
         settings,
-        schema: request.schema.released(),
+        schema: schema.released(),
         codecs,
     };
     Ok((ModelFile::new(header, generator)?, fit))
 }
 
-/// Reads the table and places its cells.
+/// Reads the table and bounds the rows of each unit.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing but that the table fits its schema
+/// and the public number of units, or where it does not.
+fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
+    let frame = load(request.source, schema)?;
+    frame
+        .map(|frame| {
+            let rows = UnitRows::new(&frame, schema.table.max_rows_per_unit() as usize, &UnitKey::from_system()?);
+            match schema.table.units {
+                Some(units) if units != rows.units() as u64 => {
+                    Err(Error::bad_input("the table does not have the number of units that the schema makes public")
+                        .file(request.source.as_path())
+                        .remedy("correct `units` in [table], or remove it to have the units counted privately"))
+                }
+                _ => Ok(BoundedTable { frame, rows }),
+            }
+        })
+        .transpose()
+}
+
+/// Places the cells of the table in the domain.
 ///
 /// # Privacy
 /// Touches sensitive data; tells the operator, outside the guarantee, in which
 /// columns values were moved into the domain, in classes of ten.
-fn read_grid(request: &FitRequest, domain: &TableDomain) -> Result<Sensitive<Grid>> {
-    let frame = load(request.source, request.schema)?;
-    frame
-        .map(|frame| {
-            for (column, count) in count_outside(&frame, request.schema) {
+fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) -> Result<Sensitive<Grid>> {
+    table
+        .map(|BoundedTable { frame, rows }| {
+            for (column, count) in count_outside(&frame, schema) {
                 let class = match count {
                     0 => continue,
                     1..10 => "fewer than 10",
@@ -194,17 +243,7 @@ fn read_grid(request: &FitRequest, domain: &TableDomain) -> Result<Sensitive<Gri
                     "column `{column}`: {class} values outside the domain were moved to where the schema says"
                 );
             }
-            let grid = Grid::new(&frame, domain, &UnitKey::from_system()?)?;
-            if let Some(units) = request.schema.table.units
-                && units != grid.units() as u64
-            {
-                return Err(Error::bad_input(
-                    "the table does not have the number of units that the schema makes public",
-                )
-                .file(request.source.as_path())
-                .remedy("correct `units` in [table], or remove it to have the units counted privately"));
-            }
-            Ok(grid)
+            Grid::new(&frame, &rows, domain)
         })
         .transpose()
 }

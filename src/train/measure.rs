@@ -24,9 +24,16 @@ const HEAVY_SHARE: f64 = 0.01;
 /// ... and more than so many noise standard deviations.
 const HEAVY_NOISE: f64 = 16.0;
 
+/// Splitting rounds of each column after the first one: a public number, taken
+/// before anything is discovered. A column that needs fewer is measured again
+/// in the rounds that are left.
+pub fn rounds(domain: &TableDomain) -> Vec<u32> {
+    domain.columns.iter().map(rounds_of).collect()
+}
+
 /// One planned histogram a round and column, named `column` or `column/round`.
 pub fn requests(domain: &TableDomain, share: f64) -> Vec<Request> {
-    let names: Vec<String> = domain.columns.iter().flat_map(|c| (0..=rounds(c)).map(|r| name(c, r))).collect();
+    let names: Vec<String> = domain.columns.iter().flat_map(|c| (0..=rounds_of(c)).map(|r| name(c, r))).collect();
     let weight = share / names.len().max(1) as f64;
     names
         .into_iter()
@@ -34,17 +41,24 @@ pub fn requests(domain: &TableDomain, share: f64) -> Vec<Request> {
         .collect()
 }
 
-/// Measures every column and gives its codec. `total` is the public or
-/// released number of units.
+/// Measures every column and gives its codec. `rounds` is what [`rounds`] said
+/// when the plan was made; `total` is the public or released number of units.
 ///
 /// # Privacy
 /// Releases the planned histograms of [`requests`], nothing else.
-pub fn measure(plan: &mut Plan, grid: &Sensitive<Grid>, domain: &TableDomain, total: f64) -> Result<Vec<Codec>> {
+pub fn measure(
+    plan: &mut Plan,
+    grid: &Sensitive<Grid>,
+    domain: &TableDomain,
+    rounds: &[u32],
+    total: f64,
+) -> Result<Vec<Codec>> {
     domain
         .columns
         .iter()
+        .zip(rounds)
         .enumerate()
-        .map(|(index, column)| match &column.domain {
+        .map(|(index, (column, &rounds))| match &column.domain {
             Domain::Labels { .. } => {
                 let histogram = plan.histogram(&name(column, 0))?;
                 let noise_std = histogram.noise_std();
@@ -59,7 +73,7 @@ pub fn measure(plan: &mut Plan, grid: &Sensitive<Grid>, domain: &TableDomain, to
                 Ok(Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std))
             }
             Domain::Numbers { positions, .. } => {
-                let (leaves, missing) = measure_numbers(plan, grid, index, column, *positions, total)?;
+                let (leaves, missing) = measure_numbers(plan, grid, index, column, *positions, rounds, total)?;
                 Ok(Codec::of_leaves(&leaves, column.nullable.then_some(missing), total))
             }
         })
@@ -70,8 +84,7 @@ fn name(column: &ModelColumn, round: u32) -> String {
     if round == 0 { column.name.clone() } else { format!("{}/{round}", column.name) }
 }
 
-/// Splitting rounds of a column after the first one: a public number.
-fn rounds(column: &ModelColumn) -> u32 {
+fn rounds_of(column: &ModelColumn) -> u32 {
     match column.domain {
         Domain::Labels { .. } => 0,
         Domain::Numbers { positions, .. } => {
@@ -106,6 +119,7 @@ fn measure_numbers(
     index: usize,
     column: &ModelColumn,
     positions: u32,
+    rounds: u32,
     total: f64,
 ) -> Result<(Vec<Leaf>, f64)> {
     let new =
@@ -113,7 +127,7 @@ fn measure_numbers(
     let mut leaves: Vec<Estimate> = split(0, positions - 1, BASE_CELLS).map(|(a, b)| new(a, b, None)).collect();
     let mut parents: Vec<Estimate> = Vec::new();
     let (mut missing, mut missing_rounds) = (0.0, 0.0);
-    for round in 0..=rounds(column) {
+    for round in 0..=rounds {
         let histogram = plan.histogram(&name(column, round))?;
         let variance = histogram.noise_std().powi(2);
         let cells = leaves.len() + usize::from(column.nullable);
@@ -136,7 +150,7 @@ fn measure_numbers(
             estimate.variance = 1.0 / (known + fresh);
         }
         agree_with_parents(&mut leaves, &parents);
-        if round < rounds(column) {
+        if round < rounds {
             let heavy = |e: &Estimate| {
                 e.leaf.count > (HEAVY_SHARE * total).max(HEAVY_NOISE * variance.sqrt()) && e.leaf.first < e.leaf.last
             };
@@ -188,10 +202,10 @@ mod tests {
 
     #[test]
     fn rounds_are_public_and_end_at_single_positions() {
-        assert_eq!(rounds(&column(100)), 0);
-        assert_eq!(rounds(&column(129)), 1);
-        assert_eq!(rounds(&column(100_000)), 4);
-        assert_eq!(rounds(&column(1 << 30)), MAX_ROUNDS);
+        assert_eq!(rounds_of(&column(100)), 0);
+        assert_eq!(rounds_of(&column(129)), 1);
+        assert_eq!(rounds_of(&column(100_000)), 4);
+        assert_eq!(rounds_of(&column(1 << 30)), MAX_ROUNDS);
         let runs: Vec<_> = split(5, 20, 8).collect();
         assert_eq!(runs.first(), Some(&(5, 6)));
         assert_eq!(runs.last(), Some(&(19, 20)));
@@ -208,7 +222,7 @@ mod tests {
         let domain = TableDomain { columns: vec![column(16_021)], rows_column: None, max_rows_per_unit: 1 };
         let mut plan =
             Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests(&domain, 1.0)).unwrap();
-        let codecs = measure(&mut plan, &grid, &domain, 20_000.0).unwrap();
+        let codecs = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0).unwrap();
         let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codecs[0].joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
         assert!(codecs[0].fits(&domain.columns[0].domain, true));

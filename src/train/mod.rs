@@ -1,9 +1,10 @@
 //! Fitting: one straight way from sensitive rows to a released model.
 //!
 //! The plan is made from public facts, the ledger records the intent, the
-//! table is read, and then only planned mechanisms touch it: noisy counts give
-//! the codecs, noisy gradients the weights, a noisy sum the latent prior.
+//! table is read, and then only planned mechanisms touch it: noisy quantiles and
+//! thresholded counts give the domains that are not public, noisy counts give the codecs, noisy gradients the weights, a noisy sum the latent prior.
 
+mod discover;
 mod dp_sgd;
 mod fit;
 mod ledger_file;

@@ -16,7 +16,11 @@ fn a_draft_from_the_rows_is_refused_with_the_remedy() {
     world.run("inspect visits.csv --unit patient -o schema.toml").succeeds();
     assert!(world.text("schema.toml").contains("domain_from = \"data\""));
     let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
-    world.refuses(3, fit, &["was read from the rows", "domain_from = \"public\"", "--assume-public"]);
+    world.refuses(
+        3,
+        fit,
+        &["was read from the rows", "domain_from = \"public\"", "--assume-public", "--discover-epsilon"],
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bad_input;
 mod budget;
 mod canary;
 mod cohort;
+mod discover;
 mod hospital;
 mod inspect;
 mod ledger;
