@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Breaks the trusted core on purpose, one hook at a time, and expects an
 # ordinary test to fail for each. Prints one line a mutant; exits 1 when one
-# survives. Usage: privacy/mutants.sh   (from the root of the repository)
+# survives. Builds in target/mutants, so that no mutant is left in another build.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,7 +19,7 @@ mutant() {
     if cmp -s "$file" "$work/original"; then
         echo "BROKEN   $name: the expression matches nothing in $2"
         survivors=$((survivors + 1))
-    elif (cd "$work/tree" && CARGO_TARGET_DIR="$root/target" cargo test --offline --quiet --lib -p "$package" >"$work/log" 2>&1); then
+    elif (cd "$work/tree" && CARGO_TARGET_DIR="$root/target/mutants" cargo test --offline --quiet --lib -p "$package" >"$work/log" 2>&1); then
         echo "SURVIVED $name"
         survivors=$((survivors + 1))
     elif grep -q '^error' "$work/log" && ! grep -q '^test result: FAILED' "$work/log"; then
