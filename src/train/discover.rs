@@ -146,6 +146,7 @@ fn discover_categories(
     column: &mut Column,
 ) -> Result<()> {
     let mechanism = plan.category_list(&categories(column))?;
+    let threshold = mechanism.threshold();
     let listed = mechanism.release(
         table,
         |table| table.rows.units(),
@@ -157,6 +158,13 @@ fn discover_categories(
         },
     )?;
     let mut listed = listed.into_inner();
+    if listed.is_empty() {
+        tracing::warn!(
+            "column `{}`: no category was found, since about {threshold:.0} units must share one at this budget; \
+             give --discover-epsilon more, or vouch for the categories in the schema",
+            column.name
+        );
+    }
     if let Some(numbers) = listed.iter().map(|label| label.trim().parse::<f64>().ok()).collect::<Option<Vec<_>>>() {
         let mut pairs: Vec<(f64, String)> = numbers.into_iter().zip(listed).collect();
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
