@@ -3,7 +3,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use rayon::prelude::*;
 use synthward_privacy::accountant::Accountant;
+use synthward_privacy::mechanism::ClippedSum;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, Event, PrivacyUnit, Sensitive, calibrate};
 
@@ -48,7 +50,8 @@ fn main() {
     let mut plan = plan(RUNS as u64 + 1).unwrap();
     let mut mechanism = plan.subsampled_gaussian("dp-sgd", 10_000.0).unwrap();
     row("noise of a DP-SGD step, a number, all cores", "ns", 1e9 / PARAMETERS as f64, || {
-        mechanism.step(&data, Vec::len, &mut gradient, |_, _, _, _| ()).unwrap();
+        let sum = mechanism.accumulate(&data, Vec::len, |_, _, _| &[]).unwrap();
+        sum.release(PARAMETERS, gradient.par_chunks_mut(ClippedSum::BLOCK), |out, mean| out.copy_from_slice(mean));
     });
     let cells = 10_000;
     let histogram = plan.histogram("column 0").unwrap();

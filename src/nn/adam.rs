@@ -39,41 +39,73 @@ impl Adam {
         Self { settings, first: zeros.clone(), second: zeros, average: parameters.to_vec(), steps: 0 }
     }
 
-    /// One step along the (noisy) mean gradient, and the average of the weights brought up to date, in a single pass.
+    /// Begins a step: `parameters` in blocks of `size`, each of which is to be given its part of the (noisy) mean
+    /// gradient, in any order and on any thread. Sums, noise, step and average can so share one pass.
     ///
     /// # Panics
-    /// When the lengths differ.
-    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32]) {
-        assert!(parameters.len() == self.first.len() && gradient.len() == parameters.len(), "one entry a parameter");
+    /// When `parameters` has another length than those it started at.
+    pub fn blocks<'a>(
+        &'a mut self,
+        parameters: &'a mut [f32],
+        size: usize,
+    ) -> impl IndexedParallelIterator<Item = AdamBlock<'a>> {
+        assert_eq!(parameters.len(), self.first.len(), "one entry a parameter");
         self.steps = self.steps.saturating_add(1);
         let AdamSettings { learning_rate, average_decay } = self.settings;
-        let rate = learning_rate / (1.0 - BETA1.powi(self.steps)) as f32;
-        let unbias = 1.0 / (1.0 - BETA2.powi(self.steps)) as f32;
-        // A young average follows the weights, so that it forgets the initial ones.
-        let decay = average_decay.min((1 + self.steps) as f32 / (10 + self.steps) as f32);
-        let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
-        const CHUNK: usize = 8192;
-        parameters
-            .par_chunks_mut(CHUNK)
-            .zip(gradient.par_chunks(CHUNK))
-            .zip(self.first.par_chunks_mut(CHUNK).zip(self.second.par_chunks_mut(CHUNK)))
-            .zip(self.average.par_chunks_mut(CHUNK))
-            .for_each(|(((parameters, gradient), (first, second)), average)| {
-                vectorised(|| {
-                    let moments = first.iter_mut().zip(second);
-                    for (((p, &g), (m, v)), a) in parameters.iter_mut().zip(gradient).zip(moments).zip(average) {
-                        *m += (1.0 - beta1) * (g - *m);
-                        *v += (1.0 - beta2) * (g * g - *v);
-                        *p -= rate * *m / ((*v * unbias).sqrt() + TINY);
-                        *a += (1.0 - decay) * (*p - *a);
-                    }
-                });
-            });
+        let pace = Pace {
+            rate: learning_rate / (1.0 - BETA1.powi(self.steps)) as f32,
+            unbias: 1.0 / (1.0 - BETA2.powi(self.steps)) as f32,
+            // A young average follows the weights, so that it forgets the initial ones.
+            decay: average_decay.min((1 + self.steps) as f32 / (10 + self.steps) as f32),
+        };
+        let moments = self.first.par_chunks_mut(size).zip(self.second.par_chunks_mut(size));
+        parameters.par_chunks_mut(size).zip(moments).zip(self.average.par_chunks_mut(size)).map(
+            move |((parameters, (first, second)), average)| AdamBlock { pace, parameters, first, second, average },
+        )
     }
 
     /// The running average of the weights.
     pub fn average(&self) -> &[f32] {
         &self.average
+    }
+}
+
+/// What a step has in common for all parameters.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    rate: f32,
+    unbias: f32,
+    decay: f32,
+}
+
+/// A stretch of the parameters on its way to the next step.
+#[derive(Debug)]
+pub struct AdamBlock<'a> {
+    pace: Pace,
+    parameters: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    average: &'a mut [f32],
+}
+
+impl AdamBlock<'_> {
+    /// Steps along the block's part of the mean gradient, and brings the average of the weights up to date.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn step(self, gradient: &[f32]) {
+        let Self { pace: Pace { rate, unbias, decay }, parameters, first, second, average } = self;
+        assert_eq!(gradient.len(), parameters.len(), "one entry a parameter");
+        let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
+        vectorised(|| {
+            let moments = first.iter_mut().zip(second);
+            for (((p, &g), (m, v)), a) in parameters.iter_mut().zip(gradient).zip(moments).zip(average) {
+                *m += (1.0 - beta1) * (g - *m);
+                *v += (1.0 - beta2) * (g * g - *v);
+                *p -= rate * *m / ((*v * unbias).sqrt() + TINY);
+                *a += (1.0 - decay) * (*p - *a);
+            }
+        });
     }
 }
 
@@ -87,7 +119,8 @@ mod tests {
     fn the_first_step_is_the_learning_rate_and_the_average_follows() {
         let mut parameters = [1.0f32, 1.0, 1.0];
         let mut adam = Adam::new(SETTINGS, &parameters);
-        adam.step(&mut parameters, &[0.5, -3.0, 0.0]);
+        let gradient = [0.5, -3.0, 0.0];
+        adam.blocks(&mut parameters, 2).zip(gradient.par_chunks(2)).for_each(|(block, g)| block.step(g));
         assert!((parameters[0] - 0.9).abs() < 1e-6 && (parameters[1] - 1.1).abs() < 1e-6 && parameters[2] == 1.0);
         assert!((adam.average()[0] - (1.0 - 0.1 * 9.0 / 11.0)).abs() < 1e-6);
     }
@@ -98,7 +131,7 @@ mod tests {
         let mut adam = Adam::new(AdamSettings { learning_rate: 0.05, average_decay: 0.95 }, &x);
         for _ in 0..400 {
             let gradient = [x[0] - 1.0, 10.0 * (x[1] - 0.5)];
-            adam.step(&mut x, &gradient);
+            adam.blocks(&mut x, 8).for_each(|block| block.step(&gradient));
         }
         assert!((adam.average()[0] - 1.0).abs() < 1e-2 && (adam.average()[1] - 0.5).abs() < 1e-2);
     }

@@ -1,10 +1,11 @@
 //! A dense layer.
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
 use super::gemm::gemm;
+use super::matrix::Matrix;
 use super::parameters::{Slot, Table};
 
 /// `y = x W + b` with `W` of `inputs x outputs`.
@@ -49,11 +50,10 @@ impl Dense {
         gemm(g, self.weight.view(parameters).reversed_axes(), 0.0, dx);
     }
 
-    /// Adds the gradient of the parameters, `x^T g` and the column sums of `g`, to `out`.
-    pub fn accumulate(&self, x: ArrayView2<'_, f32>, g: ArrayView2<'_, f32>, out: &mut [f32]) {
-        gemm(x.reversed_axes(), g, 1.0, self.weight.view_mut(out));
-        let mut bias = self.bias.view_mut(out);
-        let mut bias = bias.index_axis_mut(Axis(0), 0);
-        g.outer_iter().for_each(|row| bias += &row);
+    /// Adds the gradient of the parameters, `x^T g` and the column sums of `g`, to `out`, or, when it is the `first`,
+    /// puts it there.
+    pub fn accumulate(&self, x: ArrayView2<'_, f32>, g: &Matrix, first: bool, out: &mut [f32]) {
+        gemm(x.reversed_axes(), g.view(), if first { 0.0 } else { 1.0 }, self.weight.view_mut(out));
+        g.add_rows(first, &mut out[self.bias.range()]);
     }
 }

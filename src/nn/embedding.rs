@@ -5,6 +5,7 @@ use rand_distr::StandardNormal;
 
 use super::matrix::Matrix;
 use super::parameters::{Slot, Table};
+use super::simd::vectorised;
 
 /// `y = b + sum_j W[offset_j + code_j]`: what a dense layer does to a row of one-hot blocks, without the zeros.
 #[derive(Clone, Debug)]
@@ -58,14 +59,22 @@ impl Embedding {
         }
     }
 
-    /// Adds one row's gradient of the parameters to `out`, given the gradient `g` of the row's output.
-    pub fn accumulate(&self, row: &[u16], g: &[f32], out: &mut [f32]) {
+    /// Adds the gradient of the parameters to `out`, given the rows of codes and the gradients `g` of the output; when
+    /// it is the `first`, `out` starts from nothing.
+    pub fn accumulate(&self, codes: &[u16], g: &Matrix, first: bool, out: &mut [f32]) {
         let (start, outputs) = (self.weight.range().start, self.outputs());
-        for position in self.positions(row) {
-            let hit = start + position * outputs;
-            out[hit..hit + outputs].iter_mut().zip(g).for_each(|(o, g)| *o += g);
+        if first {
+            out[self.weight.range()].fill(0.0);
         }
-        out[self.bias.range()].iter_mut().zip(g).for_each(|(o, g)| *o += g);
+        vectorised(|| {
+            for (r, row) in codes.chunks_exact(self.width()).enumerate() {
+                for position in self.positions(row) {
+                    let hit = start + position * outputs;
+                    out[hit..hit + outputs].iter_mut().zip(g.row(r)).for_each(|(o, g)| *o += g);
+                }
+            }
+        });
+        g.add_rows(first, &mut out[self.bias.range()]);
     }
 
     /// One-hot positions of a row.

@@ -1,6 +1,10 @@
 //! A row-major buffer that keeps its memory from tile to tile.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::simd::vectorised;
 
 /// A `rows x columns` matrix of `f32` whose memory only grows.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,23 @@ impl Matrix {
     /// As [`Matrix::values`], to write.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.data[..self.rows * self.columns]
+    }
+
+    /// Some rows, one after the other.
+    pub fn rows_of(&self, rows: Range<usize>) -> &[f32] {
+        &self.data[rows.start * self.columns..rows.end * self.columns]
+    }
+
+    /// Adds the rows up in `sum`, on top of what is there unless they are the `first`.
+    pub fn add_rows(&self, first: bool, sum: &mut [f32]) {
+        if first {
+            sum.fill(0.0);
+        }
+        vectorised(|| {
+            for row in self.values().chunks_exact(self.columns.max(1)) {
+                sum.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+            }
+        });
     }
 
     pub fn view(&self) -> ArrayView2<'_, f32> {

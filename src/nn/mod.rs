@@ -35,11 +35,11 @@ mod simd;
 pub mod softmax;
 
 pub use activation::Activation;
-pub use adam::{Adam, AdamSettings};
+pub use adam::{Adam, AdamBlock, AdamSettings};
 pub use dense::Dense;
 pub use embedding::Embedding;
 pub use gemm::gemm;
 pub use matrix::Matrix;
 pub use mlp::{Mlp, MlpBuffers};
 pub use parameters::{Slot, Table, Tensor, find_tensor};
-pub use per_unit::{Network, Trace, Workspace, clipped_sum};
+pub use per_unit::{Network, Trace, Workspace, add_parts, clipped_sum, plain_sum};

@@ -8,14 +8,14 @@ use super::dense::Dense;
 use super::embedding::Embedding;
 use super::gemm::gemm;
 use super::matrix::Matrix;
-use super::simd::{dot, squared_norm};
+use super::simd::{row_pair_products, row_squared_norms, squared_norm, vectorised};
 
 /// Rows of a tile: a forward and a backward pass of these stay in the cache. A unit is never split, so a unit with
 /// more rows is a tile of its own.
 const TILE_ROWS: usize = 256;
 
-/// A lane sums its tiles one after the other; lanes are then summed in order. Their number is a function of the
-/// batch alone, which makes the result independent of the number of threads.
+/// A lane sums its tiles one after the other, on one thread, into one partial sum. The number of lanes is a function
+/// of the batch alone, which makes the result independent of the number of threads.
 const MAX_LANES: usize = 16;
 
 /// What a multiplication of a Gram matrix (`f64`, short vectors) costs in those of a matrix product, measured.
@@ -48,16 +48,18 @@ pub trait Network: Sync {
     fn traces(&self, buffers: &mut Self::Buffers, visit: &mut dyn FnMut(Trace<'_>));
 }
 
-/// Memory of [`clipped_sum`], reused from step to step.
+/// Memory of [`clipped_sum`] and [`plain_sum`], reused from step to step: once the largest batch has been seen,
+/// nothing is allocated any more.
 #[derive(Default)]
 pub struct Workspace<B> {
     tiles: Vec<Range<usize>>,
     lanes: Vec<Lane<B>>,
+    /// One partial sum a lane.
+    sums: Vec<Vec<f32>>,
 }
 
 #[derive(Default)]
 struct Lane<B> {
-    sum: Vec<f32>,
     buffers: B,
     /// `units + 1` row offsets of the tile's units.
     offsets: Vec<usize>,
@@ -66,62 +68,88 @@ struct Lane<B> {
     scratch: Scratch,
 }
 
-/// Room for one unit's gradient in one layer.
+/// Room for the norms of one layer.
 #[derive(Default)]
 struct Scratch {
     matrix: Matrix,
+    /// Inner products of rows, of inputs and of gradients.
+    inputs: Vec<f64>,
+    gradients: Vec<f64>,
     sum: Vec<f64>,
     order: Vec<usize>,
 }
 
-/// Writes `sum over units u of c(|g_u|^2) g_u` to `out`, where `g_u` is the gradient, over **all** parameters, of
-/// the loss summed over the rows of `u`, and `c` is `coefficient`.
+/// The sum over `units` of `c(|g_u|^2) g_u`, where `g_u` is the gradient, over **all** parameters, of the loss summed
+/// over the rows of `u`, and `c` is `coefficient`. It comes in parts, to be added in their order.
 ///
 /// Squared norms are accumulated in `f64`. A unit whose norm is not finite is dropped, whatever `coefficient`
-/// says of it. The result has the same bits at any number of threads.
+/// says of it. The parts have the same bits at any number of threads.
 ///
 /// # Shapes
-/// `parameters` and `out` hold all parameters; `units` may be empty and may be of any size.
+/// `parameters` and each part hold all parameters; `units` may be empty (no parts) and may be of any size.
 ///
 /// # Privacy
-/// Touches sensitive data, releases nothing: `out` has sensitivity `max c(n^2) n` to one unit, up to `f32` rounding.
-pub fn clipped_sum<N: Network>(
+/// Touches sensitive data, releases nothing: the sum has sensitivity `max c(n^2) n` to one unit, up to `f32` rounding.
+pub fn clipped_sum<'w, N: Network>(
     network: &N,
     parameters: &[f32],
     units: &[u32],
     coefficient: &(dyn Fn(f64) -> f32 + Sync),
-    workspace: &mut Workspace<N::Buffers>,
-    out: &mut [f32],
-) {
-    assert_eq!(parameters.len(), out.len(), "one gradient entry a parameter");
-    let Workspace { tiles, lanes } = workspace;
-    cut(network, units, tiles);
-    let count = (tiles.len() / 2).clamp(1, MAX_LANES);
-    lanes.resize_with(count.max(lanes.len()), Lane::default);
-    let lanes = &mut lanes[..count];
-    lanes.par_iter_mut().enumerate().for_each(|(l, lane)| {
-        lane.sum.clear();
-        lane.sum.resize(out.len(), 0.0);
-        for tile in &tiles[l * tiles.len() / count..(l + 1) * tiles.len() / count] {
-            lane.add(network, parameters, &units[tile.clone()], coefficient);
-        }
-    });
-    const CHUNK: usize = 8192;
-    out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, out)| {
-        out.copy_from_slice(&lanes[0].sum[i * CHUNK..i * CHUNK + out.len()]);
-        for lane in &lanes[1..] {
-            out.iter_mut().zip(&lane.sum[i * CHUNK..]).for_each(|(o, s)| *o += s);
-        }
-    });
+    workspace: &'w mut Workspace<N::Buffers>,
+) -> &'w [Vec<f32>] {
+    sum(network, parameters, units, Some(coefficient), workspace)
 }
 
-/// Cuts the batch into tiles of whole units.
+/// As [`clipped_sum`] with every coefficient 1 and no norm computed: ordinary training, for rows that nobody has to
+/// be protected from.
+///
+/// # Privacy
+/// One unit can move the sum without bound: not for sensitive data.
+pub fn plain_sum<'w, N: Network>(
+    network: &N,
+    parameters: &[f32],
+    units: &[u32],
+    workspace: &'w mut Workspace<N::Buffers>,
+) -> &'w [Vec<f32>] {
+    sum(network, parameters, units, None, workspace)
+}
+
+/// What turns a squared norm into a coefficient; none for a plain sum.
+type Coefficient<'a> = Option<&'a (dyn Fn(f64) -> f32 + Sync)>;
+
+fn sum<'w, N: Network>(
+    network: &N,
+    parameters: &[f32],
+    units: &[u32],
+    coefficient: Coefficient<'_>,
+    workspace: &'w mut Workspace<N::Buffers>,
+) -> &'w [Vec<f32>] {
+    let Workspace { tiles, lanes, sums } = workspace;
+    cut(network, units, tiles);
+    let count = tiles.len().min(MAX_LANES);
+    if lanes.len() < count {
+        lanes.resize_with(count, Lane::default);
+        sums.resize_with(count, Vec::new);
+    }
+    let sums = &mut sums[..count];
+    lanes[..count].par_iter_mut().zip(&mut *sums).enumerate().for_each(|(l, (lane, sum))| {
+        sum.resize(parameters.len(), 0.0);
+        for (i, tile) in tiles[l * tiles.len() / count..(l + 1) * tiles.len() / count].iter().enumerate() {
+            lane.add(network, parameters, &units[tile.clone()], coefficient, i == 0, sum);
+        }
+    });
+    sums
+}
+
+/// Cuts the batch into tiles of whole units, of about the same number of rows.
 fn cut<N: Network>(network: &N, units: &[u32], tiles: &mut Vec<Range<usize>>) {
     tiles.clear();
+    let total: usize = units.iter().map(|&unit| network.rows(unit)).sum();
+    let aim = total.div_ceil(total.div_ceil(TILE_ROWS).max(1));
     let (mut start, mut rows) = (0, 0);
     for (i, &unit) in units.iter().enumerate() {
         let more = network.rows(unit);
-        if rows + more > TILE_ROWS && i > start {
+        if rows > 0 && rows + more > aim {
             tiles.push(start..i);
             (start, rows) = (i, 0);
         }
@@ -133,112 +161,162 @@ fn cut<N: Network>(network: &N, units: &[u32], tiles: &mut Vec<Range<usize>>) {
 }
 
 impl<B> Lane<B> {
+    /// Adds a tile to `sum`, or, when it is the `first`, puts it there.
     fn add<N: Network<Buffers = B>>(
         &mut self,
         network: &N,
         parameters: &[f32],
         units: &[u32],
-        coefficient: &dyn Fn(f64) -> f32,
+        coefficient: Coefficient<'_>,
+        first: bool,
+        sum: &mut [f32],
     ) {
-        let Self { sum, buffers, offsets, squared_norms, coefficients, scratch } = self;
+        let Self { buffers, offsets, squared_norms, coefficients, scratch } = self;
         offsets.clear();
         offsets.push(0);
         for &unit in units {
             offsets.push(offsets[offsets.len() - 1] + network.rows(unit));
         }
         if offsets[units.len()] == 0 {
+            if first {
+                sum.fill(0.0);
+            }
             return;
         }
         network.backpropagate(parameters, units, buffers);
-        squared_norms.clear();
-        squared_norms.resize(units.len(), 0.0);
-        network.traces(buffers, &mut |trace| trace.add_squared_norms(offsets, squared_norms, scratch));
-        coefficients.clear();
-        let drop_unusable = |&n: &f64| if n.is_finite() { coefficient(n) } else { 0.0 };
-        coefficients.extend(squared_norms.iter().map(drop_unusable));
-        network.traces(buffers, &mut |trace| trace.add_weighted_sum(offsets, coefficients, sum));
+        if let Some(coefficient) = coefficient {
+            squared_norms.clear();
+            squared_norms.resize(units.len(), 0.0);
+            network.traces(buffers, &mut |trace| trace.add_squared_norms(offsets, squared_norms, scratch));
+            coefficients.clear();
+            let drop_unusable = |&n: &f64| if n.is_finite() { coefficient(n) } else { 0.0 };
+            coefficients.extend(squared_norms.iter().map(drop_unusable));
+            network.traces(buffers, &mut |trace| trace.scale(offsets, coefficients));
+        }
+        network.traces(buffers, &mut |trace| trace.add_sum(first, sum));
+    }
+}
+
+/// Adds up, in their order, the stretches of `parts` that start at `start`: what the parts of a sum say of the
+/// parameters `start..start + out.len()`.
+pub fn add_parts(parts: &[Vec<f32>], start: usize, out: &mut [f32]) {
+    let Some((first, rest)) = parts.split_first() else { return out.fill(0.0) };
+    let stretch = start..start + out.len();
+    out.copy_from_slice(&first[stretch.clone()]);
+    for part in rest {
+        vectorised(|| out.iter_mut().zip(&part[stretch.clone()]).for_each(|(o, p)| *o += p));
     }
 }
 
 impl Trace<'_> {
     /// Adds this layer's part of the squared norm of each unit's gradient.
     fn add_squared_norms(&self, offsets: &[usize], norms: &mut [f64], scratch: &mut Scratch) {
+        if offsets.len() == offsets[offsets.len() - 1] + 1 && offsets.windows(2).all(|unit| unit[1] == unit[0] + 1) {
+            return self.add_row_squared_norms(norms, scratch);
+        }
         for (norm, unit) in norms.iter_mut().zip(offsets.windows(2)) {
-            let rows = unit[0]..unit[1];
-            let part = match (self, rows.len()) {
-                (_, 0) => 0.0,
-                (Self::Dense { input, gradient, .. }, 1) => {
-                    squared_norm(gradient.row(rows.start)) * (squared_norm(input.row(rows.start)) + 1.0)
-                }
-                (Self::Embedding { layer, gradient, .. }, 1) => {
-                    squared_norm(gradient.row(rows.start)) * (layer.width() as f64 + 1.0)
-                }
-                (Self::Dense { layer, input, gradient }, n) => {
-                    let (i, o) = (layer.inputs(), layer.outputs());
-                    // Gram: n (n + 1) / 2 pairs of i + o terms. Materialised: n i o terms and a pass over i o.
-                    if GRAM_COST * n * (n + 1) / 2 * (i + o) <= (n + 1) * i * o {
-                        gram(rows, gradient, |s, t| dot(input.row(s), input.row(t)))
-                    } else {
-                        dense_by_materialising(input, gradient, rows, scratch)
-                    }
-                }
-                (Self::Embedding { layer, codes, gradient }, n) => {
-                    let (w, o) = (layer.width(), layer.outputs());
-                    let row = |r: usize| &codes[r * w..(r + 1) * w];
-                    if n.div_ceil(2) * (w + o) <= w * o {
-                        gram(rows, gradient, |s, t| row(s).iter().zip(row(t)).filter(|(a, b)| a == b).count() as f64)
-                    } else {
-                        embedding_by_cell(codes, w, gradient, rows, scratch)
-                    }
-                }
-            };
-            // Rounding can leave a Gram sum just below zero; NaN must stay NaN.
-            *norm += if part < 0.0 { 0.0 } else { part };
+            if unit[1] > unit[0] {
+                let part = self.unit_squared_norm(unit[0]..unit[1], scratch);
+                // Rounding can leave a Gram sum just below zero; NaN must stay NaN.
+                *norm += if part < 0.0 { 0.0 } else { part };
+            }
         }
     }
 
-    /// Adds `sum over units c_u g_u` of this layer's parameters to `out`. Spoils the rows it has used.
-    fn add_weighted_sum(self, offsets: &[usize], coefficients: &[f32], out: &mut [f32]) {
-        let units = coefficients.iter().zip(offsets.windows(2));
+    /// Every unit has one row: `|g|^2 (|a|^2 + 1)`.
+    fn add_row_squared_norms(&self, norms: &mut [f64], scratch: &mut Scratch) {
+        let squares = |matrix: &Matrix, out: &mut Vec<f64>| {
+            out.resize(norms.len(), 0.0);
+            row_squared_norms(matrix.values(), matrix.columns(), out);
+        };
+        match self {
+            Self::Dense { input, gradient, .. } => {
+                squares(input, &mut scratch.inputs);
+                squares(gradient, &mut scratch.gradients);
+                let squares = scratch.inputs.iter().zip(&scratch.gradients);
+                norms.iter_mut().zip(squares).for_each(|(norm, (a, g))| *norm += g * (a + 1.0));
+            }
+            Self::Embedding { layer, gradient, .. } => {
+                squares(gradient, &mut scratch.gradients);
+                let hits = layer.width() as f64 + 1.0;
+                norms.iter_mut().zip(&scratch.gradients).for_each(|(norm, g)| *norm += g * hits);
+            }
+        }
+    }
+
+    fn unit_squared_norm(&self, rows: Range<usize>, scratch: &mut Scratch) -> f64 {
+        let n = rows.len();
         match self {
             Self::Dense { layer, input, gradient } => {
-                for (&c, unit) in units {
-                    for r in unit[0]..unit[1] {
-                        if c == 0.0 {
-                            // A dropped unit may hold infinities, and 0 times infinity is not 0.
-                            input.row_mut(r).fill(0.0);
-                            gradient.row_mut(r).fill(0.0);
-                        } else if c != 1.0 {
-                            gradient.row_mut(r).iter_mut().for_each(|g| *g *= c);
-                        }
-                    }
+                let (i, o) = (layer.inputs(), layer.outputs());
+                // Gram: n (n + 1) / 2 pairs of i + o terms. Materialised: n i o terms and a pass over i o.
+                if GRAM_COST * n * (n + 1) / 2 * (i + o) <= (n + 1) * i * o {
+                    row_pair_products(input.rows_of(rows.clone()), i, &mut scratch.inputs);
+                    gram(rows, gradient, scratch)
+                } else {
+                    dense_by_materialising(input, gradient, rows, scratch)
                 }
-                layer.accumulate(input.view(), gradient.view(), out);
             }
             Self::Embedding { layer, codes, gradient } => {
-                let used = units.filter(|(c, _)| **c != 0.0);
-                for (&c, unit) in used {
-                    for r in unit[0]..unit[1] {
-                        let g = gradient.row_mut(r);
+                let (w, o) = (layer.width(), layer.outputs());
+                if n.div_ceil(2) * (w + o) <= w * o {
+                    let row = |r: usize| &codes[r * w..(r + 1) * w];
+                    scratch.inputs.clear();
+                    for s in rows.clone() {
+                        let alike = |t| row(s).iter().zip(row(t)).filter(|(a, b)| a == b).count() as f64;
+                        scratch.inputs.extend((rows.start..=s).map(alike));
+                    }
+                    gram(rows, gradient, scratch)
+                } else {
+                    embedding_by_cell(codes, w, gradient, rows, scratch)
+                }
+            }
+        }
+    }
+
+    /// Multiplies the gradients of each unit by its coefficient.
+    fn scale(self, offsets: &[usize], coefficients: &[f32]) {
+        let (mut input, gradient) = match self {
+            Self::Dense { input, gradient, .. } => (Some(input), gradient),
+            Self::Embedding { gradient, .. } => (None, gradient),
+        };
+        vectorised(|| {
+            for (&c, unit) in coefficients.iter().zip(offsets.windows(2)) {
+                for r in unit[0]..unit[1] {
+                    let g = gradient.row_mut(r);
+                    if c != 0.0 {
                         g.iter_mut().for_each(|g| *g *= c);
-                        layer.accumulate(&codes[r * layer.width()..(r + 1) * layer.width()], g, out);
+                        continue;
+                    }
+                    // A dropped unit may hold infinities, and 0 times infinity is not 0.
+                    g.fill(0.0);
+                    if let Some(input) = &mut input {
+                        input.row_mut(r).fill(0.0);
                     }
                 }
             }
+        });
+    }
+
+    /// Adds the sum over the rows of this layer's gradients to `out`, or puts it there when it is the `first`.
+    fn add_sum(self, first: bool, out: &mut [f32]) {
+        match self {
+            Self::Dense { layer, input, gradient } => layer.accumulate(input.view(), gradient, first, out),
+            Self::Embedding { layer, codes, gradient } => layer.accumulate(codes, gradient, first, out),
         }
     }
 }
 
-/// `sum_{s,t} (g_s.g_t)(alike(s, t) + 1)`, where `alike` is the inner product of the inputs and the 1 is the bias.
-fn gram(rows: Range<usize>, gradient: &Matrix, alike: impl Fn(usize, usize) -> f64) -> f64 {
-    let mut sum = 0.0;
-    for s in rows.clone() {
-        for t in rows.start..=s {
-            let twice = if s == t { 1.0 } else { 2.0 };
-            sum += twice * dot(gradient.row(s), gradient.row(t)) * (alike(s, t) + 1.0);
-        }
-    }
-    sum
+/// `sum_{s,t} (g_s.g_t)(a_s.a_t + 1)`: the products of the inputs, `s >= t`, are in `scratch.inputs`, and the 1 is the
+/// bias.
+fn gram(rows: Range<usize>, gradient: &Matrix, scratch: &mut Scratch) -> f64 {
+    let Scratch { inputs, gradients, .. } = scratch;
+    row_pair_products(gradient.rows_of(rows.clone()), gradient.columns(), gradients);
+    let mut pairs = inputs.iter().zip(gradients.iter()).map(|(a, g)| g * (a + 1.0));
+    (0..rows.len()).fold(0.0, |sum, s| {
+        let below: f64 = pairs.by_ref().take(s).sum();
+        sum + 2.0 * below + pairs.next().unwrap_or(0.0)
+    })
 }
 
 /// Forms the unit's weight gradient `A^T G` and measures it.

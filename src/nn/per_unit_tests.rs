@@ -196,7 +196,7 @@ fn fast(
         coefficient(squared)
     };
     let mut out = vec![f32::NAN; parameters.len()];
-    clipped_sum(toy, parameters, units, &spy, &mut Workspace::default(), &mut out);
+    add_parts(clipped_sum(toy, parameters, units, &spy, &mut Workspace::default()), 0, &mut out);
     (norms.into_inner().unwrap(), out)
 }
 
@@ -254,11 +254,14 @@ fn a_batch_may_be_empty_and_may_repeat_nothing_from_the_last() {
     let mut workspace = Workspace::default();
     let (mut first, mut again) = (vec![0.0; parameters.len()], vec![0.0; parameters.len()]);
     let coefficient = clip(1.0);
-    clipped_sum(&toy, &parameters, &[1, 3], &coefficient, &mut workspace, &mut first);
-    clipped_sum(&toy, &parameters, &[0, 1, 2, 3], &coefficient, &mut workspace, &mut again);
-    clipped_sum(&toy, &parameters, &[1, 3], &coefficient, &mut workspace, &mut again);
+    let mut run = |units: &[u32], out: &mut [f32]| {
+        add_parts(clipped_sum(&toy, &parameters, units, &coefficient, &mut workspace), 0, out);
+    };
+    run(&[1, 3], &mut first);
+    run(&[0, 1, 2, 3], &mut again);
+    run(&[1, 3], &mut again);
     assert_eq!(first, again);
-    clipped_sum(&toy, &parameters, &[], &coefficient, &mut workspace, &mut again);
+    run(&[], &mut again);
     assert!(again.iter().all(|&v| v == 0.0));
 }
 

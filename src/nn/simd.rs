@@ -32,22 +32,85 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// Sum of squares, in `f64`.
 pub(crate) fn squared_norm(x: &[f32]) -> f64 {
-    dot(x, x)
+    let mut norm = [0.0];
+    row_squared_norms(x, x.len(), &mut norm);
+    norm[0]
 }
 
-/// Inner product accumulated in `f64`, in eight lanes summed in a fixed order.
-pub(crate) fn dot(x: &[f32], y: &[f32]) -> f64 {
-    vectorised(|| {
-        let mut lanes = [0.0f64; 8];
-        let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
-        let tail: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-        for (a, b) in xs.zip(ys) {
-            for i in 0..8 {
-                lanes[i] += f64::from(a[i]) * f64::from(b[i]);
+/// Sums of squares, in `f64`, of the rows of a row-major matrix of `columns` columns.
+pub(crate) fn row_squared_norms(x: &[f32], columns: usize, norms: &mut [f64]) {
+    pulp::Arch::new().dispatch(RowSquaredNorms { x, columns, norms });
+}
+
+/// Inner products, in `f64`, of all pairs of rows `s >= t` of a row-major matrix, one after the other.
+pub(crate) fn row_pair_products(x: &[f32], columns: usize, products: &mut Vec<f64>) {
+    products.clear();
+    pulp::Arch::new().dispatch(RowPairProducts { x, columns, products });
+}
+
+// Structs and not closures: the compiler may leave a large closure out of line, where it has no wide vectors.
+
+struct RowSquaredNorms<'a> {
+    x: &'a [f32],
+    columns: usize,
+    norms: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for RowSquaredNorms<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        if self.columns == 0 {
+            return self.norms.fill(0.0);
+        }
+        for (norm, row) in self.norms.iter_mut().zip(self.x.chunks_exact(self.columns)) {
+            *norm = dot(row, row);
+        }
+    }
+}
+
+struct RowPairProducts<'a> {
+    x: &'a [f32],
+    columns: usize,
+    products: &'a mut Vec<f64>,
+}
+
+impl pulp::NullaryFnOnce for RowPairProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let rows = || self.x.chunks_exact(self.columns.max(1));
+        for (s, row) in rows().enumerate() {
+            self.products.extend(rows().take(s + 1).map(|other| dot(row, other)));
+        }
+    }
+}
+
+/// Inner product accumulated in `f64`, in lanes summed in a fixed order.
+#[inline(always)]
+fn dot(x: &[f32], y: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    const CHAINS: usize = 4; // additions of one chain wait for each other
+    let mut sums = [[0.0f64; LANES]; CHAINS];
+    let (xs, ys) = (x.chunks_exact(LANES * CHAINS), y.chunks_exact(LANES * CHAINS));
+    let mut tail = 0.0;
+    for (&a, &b) in xs.remainder().iter().zip(ys.remainder()) {
+        tail += f64::from(a) * f64::from(b);
+    }
+    for (a, b) in xs.zip(ys) {
+        for (c, sums) in sums.iter_mut().enumerate() {
+            for (l, sum) in sums.iter_mut().enumerate() {
+                *sum += f64::from(a[c * LANES + l]) * f64::from(b[c * LANES + l]);
             }
         }
-        lanes.iter().sum::<f64>() + tail
-    })
+    }
+    let [first, second, third, fourth] = sums;
+    for l in 0..LANES {
+        tail += (first[l] + second[l]) + (third[l] + fourth[l]);
+    }
+    tail
 }
 
 #[cfg(test)]
@@ -66,10 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn dot_handles_tails_and_large_values() {
-        let x: Vec<f32> = (0..19).map(|i| i as f32).collect();
-        assert_eq!(dot(&x, &x), 2109.0);
+    fn products_handle_tails_and_large_values() {
+        let x: Vec<f32> = (0..67).map(|i| i as f32).collect();
+        assert_eq!(squared_norm(&x), 98_021.0);
         assert_eq!(squared_norm(&[1e30, 1e30]), 2.0 * f64::from(1e30f32).powi(2));
-        assert_eq!(dot(&[], &[]), 0.0);
+        assert_eq!(squared_norm(&[]), 0.0);
+        let mut products = Vec::new();
+        row_pair_products(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &mut products);
+        assert_eq!(products, [5.0, 11.0, 25.0, 17.0, 39.0, 61.0]);
     }
 }

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::{Marginals, Prior, Vae, VaeGenerator, VaeWorkspace};
 use crate::nn::{Adam, AdamSettings};
 use std::time::{Duration, Instant};
+use synthward_privacy::mechanism::ClippedSum;
 use synthward_privacy::plan::Plan;
 use synthward_privacy::{Sensitive, UnitKey};
 
@@ -42,15 +43,16 @@ pub(super) fn train(
         &parameters,
     );
     let latents = UnitKey::from_system()?.bytes();
-    let mut gradient = vec![0.0; parameters.len()]; // P
     let mut workspace = VaeWorkspace::default();
     let mut looked = Instant::now();
     for step in 0..steps {
-        mechanism.step(codes, Codes::units, &mut gradient, |codes, batch, clip, sum| {
+        let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-            vae.clipped_sum(&parameters, codes, batch, latents, step as u32, &coefficient, &mut workspace, sum);
+            vae.clipped_sum(&parameters, codes, batch, latents, step as u32, &coefficient, &mut workspace)
         })?;
-        optimiser.step(&mut parameters, &gradient);
+        sum.release(parameters.len(), optimiser.blocks(&mut parameters, ClippedSum::BLOCK), |block, gradient| {
+            block.step(gradient);
+        });
         if looked.elapsed() > INTERVAL || step + 1 == steps {
             looked = Instant::now();
             observe(Progress { done: step + 1, total: steps, epsilon_spent: plan.epsilon_spent(step + 1)? });

@@ -15,4 +15,4 @@ pub use category_list::CategoryList;
 pub use gaussian_sum::GaussianSum;
 pub use histogram::Histogram;
 pub use quantile::Quantile;
-pub use subsampled_gaussian::SubsampledGaussian;
+pub use subsampled_gaussian::{ClippedSum, SubsampledGaussian};

@@ -84,50 +84,89 @@ impl SubsampledGaussian {
         self.done
     }
 
-    /// One step: `gradient` becomes the noisy mean of the clipped sum that
-    /// `clipped_sum(data, units drawn, clip, sum)` adds up in `sum` (zeros at
-    /// the start; the unit's whole contribution times [`Clip::coefficient`] of
-    /// its squared norm).
+    /// Half of a step: draws its units and has `clipped_sum(data, units drawn, clip)` add up their contributions, each
+    /// the unit's whole one times [`Clip::coefficient`] of its squared norm. The sum may come in parts, to be added in
+    /// their order; it comes in none when no unit was drawn.
     ///
     /// # Privacy
-    /// Releases `gradient` under one planned Poisson-subsampled Gaussian event,
-    /// sensitivity C, add/remove adjacency.
+    /// Touches sensitive data, releases nothing: what comes back only opens under noise, in [`ClippedSum::release`].
+    /// The step counts as taken.
     ///
     /// # Errors
     /// [`Error::StepsSpent`] when all planned steps were taken.
-    pub fn step<T>(
-        &mut self,
+    pub fn accumulate<'a, T>(
+        &'a mut self,
         data: &Sensitive<T>,
         units: impl FnOnce(&T) -> usize,
-        gradient: &mut [f32],
-        clipped_sum: impl FnOnce(&T, &[u32], &Clip, &mut [f32]),
-    ) -> Result<(), Error> {
+        clipped_sum: impl FnOnce(&T, &[u32], &Clip) -> &'a [Vec<f32>],
+    ) -> Result<ClippedSum<'a>, Error> {
         if self.done >= self.steps {
             return Err(Error::StepsSpent { name: self.name.clone(), planned: self.steps });
         }
         let data = data.expose();
         poisson_subsample(&self.coins, self.done, units(data), self.sampling_rate, &mut self.batch);
-        gradient.fill(0.0);
-        if !self.batch.is_empty() {
-            clipped_sum(data, &self.batch, &self.clip, gradient);
-        }
-        let (key, step) = (&self.noise, self.done);
-        let per_norm = GRID / self.clip.norm();
-        let margin = sensitivity_margin(self.expected_batch_size, gradient.len());
-        let noise_steps = self.noise_multiplier * margin * GRID;
-        let scale = self.clip.norm() / GRID / self.expected_batch_size;
-        gradient.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
-            let mut normals = [0.0; BLOCK];
-            let normals = &mut normals[..out.len()];
-            key.gaussians(step, block as u64, normals);
-            for (value, &normal) in out.iter_mut().zip(normals.iter()) {
-                let sum = (f64::from(*value) * per_norm).round() as i64;
-                let noisy = sum.saturating_add((normal * noise_steps).round() as i64);
-                *value = (noisy as f64 * scale) as f32;
-            }
-        });
+        let parts = if self.batch.is_empty() { &[] } else { clipped_sum(data, &self.batch, &self.clip) };
         self.done += 1;
-        Ok(())
+        Ok(ClippedSum { mechanism: self, parts })
+    }
+}
+
+/// The clipped sum of one step, on its way to the noise.
+///
+/// # Privacy
+/// Sensitive: it has no accessor, no `Debug` and no `Clone`; dropping it releases nothing.
+#[must_use = "a step that is not released was spent for nothing"]
+pub struct ClippedSum<'a> {
+    mechanism: &'a SubsampledGaussian,
+    parts: &'a [Vec<f32>],
+}
+
+impl ClippedSum<'_> {
+    /// Parameters of a block.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub const BLOCK: usize = BLOCK;
+
+    /// The other half of a step: the noisy mean of the clipped sum, handed out in blocks of [`Self::BLOCK`], each to
+    /// `apply` with its item of `blocks`, on all threads. Parts are summed, rounded to the grid, noised and divided
+    /// by the expected batch size in one pass.
+    ///
+    /// # Panics
+    /// When `blocks` are not those of `parameters`, or a part has another length.
+    ///
+    /// # Privacy
+    /// Releases the mean under one planned Poisson-subsampled Gaussian event, sensitivity C, add/remove adjacency.
+    pub fn release<B: IndexedParallelIterator>(
+        self,
+        parameters: usize,
+        blocks: B,
+        apply: impl Fn(B::Item, &[f32]) + Sync,
+    ) {
+        let Self { mechanism, parts } = self;
+        assert_eq!(blocks.len(), parameters.div_ceil(BLOCK), "one item a block");
+        assert!(parts.iter().all(|part| part.len() == parameters), "one entry a parameter in each part");
+        let (key, step, norm) = (&mechanism.noise, mechanism.done - 1, mechanism.clip.norm());
+        let per_norm = GRID / norm;
+        let margin = sensitivity_margin(mechanism.expected_batch_size, parameters);
+        let noise_steps = mechanism.noise_multiplier * margin * GRID;
+        let scale = norm / GRID / mechanism.expected_batch_size;
+        blocks.enumerate().for_each(|(block, item)| {
+            let start = block * BLOCK;
+            let length = BLOCK.min(parameters - start);
+            let (mut sums, mut normals, mut means) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+            let (sums, normals, means) = (&mut sums[..length], &mut normals[..length], &mut means[..length]);
+            for part in parts {
+                sums.iter_mut().zip(&part[start..start + length]).for_each(|(s, &p)| *s += f64::from(p));
+            }
+            key.gaussians(step, block as u64, normals);
+            for ((mean, sum), normal) in means.iter_mut().zip(sums).zip(normals) {
+                let sum = (*sum * per_norm).round() as i64;
+                let noisy = sum.saturating_add((*normal * noise_steps).round() as i64);
+                *mean = (noisy as f64 * scale) as f32;
+            }
+            apply(item, means);
+        });
     }
 }
 
@@ -140,32 +179,37 @@ mod tests {
         SubsampledGaussian::new("t".into(), clip, sampling_rate, noise_multiplier, 10.0, steps).unwrap()
     }
 
+    /// One whole step over `data`, whose clipped sum is `sum(units)` in every entry.
+    fn step(m: &mut SubsampledGaussian, units: usize, length: usize, sum: impl Fn(usize) -> f32) -> Vec<f32> {
+        let (mut parts, mut gradient) = (Vec::new(), vec![f32::NAN; length]);
+        let data = Sensitive::new(vec![(); units]);
+        let summed = m.accumulate(&data, Vec::len, |_, batch, _| {
+            parts.push(vec![0.75 * sum(batch.len()); length]);
+            parts.push(vec![0.25 * sum(batch.len()); length]);
+            &parts
+        });
+        summed.unwrap().release(length, gradient.par_chunks_mut(BLOCK), |out, mean| out.copy_from_slice(mean));
+        gradient
+    }
+
     #[test]
     fn divides_by_the_expected_batch_size_not_the_realised_one() {
-        let data = Sensitive::new(vec![(); 40]);
-        let mut gradient = [0.0f32; 3];
-        let mut m = mechanism(0.0, 1.0, 1);
-        m.step(&data, Vec::len, &mut gradient, |_, units, _, sum| sum.fill(units.len() as f32)).unwrap();
+        let gradient = step(&mut mechanism(0.0, 1.0, 1), 40, 3, |units| units as f32);
         assert_eq!(gradient, [4.0; 3], "40 units over an expected batch of 10");
     }
 
     #[test]
     fn an_empty_batch_adds_noise_and_counts() {
-        let data = Sensitive::new(Vec::<()>::new());
-        let mut gradient = [0.0f32; 64];
         let mut m = mechanism(1.0, 0.5, 2);
-        m.step(&data, Vec::len, &mut gradient, |_, _, _, _| panic!("no unit was drawn")).unwrap();
+        let gradient = step(&mut m, 0, 64, |_| panic!("no unit was drawn"));
         assert!(gradient.iter().all(|&g| g != 0.0));
         assert_eq!(m.steps_done(), 1);
     }
 
     #[test]
     fn noise_is_fresh_each_step_and_of_the_stated_scale() {
-        let data = Sensitive::new(vec![(); 4]);
         let mut m = mechanism(5.0, 1.0, 2);
-        let (mut first, mut second) = (vec![0.0f32; 20_000], vec![0.0f32; 20_000]);
-        m.step(&data, Vec::len, &mut first, |_, _, _, _| ()).unwrap();
-        m.step(&data, Vec::len, &mut second, |_, _, _, _| ()).unwrap();
+        let (first, second) = (step(&mut m, 4, 20_000, |_| 0.0), step(&mut m, 4, 20_000, |_| 0.0));
         let variance = |x: &[f32]| x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
         // Standard deviation 5 * C / expected batch = 1, times the margin of 0.1 %;
         // four standard errors of the variance are 0.04 (false-alarm rate 1.3e-4).
@@ -174,16 +218,13 @@ mod tests {
         }
         let correlation = first.iter().zip(&second).map(|(a, b)| f64::from(a * b)).sum::<f64>() / 20_000.0;
         assert!(correlation.abs() < 0.03, "{correlation}");
-        assert!(m.step(&data, Vec::len, &mut first, |_, _, _, _| ()).is_err(), "no step beyond the plan");
+        let data = Sensitive::new(vec![(); 4]);
+        assert!(m.accumulate(&data, Vec::len, |_, _, _| &[]).is_err(), "no step beyond the plan");
     }
 
     #[test]
     fn outputs_lie_on_the_grid() {
-        let data = Sensitive::new(vec![(); 4]);
-        let mut m = mechanism(1.0, 1.0, 1);
-        let mut gradient = [0.0f32; 128];
-        m.step(&data, Vec::len, &mut gradient, |_, _, _, sum| sum.fill(0.123_456_7)).unwrap();
-        for value in gradient {
+        for value in step(&mut mechanism(1.0, 1.0, 1), 4, 128, |_| 0.123_456_7) {
             let steps = f64::from(value) * 10.0 * GRID / 2.0;
             // Single precision keeps 24 bits, the grid value may have a few more.
             assert!((steps - steps.round()).abs() < 1e-6 * steps.abs().max(1.0), "{steps}");

@@ -47,22 +47,22 @@ pub(super) struct VaeLoss<'a> {
 }
 
 impl Vae {
-    /// Writes the clipped sum over `units` of the gradients of their negative evidence bounds to `out`: for unit `u`,
-    /// the gradient over all parameters, summed over its rows, times `coefficient(squared norm)`.
+    /// The clipped sum over `units` of the gradients of their negative evidence bounds, in parts: for unit `u`, the
+    /// gradient over all parameters, summed over its rows, times `coefficient(squared norm)`.
     ///
     /// `key` and `step` fix the draws of the latent numbers. The key must be secret and fresh for each fit: a unit's
     /// draws depend on its place among the others, and only unknown draws leave those others untouched by it.
     ///
     /// # Shapes
-    /// `parameters` and `out` hold [`Vae::parameters`] numbers; `units` are numbers below `codes.units()`.
+    /// `parameters` and each part hold [`Vae::parameters`] numbers; `units` are numbers below `codes.units()`.
     ///
     /// # Panics
     /// When `codes` does not have the layout of the model.
     ///
     /// # Privacy
-    /// Touches sensitive data, releases nothing: `out` still needs its noise.
+    /// Touches sensitive data, releases nothing: the sum still needs its noise.
     #[allow(clippy::too_many_arguments)]
-    pub fn clipped_sum(
+    pub fn clipped_sum<'w>(
         &self,
         parameters: &[f32],
         codes: &Codes,
@@ -70,11 +70,10 @@ impl Vae {
         key: [u8; 32],
         step: u32,
         coefficient: &(dyn Fn(f64) -> f32 + Sync),
-        workspace: &mut VaeWorkspace,
-        out: &mut [f32],
-    ) {
+        workspace: &'w mut VaeWorkspace,
+    ) -> &'w [Vec<f32>] {
         let loss = VaeLoss { vae: self, codes, key, step };
-        nn::clipped_sum(&loss, parameters, units, coefficient, workspace, out);
+        nn::clipped_sum(&loss, parameters, units, coefficient, workspace)
     }
 }
 

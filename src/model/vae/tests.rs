@@ -5,7 +5,8 @@ use super::loss::{VaeBuffers, VaeLoss};
 use super::*;
 use crate::encode::Codes;
 use crate::model::Generator;
-use crate::nn::{Adam, AdamSettings, softmax};
+use crate::nn::{Adam, AdamSettings, add_parts, softmax};
+use rayon::prelude::*;
 
 fn settings() -> VaeSettings {
     VaeSettings {
@@ -76,16 +77,9 @@ fn gradient_is_the_derivative_of_the_bound_whatever_the_rows_of_the_unit() {
     parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.2..0.2));
     for unit in 0..3 {
         let mut gradient = vec![0.0; parameters.len()];
-        vae.clipped_sum(
-            &parameters,
-            &codes,
-            &[unit],
-            [3; 32],
-            4,
-            &|_| 1.0,
-            &mut VaeWorkspace::default(),
-            &mut gradient,
-        );
+        let mut workspace = VaeWorkspace::default();
+        let parts = vae.clipped_sum(&parameters, &codes, &[unit], [3; 32], 4, &|_| 1.0, &mut workspace);
+        add_parts(parts, 0, &mut gradient);
         for (name, shape, _) in vae.table.export(&parameters) {
             let range = vae.table.range(&name).unwrap();
             let along: Vec<f32> = gradient[range.clone()].iter().map(|g| g.signum()).collect();
@@ -138,9 +132,11 @@ fn training_learns_that_one_column_copies_another() {
     let before = copies(&parameters);
     for step in 0..150 {
         let clip = |squared: f64| (1.0 / squared.sqrt()).min(1.0) as f32;
-        vae.clipped_sum(&parameters, &codes, &units, [9; 32], step, &clip, &mut workspace, &mut gradient);
+        let parts = vae.clipped_sum(&parameters, &codes, &units, [9; 32], step, &clip, &mut workspace);
+        add_parts(parts, 0, &mut gradient);
         gradient.iter_mut().for_each(|g| *g /= 256.0);
-        adam.step(&mut parameters, &gradient);
+        let whole = parameters.len();
+        adam.blocks(&mut parameters, whole).for_each(|block| block.step(&gradient));
     }
     let after = copies(adam.average());
     assert!(before < 500 && after > 800, "{before} of 1000 rows agreed before, {after} after");
@@ -236,6 +232,7 @@ fn a_unit_without_rows_has_no_say() {
     vae.latent_moments(&parameters, &codes, 0, [1; 32], &mut moments);
     assert!(moments.iter().all(|&m| m == 0.0));
     let mut gradient = vec![1.0; parameters.len()];
-    vae.clipped_sum(&parameters, &codes, &[0], [1; 32], 1, &|_| 1.0, &mut VaeWorkspace::default(), &mut gradient);
+    let mut workspace = VaeWorkspace::default();
+    add_parts(vae.clipped_sum(&parameters, &codes, &[0], [1; 32], 1, &|_| 1.0, &mut workspace), 0, &mut gradient);
     assert!(gradient.iter().all(|&g| g == 0.0));
 }
