@@ -17,7 +17,7 @@ pub mod error;
 pub mod evaluate;
 pub mod ingest;
 pub mod model;
-#[allow(unsafe_code)] // One call of the matrix kernel, see `nn::gemm`.
+#[allow(unsafe_code)] // One call of the matrix kernel, `nn::gemm`, and the allocator that tests count with.
 pub mod nn;
 mod output;
 pub mod report;

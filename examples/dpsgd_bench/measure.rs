@@ -11,7 +11,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use synthward::nn::{Adam, AdamSettings, Matrix, Network, Table, Trace, Workspace, add_parts, clipped_sum, gemm, plain_sum};
+use synthward::nn::{
+    Adam, AdamSettings, Matrix, Network, Table, Trace, Workspace, add_parts, clipped_sum, gemm, plain_sum,
+};
 use synthward_privacy::mechanism::{ClippedSum, SubsampledGaussian};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive};

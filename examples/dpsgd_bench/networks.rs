@@ -60,7 +60,7 @@ pub struct DenoiserBuffers {
     time: MlpBuffers,
     slope: Matrix,
     gradient: Matrix,
-    trunk: MlpBuffers,
+    pub trunk: MlpBuffers,
 }
 
 impl Network for DenoiserLoss<'_> {
@@ -135,10 +135,11 @@ pub struct AutoencoderLoss<'a> {
 pub struct AutoencoderBuffers {
     targets: Matrix,
     draws: Matrix,
-    spread: Matrix,
-    gradient: Matrix,
-    encoder: MlpBuffers,
-    decoder: MlpBuffers,
+    /// Standard deviations of the latent numbers, and the gradient of their draws.
+    pub spread: Matrix,
+    pub gradient: Matrix,
+    pub encoder: MlpBuffers,
+    pub decoder: MlpBuffers,
 }
 
 impl Network for AutoencoderLoss<'_> {

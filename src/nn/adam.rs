@@ -59,9 +59,11 @@ impl Adam {
             decay: average_decay.min((1 + self.steps) as f32 / (10 + self.steps) as f32),
         };
         let moments = self.first.par_chunks_mut(size).zip(self.second.par_chunks_mut(size));
-        parameters.par_chunks_mut(size).zip(moments).zip(self.average.par_chunks_mut(size)).map(
-            move |((parameters, (first, second)), average)| AdamBlock { pace, parameters, first, second, average },
-        )
+        parameters
+            .par_chunks_mut(size)
+            .zip(moments)
+            .zip(self.average.par_chunks_mut(size))
+            .map(move |((parameters, (first, second)), average)| AdamBlock { pace, parameters, first, second, average })
     }
 
     /// The running average of the weights.

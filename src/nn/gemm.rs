@@ -4,8 +4,9 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// `c = keep * c + a b` in `f32`, on the calling thread.
 ///
-/// The kernel (AVX-512, AVX2 with FMA, or NEON) is chosen at run time by the `gemm` crate. Any strides
-/// will do, so a transposed view costs nothing. With `keep = 0` the old content of `c` is not read.
+/// The kernel (AVX-512, AVX2 with FMA, or NEON) is chosen at run time by the `gemmkit` crate, which keeps its packing
+/// memory from call to call. Any strides will do, so a transposed view costs nothing. With `keep = 0` the old content
+/// of `c` is not read.
 ///
 /// # Shapes
 /// `a` is `m x k`, `b` is `k x n`, `c` is `m x n`.
@@ -19,26 +20,22 @@ pub fn gemm(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, keep: f32, mut c: Ar
     // SAFETY: the three views are valid for the asserted shapes with the strides they report themselves, and
     // `c` is borrowed mutably, so it overlaps neither `a` nor `b`.
     unsafe {
-        gemm::gemm(
+        gemmkit::gemm_unchecked(
             m,
-            n,
             k,
-            c.as_mut_ptr(),
-            stride_c[1],
-            stride_c[0],
-            keep != 0.0,
-            a.as_ptr(),
-            stride_a[1],
-            stride_a[0],
-            b.as_ptr(),
-            stride_b[1],
-            stride_b[0],
-            keep,
+            n,
             1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
+            a.as_ptr(),
+            stride_a[0],
+            stride_a[1],
+            b.as_ptr(),
+            stride_b[0],
+            stride_b[1],
+            keep,
+            c.as_mut_ptr(),
+            stride_c[0],
+            stride_c[1],
+            gemmkit::Parallelism::Serial,
         );
     }
 }

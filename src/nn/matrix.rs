@@ -6,6 +6,9 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::simd::vectorised;
 
+/// Rows by which memory grows.
+const ROWS: usize = 64;
+
 /// A `rows x columns` matrix of `f32` whose memory only grows.
 #[derive(Clone, Debug, Default)]
 pub struct Matrix {
@@ -15,11 +18,12 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Takes a new shape; the values are unspecified until written.
+    /// Takes a new shape; the values are unspecified until written. Memory grows by [`ROWS`] rows, so that a tile a
+    /// little larger than the last finds room.
     pub fn reshape(&mut self, rows: usize, columns: usize) {
         (self.rows, self.columns) = (rows, columns);
         if self.data.len() < rows * columns {
-            self.data.resize(rows * columns, 0.0);
+            self.data.resize(rows.next_multiple_of(ROWS) * columns, 0.0);
         }
     }
 

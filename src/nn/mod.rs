@@ -24,6 +24,8 @@
 
 mod activation;
 mod adam;
+#[cfg(test)]
+pub(crate) mod allocations;
 mod dense;
 mod embedding;
 mod gemm;

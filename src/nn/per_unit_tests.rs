@@ -14,6 +14,8 @@ struct Toy {
     embedding: Embedding,
     mlp: Mlp,
     cells: Vec<usize>,
+    /// First cell of each column, and the total.
+    blocks: Vec<usize>,
     codes: Vec<u16>,
     offsets: Vec<usize>,
 }
@@ -34,7 +36,7 @@ impl Toy {
         let mut table = Table::default();
         let blocks = blocks(cells);
         let total = blocks[cells.len()];
-        let embedding = Embedding::new(&mut table, "embedding", blocks, hidden[0]);
+        let embedding = Embedding::new(&mut table, "embedding", blocks.clone(), hidden[0]);
         let mlp = Mlp::new(&mut table, "mlp", &[hidden[0], hidden[1], total], ACTIVATION);
         let mut parameters = vec![0.0; table.len()];
         embedding.initialise(&mut parameters, 1.0, &mut rng);
@@ -48,7 +50,7 @@ impl Toy {
         let count = offsets[rows.len()];
         let codes =
             (0..count).flat_map(|_| cells.iter().map(|&c| rng.random_range(0..c) as u16).collect::<Vec<_>>()).collect();
-        (Self { table, embedding, mlp, cells: cells.to_vec(), codes, offsets }, parameters)
+        (Self { table, embedding, mlp, cells: cells.to_vec(), blocks, codes, offsets }, parameters)
     }
 
     fn row(&self, r: usize) -> &[u16] {
@@ -83,7 +85,7 @@ impl Network for Toy {
         self.embedding.forward(parameters, codes, mlp.input());
         ACTIVATION.apply_with_slope(mlp.input().values_mut(), slope.values_mut());
         self.mlp.forward(parameters, mlp);
-        softmax::cross_entropy_gradient(mlp.output().values_mut(), &blocks(&self.cells), codes);
+        softmax::cross_entropy_gradient(mlp.output().values_mut(), &self.blocks, codes);
         self.mlp.backward(parameters, mlp, Some(gradient));
         gradient.values_mut().iter_mut().zip(slope.values()).for_each(|(g, s)| *g *= s);
     }

@@ -66,3 +66,64 @@ pub(super) fn train(
     vae.calibrate(&mut parameters, &prior, marginals, seed);
     Ok(VaeGenerator::new(vae, parameters, prior))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Layout;
+    use crate::model::VaeSettings;
+    use crate::nn::allocations::{allocations, count_this_thread};
+    use crate::nn::gemm;
+    use synthward_privacy::plan::{Mechanism, Request, Share};
+    use synthward_privacy::{Budget, PrivacyUnit};
+
+    /// 1,500 units of none to forty rows of three columns.
+    fn codes() -> Codes {
+        let (mut codes, mut offsets) = (Vec::new(), vec![0]);
+        for unit in 0..1500 {
+            for row in 0..[1, 1, 3, 0, 40][unit % 5] {
+                codes.extend([(unit % 3) as u16, (row % 4) as u16, (unit % 2) as u16]);
+            }
+            offsets.push((codes.len() / 3) as u32);
+        }
+        Codes { codes, width: 3, offsets }
+    }
+
+    #[test]
+    fn a_step_allocates_nothing_once_the_largest_batch_was_seen() {
+        let layout = Layout { cells: vec![3, 4, 2] };
+        let vae = Vae::new(&layout, VaeSettings::choose(&layout, 1500, 1.0)).unwrap();
+        let marginals = Marginals::from_noisy(&layout, &[1.0; 9]).unwrap();
+        let mut parameters = vae.initialise(&marginals, 1);
+        let settings = AdamSettings { learning_rate: 1e-3, average_decay: 0.9 };
+        let mut optimiser = Adam::new(settings, &parameters);
+        let sampled = Mechanism::SubsampledGaussian { clipping_norm: 1.0, sampling_rate: 1.0, steps: 8 };
+        let request = Request { name: TRAIN.into(), share: Share::Train, weight: 1.0, mechanism: sampled };
+        let budget = Budget::new(1.0, 1e-6).unwrap();
+        let mut plan = Plan::calibrate(PrivacyUnit::Row, budget, vec![request]).unwrap();
+        let mut mechanism = plan.subsampled_gaussian(TRAIN, 1500.0).unwrap();
+        let (data, mut workspace) = (Sensitive::new(codes()), VaeWorkspace::default());
+        let mut step = |units: usize| {
+            let sum = mechanism.accumulate(&data, Codes::units, |codes, batch, clip| {
+                let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
+                vae.clipped_sum(&parameters, codes, &batch[..units], [1; 32], 1, &coefficient, &mut workspace)
+            });
+            let blocks = optimiser.blocks(&mut parameters, ClippedSum::BLOCK);
+            sum.unwrap().release(vae.parameters(), blocks, |block, mean| block.step(mean));
+        };
+        for threads in [1, 2] {
+            let counted = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(|_| count_this_thread());
+            let pool = counted.build().unwrap();
+            // Each thread's packing memory, whichever tiles come its way.
+            let matrix = ndarray::Array2::<f32>::zeros((512, 512));
+            pool.broadcast(|_| gemm(matrix.view(), matrix.view(), 0.0, matrix.clone().view_mut()));
+            pool.install(|| {
+                step(1500);
+                let before = allocations();
+                step(1500);
+                step(700);
+                assert_eq!(allocations() - before, 0, "{threads} threads");
+            });
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod budget;
 mod canary;
 mod cohort;
 mod discover;
+mod golden;
 mod hospital;
 mod inspect;
 mod ledger;
