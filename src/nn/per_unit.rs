@@ -251,7 +251,7 @@ impl Trace<'_> {
                 let (i, o) = (layer.inputs(), layer.outputs());
                 // Gram: n (n + 1) / 2 pairs of i + o terms. Materialised: n i o terms and a pass over i o.
                 if GRAM_COST * n * (n + 1) / 2 * (i + o) <= (n + 1) * i * o {
-                    row_pair_products(input.rows_of(rows.clone()), i, &mut scratch.inputs);
+                    row_pair_products(input.rows_of(rows.clone()), i, &mut scratch.sum, &mut scratch.inputs);
                     gram(rows, gradient, scratch)
                 } else {
                     dense_by_materialising(input, gradient, rows, scratch)
@@ -310,8 +310,8 @@ impl Trace<'_> {
 /// `sum_{s,t} (g_s.g_t)(a_s.a_t + 1)`: the products of the inputs, `s >= t`, are in `scratch.inputs`, and the 1 is the
 /// bias.
 fn gram(rows: Range<usize>, gradient: &Matrix, scratch: &mut Scratch) -> f64 {
-    let Scratch { inputs, gradients, .. } = scratch;
-    row_pair_products(gradient.rows_of(rows.clone()), gradient.columns(), gradients);
+    let Scratch { inputs, gradients, sum, .. } = scratch;
+    row_pair_products(gradient.rows_of(rows.clone()), gradient.columns(), sum, gradients);
     let mut pairs = inputs.iter().zip(gradients.iter()).map(|(a, g)| g * (a + 1.0));
     (0..rows.len()).fold(0.0, |sum, s| {
         let below: f64 = pairs.by_ref().take(s).sum();

@@ -42,10 +42,14 @@ pub(crate) fn row_squared_norms(x: &[f32], columns: usize, norms: &mut [f64]) {
     pulp::Arch::new().dispatch(RowSquaredNorms { x, columns, norms });
 }
 
-/// Inner products, in `f64`, of all pairs of rows `s >= t` of a row-major matrix, one after the other.
-pub(crate) fn row_pair_products(x: &[f32], columns: usize, products: &mut Vec<f64>) {
-    products.clear();
-    pulp::Arch::new().dispatch(RowPairProducts { x, columns, products });
+/// Inner products, in `f64`, of all pairs of rows `s >= t` of a row-major matrix, one after the other. `wide` is
+/// memory for the rows in `f64`.
+pub(crate) fn row_pair_products(x: &[f32], columns: usize, wide: &mut Vec<f64>, products: &mut Vec<f64>) {
+    let rows = x.len() / columns.max(1);
+    products.resize(rows * (rows + 1) / 2, 0.0);
+    wide.resize(x.len(), 0.0);
+    vectorised(|| wide.iter_mut().zip(x).for_each(|(w, &x)| *w = f64::from(x)));
+    pulp::Arch::new().dispatch(RowPairProducts { x: wide, columns, products });
 }
 
 // Structs and not closures: the compiler may leave a large closure out of line, where it has no wide vectors.
@@ -71,21 +75,62 @@ impl pulp::NullaryFnOnce for RowSquaredNorms<'_> {
 }
 
 struct RowPairProducts<'a> {
-    x: &'a [f32],
+    x: &'a [f64],
     columns: usize,
-    products: &'a mut Vec<f64>,
+    products: &'a mut [f64],
 }
 
-impl pulp::NullaryFnOnce for RowPairProducts<'_> {
+/// Rows whose products are formed together: each is read once for so many products, which all stay in registers.
+const SIDE: usize = 4;
+
+impl pulp::WithSimd for RowPairProducts<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
-        let rows = || self.x.chunks_exact(self.columns.max(1));
-        for (s, row) in rows().enumerate() {
-            self.products.extend(rows().take(s + 1).map(|other| dot(row, other)));
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let Self { x, columns, products } = self;
+        let rows = x.len() / columns.max(1);
+        for first in (0..rows).step_by(SIDE) {
+            for second in (0..=first).step_by(SIDE) {
+                // Beyond the last row comes the last row again, for nothing.
+                let (mut a, mut b) = ([x; SIDE], [x; SIDE]);
+                for i in 0..SIDE {
+                    a[i] = &x[(first + i).min(rows - 1) * columns..][..columns];
+                    b[i] = &x[(second + i).min(rows - 1) * columns..][..columns];
+                }
+                let block = dots(simd, a, b);
+                for (s, row) in (first..rows).zip(block) {
+                    for (t, product) in (second..=s).zip(row) {
+                        products[s * (s + 1) / 2 + t] = product;
+                    }
+                }
+            }
         }
     }
+}
+
+/// All inner products of some rows with others of the same length.
+#[inline(always)]
+fn dots<S: pulp::Simd>(simd: S, a: [&[f64]; SIDE], b: [&[f64]; SIDE]) -> [[f64; SIDE]; SIDE] {
+    let (a, b) = (a.map(|row| S::as_simd_f64s(row)), b.map(|row| S::as_simd_f64s(row)));
+    let mut sums = [[simd.splat_f64s(0.0); SIDE]; SIDE];
+    for c in 0..a[0].0.len() {
+        for i in 0..SIDE {
+            for j in 0..SIDE {
+                sums[i][j] = simd.mul_add_f64s(a[i].0[c], b[j].0[c], sums[i][j]);
+            }
+        }
+    }
+    let mut out = [[0.0; SIDE]; SIDE];
+    for i in 0..SIDE {
+        for j in 0..SIDE {
+            out[i][j] = simd.reduce_sum_f64s(sums[i][j]);
+            for (a, b) in a[i].1.iter().zip(b[j].1) {
+                out[i][j] += a * b;
+            }
+        }
+    }
+    out
 }
 
 /// Inner product accumulated in `f64`, in lanes summed in a fixed order.
@@ -135,7 +180,16 @@ mod tests {
         assert_eq!(squared_norm(&[1e30, 1e30]), 2.0 * f64::from(1e30f32).powi(2));
         assert_eq!(squared_norm(&[]), 0.0);
         let mut products = Vec::new();
-        row_pair_products(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &mut products);
+        let mut wide = Vec::new();
+        row_pair_products(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &mut wide, &mut products);
         assert_eq!(products, [5.0, 11.0, 25.0, 17.0, 39.0, 61.0]);
+        for (rows, columns) in [(1, 9), (4, 8), (7, 19), (9, 3)] {
+            let x: Vec<f32> = (0..rows * columns).map(|i| (i % 13) as f32).collect();
+            row_pair_products(&x, columns, &mut wide, &mut products);
+            let row = |r: usize| &x[r * columns..(r + 1) * columns];
+            let pairs = (0..rows).flat_map(|s| (0..=s).map(move |t| (s, t)));
+            let by_hand = pairs.map(|(s, t)| row(s).iter().zip(row(t)).map(|(a, b)| f64::from(a * b)).sum());
+            assert_eq!(products, by_hand.collect::<Vec<f64>>());
+        }
     }
 }
