@@ -49,9 +49,11 @@ fn main() {
     let mut gradient = vec![0.0f32; PARAMETERS];
     let mut plan = plan(RUNS as u64 + 1).unwrap();
     let mut mechanism = plan.subsampled_gaussian("dp-sgd", 10_000.0).unwrap();
-    row("noise of a DP-SGD step, a number, all cores", "ns", 1e9 / PARAMETERS as f64, || {
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    row("noise of a DP-SGD step, one thread", "ns a number, ms a million", 1e9 / PARAMETERS as f64, || {
         let sum = mechanism.accumulate(&data, Vec::len, |_, _, _| &[]).unwrap();
-        sum.release(PARAMETERS, gradient.par_chunks_mut(ClippedSum::BLOCK), |out, mean| out.copy_from_slice(mean));
+        let blocks = gradient.par_chunks_mut(ClippedSum::BLOCK);
+        one_thread.install(|| sum.release(PARAMETERS, blocks, |out, mean| out.copy_from_slice(mean)));
     });
     let cells = 10_000;
     let histogram = plan.histogram("column 0").unwrap();

@@ -24,16 +24,16 @@ pub(crate) fn add_discrete_gaussian(values: &[i64], sigma: f64) -> Result<Vec<i6
     measurement.invoke(&values.to_vec()).map_err(|_| Error::Sampler)
 }
 
-/// Rounded Gaussians from the seeded door: OpenDP's sampler cannot be seeded.
+/// Integer Gaussians from the seeded door: OpenDP's sampler cannot be seeded.
 #[cfg(feature = "test-noise")]
 fn add_seeded(values: &[i64], sigma: f64) -> Result<Vec<i64>, Error> {
-    use crate::rng::{BLOCK, NoiseKey};
-    let key = NoiseKey::from_system()?;
+    use crate::rng::{BLOCK, GridGaussian, NoiseKey};
+    let (key, law) = (NoiseKey::from_system()?, GridGaussian::new(sigma));
     let mut noisy = values.to_vec();
     for (block, out) in noisy.chunks_mut(BLOCK).enumerate() {
-        let mut normals = vec![0.0; out.len()];
-        key.gaussians(0, block as u64, &mut normals);
-        out.iter_mut().zip(normals).for_each(|(value, normal)| *value += (normal * sigma).round() as i64);
+        let mut noise = vec![0; out.len()];
+        key.integers(0, block as u64, law, &mut noise);
+        out.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     }
     Ok(noisy)
 }

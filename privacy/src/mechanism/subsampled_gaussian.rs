@@ -1,12 +1,15 @@
 //! One noisy gradient step after another: the release behind DP-SGD.
 
-use crate::rng::{BLOCK, NoiseKey};
+use crate::rng::{BLOCK, GridGaussian, NoiseKey, nearest};
 use crate::subsample::poisson_subsample;
 use crate::{Clip, Error, Event, Sensitive};
 use rayon::prelude::*;
 
 /// Grid steps per clipping norm: sums and noise are integers on this grid.
 const GRID: f64 = (1u64 << 24) as f64;
+
+/// With it the noise stays within [`GridGaussian`]'s range for margins up to 8.
+const LARGEST_NOISE_MULTIPLIER: f64 = (1u64 << 20) as f64;
 
 /// How much larger than accounted the noise is, which pays for what rounding
 /// adds to the sensitivity. One unit more shifts the tiles of a batch, and with
@@ -52,6 +55,13 @@ impl SubsampledGaussian {
         expected_batch_size: f64,
         steps: u64,
     ) -> Result<Self, Error> {
+        if !(noise_multiplier <= LARGEST_NOISE_MULTIPLIER) {
+            return Err(Error::Parameter {
+                name: "noise multiplier",
+                found: noise_multiplier.to_string(),
+                expected: "at most 2^20: a target that needs more noise leaves nothing of the data",
+            });
+        }
         Ok(Self {
             name,
             clip,
@@ -133,7 +143,8 @@ impl ClippedSum<'_> {
     /// by the expected batch size in one pass.
     ///
     /// # Panics
-    /// When `blocks` are not those of `parameters`, or a part has another length.
+    /// When `blocks` are not those of `parameters`, or a part has another length; where tens of millions of units are
+    /// expected in a batch and the noise multiplier is near the largest, too.
     ///
     /// # Privacy
     /// Releases the mean under one planned Poisson-subsampled Gaussian event, sensitivity C, add/remove adjacency.
@@ -150,23 +161,45 @@ impl ClippedSum<'_> {
         let per_norm = GRID / norm;
         let margin = sensitivity_margin(mechanism.expected_batch_size, parameters);
         let noise_steps = mechanism.noise_multiplier * margin * GRID;
+        let law = GridGaussian::new(noise_steps);
         let scale = norm / GRID / mechanism.expected_batch_size;
         blocks.enumerate().for_each(|(block, item)| {
             let start = block * BLOCK;
             let length = BLOCK.min(parameters - start);
-            let (mut sums, mut normals, mut means) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-            let (sums, normals, means) = (&mut sums[..length], &mut normals[..length], &mut means[..length]);
+            let (mut sums, mut noise, mut means) = ([0.0; BLOCK], [0; BLOCK], [0.0; BLOCK]);
+            let (sums, noise, means) = (&mut sums[..length], &mut noise[..length], &mut means[..length]);
             for part in parts {
                 sums.iter_mut().zip(&part[start..start + length]).for_each(|(s, &p)| *s += f64::from(p));
             }
-            key.gaussians(step, block as u64, normals);
-            for ((mean, sum), normal) in means.iter_mut().zip(sums).zip(normals) {
-                let sum = (*sum * per_norm).round() as i64;
-                let noisy = sum.saturating_add((*normal * noise_steps).round() as i64);
-                *mean = (noisy as f64 * scale) as f32;
-            }
+            key.integers(step, block as u64, law, noise);
+            pulp::Arch::new().dispatch(AddNoise { sums, noise, per_norm, scale, means });
             apply(item, means);
         });
+    }
+}
+
+/// Rounds sums to the grid, adds integer noise and scales what comes out.
+struct AddNoise<'a> {
+    sums: &'a [f64],
+    noise: &'a [i64],
+    /// Grid steps per unit of the sums.
+    per_norm: f64,
+    /// Unit of the means per grid step.
+    scale: f64,
+    means: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for AddNoise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        // Sums end at 2^27 C, so that they are exact integers; no unit moves a cut sum by more than an uncut one.
+        const LARGEST: f64 = (1u64 << 51) as f64;
+        for ((mean, sum), noise) in self.means.iter_mut().zip(self.sums).zip(self.noise) {
+            let sum = nearest((sum * self.per_norm).clamp(-LARGEST, LARGEST));
+            *mean = ((sum + noise) as f64 * self.scale) as f32;
+        }
     }
 }
 
@@ -220,6 +253,28 @@ mod tests {
         assert!(correlation.abs() < 0.03, "{correlation}");
         let data = Sensitive::new(vec![(); 4]);
         assert!(m.accumulate(&data, Vec::len, |_, _, _| &[]).is_err(), "no step beyond the plan");
+    }
+
+    /// The largest noise is drawn as stated: 64 values within six standard deviations of 2.1e5, and one beyond one
+    /// (false-alarm rate 2e-6).
+    #[test]
+    fn noise_that_no_integer_holds_is_refused() {
+        for noise_multiplier in [2e6, f64::NAN] {
+            let clip = Clip::new(2.0).unwrap();
+            let refused = SubsampledGaussian::new("t".into(), clip, 1.0, noise_multiplier, 10.0, 1);
+            assert!(matches!(refused, Err(Error::Parameter { .. })));
+        }
+        let noisy = step(&mut mechanism(LARGEST_NOISE_MULTIPLIER, 1.0, 1), 4, 64, |_| 0.0);
+        assert!(noisy.iter().all(|value| value.abs() < 6.0 * 2e5) && noisy.iter().any(|value| value.abs() > 2e5));
+    }
+
+    #[test]
+    fn sums_off_the_grid_are_cut_off() {
+        let mut means = [0.0; 4];
+        let sums = &[1e300, f64::NEG_INFINITY, 3.0, f64::NAN];
+        pulp::Arch::new().dispatch(AddNoise { sums, noise: &[5; 4], per_norm: 2.0, scale: 1.0, means: &mut means });
+        assert_eq!(means[..3], [2f32.powi(51), -(2f32.powi(51)), 11.0]);
+        assert!(means[3].is_finite());
     }
 
     #[test]
