@@ -152,10 +152,9 @@ fn dot(x: &[f32], y: &[f32]) -> f64 {
         }
     }
     let [first, second, third, fourth] = sums;
-    for l in 0..LANES {
-        tail += (first[l] + second[l]) + (third[l] + fourth[l]);
-    }
-    tail
+    let lanes: [f64; LANES] = std::array::from_fn(|l| (first[l] + second[l]) + (third[l] + fourth[l]));
+    let half: [f64; LANES / 2] = std::array::from_fn(|l| lanes[l] + lanes[l + LANES / 2]);
+    tail + ((half[0] + half[2]) + (half[1] + half[3]))
 }
 
 #[cfg(test)]

@@ -169,12 +169,28 @@ impl ClippedSum<'_> {
             let (mut sums, mut noise, mut means) = ([0.0; BLOCK], [0; BLOCK], [0.0; BLOCK]);
             let (sums, noise, means) = (&mut sums[..length], &mut noise[..length], &mut means[..length]);
             for part in parts {
-                sums.iter_mut().zip(&part[start..start + length]).for_each(|(s, &p)| *s += f64::from(p));
+                pulp::Arch::new().dispatch(AddPart { sums, part: &part[start..start + length] });
             }
             key.integers(step, block as u64, law, noise);
             pulp::Arch::new().dispatch(AddNoise { sums, noise, per_norm, scale, means });
             apply(item, means);
         });
+    }
+}
+
+/// Adds a part to the sums: single-precision numbers in double precision, where sixteen of them lose nothing that the
+/// grid could show.
+struct AddPart<'a> {
+    sums: &'a mut [f64],
+    part: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for AddPart<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.sums.iter_mut().zip(self.part).for_each(|(sum, &part)| *sum += f64::from(part));
     }
 }
 
