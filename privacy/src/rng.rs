@@ -47,8 +47,11 @@ impl NoiseKey {
     ///
     /// A value depends on the key, its address and its place in the block, not
     /// on how many are drawn.
+    ///
+    /// # Panics
+    /// When `out` is longer and would run into the next block's noise.
     pub(crate) fn integers(&self, step: u64, block: u64, law: GridGaussian, out: &mut [i64]) {
-        debug_assert!(out.len() <= BLOCK);
+        assert!(out.len() <= BLOCK, "one block at a time");
         let keystream = Keystream::new(&self.0, step);
         pulp::Arch::new().dispatch(Fill { keystream, first: block * CIPHER_BLOCKS, law, out });
     }

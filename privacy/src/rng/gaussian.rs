@@ -14,8 +14,8 @@
 //! `K = round(s X) + D`, `D` uniform on the integers `-w/2 .. w/2`,
 //! `w` the largest power of two up to `s / 16`, at most 2^32.
 //!
-//! `D` is exact, independent of the rest, and raises the variance by less than
-//! 0.04 %.
+//! `D` is exact and independent of the rest. It raises the variance by less than
+//! 0.04 %; its mean is half a grid step below 0.
 //!
 //! # Privacy
 //! Were `X` a true Gaussian, an integer sum plus `K` would be post-processing of
@@ -31,7 +31,7 @@
 //! 2. `q(k)` is `w^-2` times the probability that `s (X, Y)` is in a square of
 //!    side `w` around `k`, and so is `q'(k)` for the computed pair. They differ
 //!    only by what the errors of step 1 carry over the four edges. Where the
-//!    square is within R = 10, the Gaussian density varies by a factor of at
+//!    square reaches into R <= 10, the Gaussian density varies by a factor of at
 //!    most 2.5 in it, and with `16 <= s / w < 32` the bounds of step 1 along the
 //!    edges give `|q'(k) / q(k) - 1| < h = 2^-37`. R is above 10 with
 //!    probability 2^-72.
@@ -42,13 +42,13 @@
 //!
 //! So if DP-SGD with ideal noise is (epsilon, delta)-private, with this noise it
 //! is (epsilon + 2t, e^t delta + (1 + e^(epsilon + t)) (m + 1) 2^-71)-private.
-//! For 10^10 numbers, 2t is 1.1e-5 and the addition to delta 8e-12 at epsilon 1.
+//! For 10^10 numbers 2t is 1.1e-5, and the addition to delta 8e-12 at epsilon 1.
 //! **The accountant does not add them.** The bound needs `s >= 16`; above
 //! `s = 2^37`, a noise multiplier of some 8,000, `w` stays and `h` grows with `s`.
 //!
 //! Total variation would not do: without the dither a rounding differs from the
-//! ideal one with probability near 2^-27, and 10^10 of those add up to more than
-//! one. The dither spreads each such difference over `w` integers, which leaves
+//! ideal one with probability up to 2^-24, and 10^10 of those add up to hundreds.
+//! The dither spreads each such difference over `w` integers, which leaves
 //! ratios near one everywhere.
 //!
 //! # Same bits everywhere

@@ -25,8 +25,19 @@ const REACHING: [&str; 12] = [
 const PRINTING: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
 
 /// Everything the trusted core may be built on. Each crate here is part of what the claim rests on.
-const DEPENDENCIES: [&str; 11] =
-    ["libm", "opendp", "pulp", "rand_chacha", "rand_core", "rayon", "realfft", "serde", "serde_json", "sha2", "thiserror"];
+const DEPENDENCIES: [&str; 11] = [
+    "libm",
+    "opendp",
+    "pulp",
+    "rand_chacha",
+    "rand_core",
+    "rayon",
+    "realfft",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+];
 
 /// No file, clock, environment, network, process or terminal.
 pub fn no_io(source: &Source) -> Findings {
