@@ -17,18 +17,18 @@ pub enum Activation {
 impl Activation {
     /// Replaces `x` by its activation.
     pub fn apply(self, x: &mut [f32]) {
-        vectorised(|| match self {
-            Self::Relu => x.iter_mut().for_each(|v| *v = relu(*v).0),
-            Self::Silu => x.iter_mut().for_each(|v| *v = silu(*v).0),
-        });
+        match self {
+            Self::Relu => vectorised(|| x.iter_mut().for_each(|v| *v = relu(*v).0)),
+            Self::Silu => vectorised(|| x.iter_mut().for_each(|v| *v = silu(*v).0)),
+        }
     }
 
     /// Replaces `x` by its activation and stores the derivative in `slope`.
     pub fn apply_with_slope(self, x: &mut [f32], slope: &mut [f32]) {
-        vectorised(|| match self {
-            Self::Relu => x.iter_mut().zip(slope).for_each(|(v, s)| (*v, *s) = relu(*v)),
-            Self::Silu => x.iter_mut().zip(slope).for_each(|(v, s)| (*v, *s) = silu(*v)),
-        });
+        match self {
+            Self::Relu => vectorised(|| x.iter_mut().zip(slope).for_each(|(v, s)| (*v, *s) = relu(*v))),
+            Self::Silu => vectorised(|| x.iter_mut().zip(slope).for_each(|(v, s)| (*v, *s) = silu(*v))),
+        }
     }
 }
 

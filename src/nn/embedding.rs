@@ -66,14 +66,13 @@ impl Embedding {
         if first {
             out[self.weight.range()].fill(0.0);
         }
-        vectorised(|| {
-            for (r, row) in codes.chunks_exact(self.width()).enumerate() {
-                for position in self.positions(row) {
-                    let hit = start + position * outputs;
-                    out[hit..hit + outputs].iter_mut().zip(g.row(r)).for_each(|(o, g)| *o += g);
-                }
+        for (r, row) in codes.chunks_exact(self.width()).enumerate() {
+            for position in self.positions(row) {
+                let hit = start + position * outputs;
+                let (sum, g) = (&mut out[hit..hit + outputs], g.row(r));
+                vectorised(|| sum.iter_mut().zip(g).for_each(|(s, g)| *s += g));
             }
-        });
+        }
         g.add_rows(first, &mut out[self.bias.range()]);
     }
 

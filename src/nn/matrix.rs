@@ -58,6 +58,11 @@ impl Matrix {
         &self.data[rows.start * self.columns..rows.end * self.columns]
     }
 
+    /// As [`Matrix::rows_of`], to write.
+    pub fn rows_of_mut(&mut self, rows: Range<usize>) -> &mut [f32] {
+        &mut self.data[rows.start * self.columns..rows.end * self.columns]
+    }
+
     /// Adds the rows up in `sum`, on top of what is there unless they are the `first`.
     pub fn add_rows(&self, first: bool, sum: &mut [f32]) {
         if first {

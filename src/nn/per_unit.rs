@@ -280,22 +280,18 @@ impl Trace<'_> {
             Self::Dense { input, gradient, .. } => (Some(input), gradient),
             Self::Embedding { gradient, .. } => (None, gradient),
         };
-        vectorised(|| {
-            for (&c, unit) in coefficients.iter().zip(offsets.windows(2)) {
-                for r in unit[0]..unit[1] {
-                    let g = gradient.row_mut(r);
-                    if c != 0.0 {
-                        g.iter_mut().for_each(|g| *g *= c);
-                        continue;
-                    }
-                    // A dropped unit may hold infinities, and 0 times infinity is not 0.
-                    g.fill(0.0);
-                    if let Some(input) = &mut input {
-                        input.row_mut(r).fill(0.0);
-                    }
-                }
+        for (&c, unit) in coefficients.iter().zip(offsets.windows(2)) {
+            let g = gradient.rows_of_mut(unit[0]..unit[1]);
+            if c != 0.0 {
+                vectorised(|| g.iter_mut().for_each(|g| *g *= c));
+                continue;
             }
-        });
+            // A dropped unit may hold infinities, and 0 times infinity is not 0.
+            g.fill(0.0);
+            if let Some(input) = &mut input {
+                input.rows_of_mut(unit[0]..unit[1]).fill(0.0);
+            }
+        }
     }
 
     /// Adds the sum over the rows of this layer's gradients to `out`, or puts it there when it is the `first`.

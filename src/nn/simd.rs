@@ -39,6 +39,9 @@ pub(crate) fn squared_norm(x: &[f32]) -> f64 {
 
 /// Sums of squares, in `f64`, of the rows of a row-major matrix of `columns` columns.
 pub(crate) fn row_squared_norms(x: &[f32], columns: usize, norms: &mut [f64]) {
+    if columns == 0 {
+        return norms.fill(0.0);
+    }
     pulp::Arch::new().dispatch(RowSquaredNorms { x, columns, norms });
 }
 
@@ -52,7 +55,8 @@ pub(crate) fn row_pair_products(x: &[f32], columns: usize, wide: &mut Vec<f64>, 
     pulp::Arch::new().dispatch(RowPairProducts { x: wide, columns, products });
 }
 
-// Structs and not closures: the compiler may leave a large closure out of line, where it has no wide vectors.
+// Structs and not closures: the compiler may leave a large closure out of line, where it has no wide vectors. Explicit
+// vectors: it makes narrow ones of sums of many chains.
 
 struct RowSquaredNorms<'a> {
     x: &'a [f32],
@@ -60,16 +64,33 @@ struct RowSquaredNorms<'a> {
     norms: &'a mut [f64],
 }
 
-impl pulp::NullaryFnOnce for RowSquaredNorms<'_> {
+impl pulp::WithSimd for RowSquaredNorms<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
-        if self.columns == 0 {
-            return self.norms.fill(0.0);
-        }
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        const CHAINS: usize = 4; // additions of one chain wait for each other
+        let mut wide = [0.0f64; 256];
         for (norm, row) in self.norms.iter_mut().zip(self.x.chunks_exact(self.columns)) {
-            *norm = dot(row, row);
+            let mut sums = [simd.splat_f64s(0.0); CHAINS];
+            let mut rest = 0.0;
+            for row in row.chunks(wide.len()) {
+                let wide = &mut wide[..row.len()];
+                wide.iter_mut().zip(row).for_each(|(w, &x)| *w = f64::from(x));
+                let (vectors, tail) = S::as_simd_f64s(wide);
+                let (groups, left) = vectors.as_chunks::<CHAINS>();
+                for group in groups {
+                    for (sum, &v) in sums.iter_mut().zip(group) {
+                        *sum = simd.mul_add_f64s(v, v, *sum);
+                    }
+                }
+                for (sum, &v) in sums.iter_mut().zip(left) {
+                    *sum = simd.mul_add_f64s(v, v, *sum);
+                }
+                rest += tail.iter().map(|v| v * v).sum::<f64>();
+            }
+            let [p, q, r, s] = sums;
+            *norm = rest + simd.reduce_sum_f64s(simd.add_f64s(simd.add_f64s(p, q), simd.add_f64s(r, s)));
         }
     }
 }
@@ -131,30 +152,6 @@ fn dots<S: pulp::Simd>(simd: S, a: [&[f64]; SIDE], b: [&[f64]; SIDE]) -> [[f64; 
         }
     }
     out
-}
-
-/// Inner product accumulated in `f64`, in lanes summed in a fixed order.
-#[inline(always)]
-fn dot(x: &[f32], y: &[f32]) -> f64 {
-    const LANES: usize = 8;
-    const CHAINS: usize = 4; // additions of one chain wait for each other
-    let mut sums = [[0.0f64; LANES]; CHAINS];
-    let (xs, ys) = (x.chunks_exact(LANES * CHAINS), y.chunks_exact(LANES * CHAINS));
-    let mut tail = 0.0;
-    for (&a, &b) in xs.remainder().iter().zip(ys.remainder()) {
-        tail += f64::from(a) * f64::from(b);
-    }
-    for (a, b) in xs.zip(ys) {
-        for (c, sums) in sums.iter_mut().enumerate() {
-            for (l, sum) in sums.iter_mut().enumerate() {
-                *sum += f64::from(a[c * LANES + l]) * f64::from(b[c * LANES + l]);
-            }
-        }
-    }
-    let [first, second, third, fourth] = sums;
-    let lanes: [f64; LANES] = std::array::from_fn(|l| (first[l] + second[l]) + (third[l] + fourth[l]));
-    let half: [f64; LANES / 2] = std::array::from_fn(|l| lanes[l] + lanes[l + LANES / 2]);
-    tail + ((half[0] + half[2]) + (half[1] + half[3]))
 }
 
 #[cfg(test)]
