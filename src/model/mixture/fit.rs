@@ -6,6 +6,7 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 
 use super::generate::Mixture;
+use super::knob as k;
 use super::measured::Measured;
 use super::objective::{Objective, Workspace};
 use super::project::project;
@@ -37,7 +38,7 @@ const LEAST_PROBABILITY: f32 = 1e-5;
 pub fn fit(measured: &Measured, seed: u64) -> Mixture {
     let objective = Objective::new(measured);
     let members: Vec<Mixture> =
-        (0..MEMBERS as u64).into_par_iter().map(|member| fit_member(measured, &objective, seed, member)).collect();
+        (0..k("MEMBERS", MEMBERS as f64) as u64).into_par_iter().map(|member| fit_member(measured, &objective, seed, member)).collect();
     project(Mixture::pooled(&members), measured)
 }
 
@@ -53,29 +54,36 @@ fn fit_member(measured: &Measured, objective: &Objective, seed: u64, member: u64
     rng.set_stream(member);
     let offsets = measured.layout.offsets();
     let mut table = Table::default();
-    let widths: Vec<usize> = [LATENT].into_iter().chain(HIDDEN).chain([measured.layout.total()]).collect();
+    let (classes, latent, hidden) = (k("CLASSES", CLASSES as f64) as usize, k("LATENT", LATENT as f64) as usize, k("HID", 256.0) as usize);
+    let widths: Vec<usize> = [latent].into_iter().chain(vec![hidden; k("DEPTH", 2.0) as usize]).chain([measured.layout.total()]).collect();
     let mlp = Mlp::new(&mut table, "decoder", &widths, Activation::Silu);
-    let decoder = Decoder { weights: table.add("weights", 1, CLASSES), mlp, table };
+    let decoder = Decoder { weights: table.add("weights", 1, classes), mlp, table };
     let mut parameters = vec![0.0; decoder.table.len()];
-    decoder.mlp.initialise(&mut parameters, OUTPUT_GAIN, &mut rng);
+    decoder.mlp.initialise(&mut parameters, k("GAIN", OUTPUT_GAIN as f64) as f32, &mut rng);
     if let Some(last) = decoder.mlp.layers().last() {
         let biases = parameters[last.bias.range()].iter_mut().zip(measured.marginals.probabilities());
         biases.for_each(|(bias, p)| *bias = p.max(LEAST_PROBABILITY).ln());
     }
     let mut latents = Matrix::default();
-    latents.reshape(CLASSES, LATENT);
+    latents.reshape(classes, latent);
     latents.values_mut().fill_with(|| rng.sample(StandardNormal));
 
-    let settings = AdamSettings { learning_rate: LEARNING_RATE, average_decay: AVERAGE_DECAY };
+    let settings = AdamSettings { learning_rate: k("LR", LEARNING_RATE as f64) as f32, average_decay: k("EMA", AVERAGE_DECAY as f64) as f32 };
     let mut optimiser = Adam::new(settings, &parameters);
     let mut gradient = vec![0.0; parameters.len()];
     let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
-    let (mut p, mut w) = (Matrix::default(), vec![0.0; CLASSES]);
-    for _ in 0..STEPS {
+    let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
+    for step in 0..k("STEPS", STEPS as f64) as usize {
         decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
-        objective.gradient(&p, &w, &mut workspace);
+        let distance = objective.gradient(&p, &w, &mut workspace);
+        if member == 0 && (step + 1) % 200 == 0 && k("LOG", 0.0) > 0.0 {
+            eprintln!("{} {distance:.4}", step + 1);
+        }
+        if distance < k("STOP", 0.0) {
+            break;
+        }
         softmax_backward(p.values(), workspace.by_probability.values_mut(), &offsets);
-        softmax_backward(&w, &mut workspace.by_weight, &[0, CLASSES]);
+        softmax_backward(&w, &mut workspace.by_weight, &[0, classes]);
         gradient.fill(0.0);
         gradient[decoder.weights.range()].copy_from_slice(&workspace.by_weight);
         buffers.output().values_mut().copy_from_slice(workspace.by_probability.values());
@@ -107,7 +115,7 @@ impl Decoder {
         p.clone_from(buffers.output());
         softmax::probabilities(p.values_mut(), offsets);
         w.copy_from_slice(&parameters[self.weights.range()]);
-        softmax::probabilities(w, &[0, CLASSES]);
+        softmax::probabilities(w, &[0, w.len()]);
     }
 }
 

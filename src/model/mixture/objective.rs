@@ -15,6 +15,8 @@ pub(super) struct Objective {
     offsets: Vec<usize>,
     /// The column of each cell.
     columns: Vec<usize>,
+    /// Measured cells.
+    cells: usize,
     one_way: Vec<f32>,
     one_way_weights: Vec<f32>,
     pairs: Blocks,
@@ -51,6 +53,7 @@ struct Scratch {
     weighted: Matrix,
     gram: Matrix,
     product: Matrix,
+    distances: Vec<f64>,
 }
 
 impl Objective {
@@ -74,18 +77,21 @@ impl Objective {
             }
         }
         let one_way = measured.marginals.probabilities().to_vec();
-        let one_way_weights = measured.marginals_noise_std.iter().map(|std| std.powi(-2)).collect();
+        let one_way_weights = measured.marginals_noise_std.iter().map(|std| super::knob("W1", 1.0) as f32 * std.powf(-super::knob("WPOW", 2.0) as f32)).collect();
         let columns = measured.layout.cells.iter().enumerate().flat_map(|(c, &n)| std::iter::repeat_n(c, n)).collect();
-        Self { offsets, columns, one_way, one_way_weights, pairs, labels }
+        let cells = total + measured.tables.iter().map(|table| table.shares.len()).sum::<usize>();
+        Self { offsets, columns, cells, one_way, one_way_weights, pairs, labels }
     }
 
     /// Writes the gradient at the classes `p` (classes by cells) of weights `w` to `workspace`.
-    pub fn gradient(&self, p: &Matrix, w: &[f32], workspace: &mut Workspace) {
+    ///
+    /// Returns the objective itself over the number of measured cells: what noise alone makes of it is 1.
+    pub fn gradient(&self, p: &Matrix, w: &[f32], workspace: &mut Workspace) -> f64 {
         let Workspace { by_probability, by_weight, by_share, slice, scratch } = workspace;
         let (classes, total) = (p.rows(), p.columns());
         by_probability.reshape(classes, total);
         by_probability.values_mut().fill(0.0);
-        self.pairs.gradient(self, p, w, by_probability, by_weight, scratch);
+        let mut distance = self.pairs.gradient(self, p, w, by_probability, by_weight, scratch);
 
         // What the one-way shares miss, in the place of the shares.
         let shares = by_share;
@@ -95,6 +101,7 @@ impl Objective {
             shares.iter_mut().zip(scratch.weighted.row(k)).for_each(|(share, p)| *share += p);
         }
         for ((share, wanted), weight) in shares.iter_mut().zip(&self.one_way).zip(&self.one_way_weights) {
+            distance += f64::from(weight * (*share - wanted).powi(2));
             *share = 2.0 * weight * (*share - wanted);
         }
         for (k, (&w, by_weight)) in w.iter().zip(by_weight.iter_mut()).enumerate() {
@@ -108,13 +115,14 @@ impl Objective {
                 let cell = self.offsets[label.column] + value;
                 slice.clear();
                 slice.extend(w.iter().enumerate().map(|(k, w)| w * p.row(k)[cell]));
-                blocks.gradient(self, p, slice, by_probability, by_slice, scratch);
+                distance += blocks.gradient(self, p, slice, by_probability, by_slice, scratch);
                 for (k, (&w, &by_slice)) in w.iter().zip(&*by_slice).enumerate() {
                     by_weight[k] += p.row(k)[cell] * by_slice;
                     by_probability.row_mut(k)[cell] += w * by_slice;
                 }
             }
         }
+        distance / self.cells as f64
     }
 }
 
@@ -134,7 +142,7 @@ impl Blocks {
             let wanted = &mut self.wanted.row_mut(offsets[a] + row)[block.clone()];
             wanted.iter_mut().zip(shares.iter().skip(first).step_by(step)).for_each(|(w, s)| *w = *s);
         }
-        self.weights.row_mut(a)[b] = table.noise_std.powi(-2);
+        self.weights.row_mut(a)[b] = if table.columns.len() > 2 { super::knob("WT3", 1.0) as f32 } else { 1.0 } * table.noise_std.powf(-super::knob("WPOW", 2.0) as f32);
     }
 
     /// Adds to the rows of `by_probability` the gradient of these blocks at classes `p` of weights `u` (which need not
@@ -147,15 +155,16 @@ impl Blocks {
         u: &[f32],
         by_probability: &mut Matrix,
         by_weight: &mut Vec<f32>,
-        Scratch { weighted, gram, product }: &mut Scratch,
-    ) {
+        Scratch { weighted, gram, product, distances }: &mut Scratch,
+    ) -> f64 {
         let (classes, total) = (p.rows(), p.columns());
         weighted.reshape(classes, total);
         for (k, u) in u.iter().enumerate() {
             weighted.row_mut(k).iter_mut().zip(p.row(k)).for_each(|(w, p)| *w = p * u);
         }
         gram.reshape(total, total);
-        gram.values_mut().par_chunks_mut(ROWS_PER_TASK * total).enumerate().for_each(|(task, rows)| {
+        let tasks = gram.values_mut().par_chunks_mut(ROWS_PER_TASK * total).enumerate();
+        tasks.map(|(task, rows)| {
             let first = task * ROWS_PER_TASK;
             let count = rows.len() / total;
             let mut view = ArrayViewMut2::from_shape((count, total), &mut *rows).expect("whole rows");
@@ -165,10 +174,9 @@ impl Blocks {
                 0.0,
                 view.slice_mut(s![.., first..]),
             );
-            for (row, shares) in rows.chunks_exact_mut(total).enumerate() {
-                self.weighted_differences(objective, first + row, shares);
-            }
-        });
+            let rows = rows.chunks_exact_mut(total).enumerate();
+            rows.map(|(row, shares)| self.weighted_differences(objective, first + row, shares)).sum()
+        }).collect_into_vec(distances);
         for row in 1..total {
             for column in 0..row {
                 gram.row_mut(row)[column] = gram.row(column)[row];
@@ -186,20 +194,29 @@ impl Blocks {
             by_weight.push(p.row(k).iter().zip(product.row(k)).map(|(p, h)| p * h).sum());
             by_probability.row_mut(k).iter_mut().zip(product.row(k)).for_each(|(g, h)| *g += 2.0 * u * h);
         }
+        distances.iter().sum()
     }
 
     /// Replaces the shares in the row of one cell by their weighted differences to what is wanted, and everything
-    /// that was not measured, the part below the diagonal included, by zero.
-    fn weighted_differences(&self, objective: &Objective, cell: usize, shares: &mut [f32]) {
+    /// that was not measured, the part below the diagonal included, by zero. Returns the row's part of the objective.
+    fn weighted_differences(&self, objective: &Objective, cell: usize, shares: &mut [f32]) -> f64 {
+        let mut distance = 0.0;
         let (wanted, weights) = (self.wanted.row(cell), self.weights.row(objective.columns[cell]));
         for (block, &weight) in objective.offsets.windows(2).zip(weights) {
             let shares = &mut shares[block[0]..block[1]];
             if weight > 0.0 {
                 let wanted = &wanted[block[0]..block[1]];
-                shares.iter_mut().zip(wanted).for_each(|(s, w)| *s = weight * (*s - w));
+                let mut squares = 0.0f32;
+                for (s, w) in shares.iter_mut().zip(wanted) {
+                    let difference = *s - w;
+                    squares += difference * difference;
+                    *s = weight * difference;
+                }
+                distance += f64::from(weight * squares);
             } else {
                 shares.fill(0.0);
             }
         }
+        distance
     }
 }
