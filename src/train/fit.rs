@@ -90,9 +90,8 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
             None
         }
         ModelKind::Marginal => {
-            let one_way = mixture::knob("ONE", ONE_WAY_SHARE);
-            planned.extend(requests(&domain, one_way));
-            planned.push(tables::request(1.0 - one_way));
+            planned.extend(requests(&domain, ONE_WAY_SHARE));
+            planned.push(tables::request(1.0 - ONE_WAY_SHARE));
             None
         }
         ModelKind::Vae => {
@@ -186,7 +185,10 @@ pub fn fit(
     let schema = discover(&mut plan, &table, &schema, units)?;
     let domain = TableDomain::of(&schema)?;
     let grid = place(table, &schema, &domain)?;
-    let bins = mixture::knob("BINS", MAX_BINS as f64) as usize;
+    let bins = match request.model {
+        ModelKind::Marginal => tables::bins(&domain, units, request.budget.epsilon()),
+        ModelKind::Independent | ModelKind::Vae => MAX_BINS,
+    };
     let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };

@@ -6,22 +6,28 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 
 use super::generate::Mixture;
-use super::knob as k;
 use super::measured::Measured;
 use super::objective::{Objective, Workspace};
 use super::project::project;
 use crate::nn::{Activation, Adam, AdamSettings, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
 
 /// Networks in the committee.
-const MEMBERS: usize = 4;
-/// Latent classes of each member.
-const CLASSES: usize = 256;
+const MEMBERS: u64 = 4;
+/// Latent classes of each member, where the columns have at most [`FEW_CELLS`] cells together ...
+const CLASSES: usize = 512;
+const FEW_CELLS: usize = 512;
+/// ... and where they have more: a step costs classes times the square of the cells.
+const CLASSES_OF_MANY_CELLS: usize = 256;
 /// Numbers in the fixed latent vector of a class.
 const LATENT: usize = 64;
 /// Width of the hidden layers.
 const HIDDEN: [usize; 2] = [256, 256];
-/// Steps of the optimiser.
-const STEPS: usize = 1200;
+/// Steps of the optimiser, at most.
+const STEPS: usize = 2000;
+/// A member is done when its squared distance to the released marginals, over the number of cells and in units of
+/// their noise variance, falls to this (Morozov's discrepancy principle, a little below the 1 that noise alone makes
+/// of it, since the running average of the weights is still behind). From there on it would learn the noise.
+const EXPLAINED_BY_NOISE: f64 = 0.96;
 const LEARNING_RATE: f32 = 2e-3;
 const AVERAGE_DECAY: f32 = 0.99;
 /// Gain of the last layer at the start: small, so that a class starts as the product of the one-way marginals.
@@ -31,14 +37,12 @@ const LEAST_PROBABILITY: f32 = 1e-5;
 
 /// Fits a mixture to released marginals. The same `seed` gives the same mixture, at any number of threads.
 ///
-/// `observe` is told how much of the work is done, as a share.
-///
 /// # Privacy
 /// Post-processing.
 pub fn fit(measured: &Measured, seed: u64) -> Mixture {
     let objective = Objective::new(measured);
     let members: Vec<Mixture> =
-        (0..k("MEMBERS", MEMBERS as f64) as u64).into_par_iter().map(|member| fit_member(measured, &objective, seed, member)).collect();
+        (0..MEMBERS).into_par_iter().map(|member| fit_member(measured, &objective, seed, member)).collect();
     project(Mixture::pooled(&members), measured)
 }
 
@@ -54,32 +58,29 @@ fn fit_member(measured: &Measured, objective: &Objective, seed: u64, member: u64
     rng.set_stream(member);
     let offsets = measured.layout.offsets();
     let mut table = Table::default();
-    let (classes, latent, hidden) = (k("CLASSES", CLASSES as f64) as usize, k("LATENT", LATENT as f64) as usize, k("HID", 256.0) as usize);
-    let widths: Vec<usize> = [latent].into_iter().chain(vec![hidden; k("DEPTH", 2.0) as usize]).chain([measured.layout.total()]).collect();
+    let total = measured.layout.total();
+    let classes = if total <= FEW_CELLS { CLASSES } else { CLASSES_OF_MANY_CELLS };
+    let widths: Vec<usize> = [LATENT].into_iter().chain(HIDDEN).chain([total]).collect();
     let mlp = Mlp::new(&mut table, "decoder", &widths, Activation::Silu);
     let decoder = Decoder { weights: table.add("weights", 1, classes), mlp, table };
     let mut parameters = vec![0.0; decoder.table.len()];
-    decoder.mlp.initialise(&mut parameters, k("GAIN", OUTPUT_GAIN as f64) as f32, &mut rng);
+    decoder.mlp.initialise(&mut parameters, OUTPUT_GAIN, &mut rng);
     if let Some(last) = decoder.mlp.layers().last() {
         let biases = parameters[last.bias.range()].iter_mut().zip(measured.marginals.probabilities());
         biases.for_each(|(bias, p)| *bias = p.max(LEAST_PROBABILITY).ln());
     }
     let mut latents = Matrix::default();
-    latents.reshape(classes, latent);
+    latents.reshape(classes, LATENT);
     latents.values_mut().fill_with(|| rng.sample(StandardNormal));
 
-    let settings = AdamSettings { learning_rate: k("LR", LEARNING_RATE as f64) as f32, average_decay: k("EMA", AVERAGE_DECAY as f64) as f32 };
+    let settings = AdamSettings { learning_rate: LEARNING_RATE, average_decay: AVERAGE_DECAY };
     let mut optimiser = Adam::new(settings, &parameters);
     let mut gradient = vec![0.0; parameters.len()];
     let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
     let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
-    for step in 0..k("STEPS", STEPS as f64) as usize {
+    for _ in 0..STEPS {
         decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
-        let distance = objective.gradient(&p, &w, &mut workspace);
-        if member == 0 && (step + 1) % 200 == 0 && k("LOG", 0.0) > 0.0 {
-            eprintln!("{} {distance:.4}", step + 1);
-        }
-        if distance < k("STOP", 0.0) {
+        if objective.gradient(&p, &w, &mut workspace) < EXPLAINED_BY_NOISE {
             break;
         }
         softmax_backward(p.values(), workspace.by_probability.values_mut(), &offsets);

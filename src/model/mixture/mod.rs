@@ -10,8 +10,9 @@
 //!
 //! # How it is fitted
 //! 1. A committee of small networks, each from its own fixed latent vectors to the rows of its own `P`, minimises the
-//!    distance to the marginals as they were released ([`fit`]). Networks are slow to follow noise, which free
-//!    parameters fit at once; and the members err differently, so the committee errs less than each.
+//!    distance to the marginals as they were released ([`fit`]), until what is left is what noise explains. Networks
+//!    are slow to follow noise, which free parameters fit at once; and the members err differently, so the committee
+//!    errs less than each.
 //! 2. The classes of all members together are one mixture. Its own parameters are then freed, and it is moved towards
 //!    the released marginals, each shrunk towards the committee's by its own noise (empirical Bayes: `project`): what
 //!    the data say clearly and the networks missed comes back, the rest of the noise stays out.
@@ -28,6 +29,5 @@ pub use fit::fit;
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};
 
-pub fn knob(name: &str, default: f64) -> f64 {
-    std::env::var(format!("SW_{name}")).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ impl Objective {
             }
         }
         let one_way = measured.marginals.probabilities().to_vec();
-        let one_way_weights = measured.marginals_noise_std.iter().map(|std| super::knob("W1", 1.0) as f32 * std.powf(-super::knob("WPOW", 2.0) as f32)).collect();
+        let one_way_weights = measured.marginals_noise_std.iter().map(|std| std.powi(-2)).collect();
         let columns = measured.layout.cells.iter().enumerate().flat_map(|(c, &n)| std::iter::repeat_n(c, n)).collect();
         let cells = total + measured.tables.iter().map(|table| table.shares.len()).sum::<usize>();
         Self { offsets, columns, cells, one_way, one_way_weights, pairs, labels }
@@ -142,7 +142,7 @@ impl Blocks {
             let wanted = &mut self.wanted.row_mut(offsets[a] + row)[block.clone()];
             wanted.iter_mut().zip(shares.iter().skip(first).step_by(step)).for_each(|(w, s)| *w = *s);
         }
-        self.weights.row_mut(a)[b] = if table.columns.len() > 2 { super::knob("WT3", 1.0) as f32 } else { 1.0 } * table.noise_std.powf(-super::knob("WPOW", 2.0) as f32);
+        self.weights.row_mut(a)[b] = table.noise_std.powi(-2);
     }
 
     /// Adds to the rows of `by_probability` the gradient of these blocks at classes `p` of weights `u` (which need not
@@ -164,19 +164,21 @@ impl Blocks {
         }
         gram.reshape(total, total);
         let tasks = gram.values_mut().par_chunks_mut(ROWS_PER_TASK * total).enumerate();
-        tasks.map(|(task, rows)| {
-            let first = task * ROWS_PER_TASK;
-            let count = rows.len() / total;
-            let mut view = ArrayViewMut2::from_shape((count, total), &mut *rows).expect("whole rows");
-            gemm(
-                p.view().slice(s![.., first..first + count]).reversed_axes(),
-                weighted.view().slice(s![.., first..]),
-                0.0,
-                view.slice_mut(s![.., first..]),
-            );
-            let rows = rows.chunks_exact_mut(total).enumerate();
-            rows.map(|(row, shares)| self.weighted_differences(objective, first + row, shares)).sum()
-        }).collect_into_vec(distances);
+        tasks
+            .map(|(task, rows)| {
+                let first = task * ROWS_PER_TASK;
+                let count = rows.len() / total;
+                let mut view = ArrayViewMut2::from_shape((count, total), &mut *rows).expect("whole rows");
+                gemm(
+                    p.view().slice(s![.., first..first + count]).reversed_axes(),
+                    weighted.view().slice(s![.., first..]),
+                    0.0,
+                    view.slice_mut(s![.., first..]),
+                );
+                let rows = rows.chunks_exact_mut(total).enumerate();
+                rows.map(|(row, shares)| self.weighted_differences(objective, first + row, shares)).sum()
+            })
+            .collect_into_vec(distances);
         for row in 1..total {
             for column in 0..row {
                 gram.row_mut(row)[column] = gram.row(column)[row];

@@ -8,7 +8,7 @@ use super::generate::Mixture;
 use super::measured::{Measured, MeasuredTable};
 use super::objective::{Objective, Workspace};
 use crate::model::Marginals;
-use crate::nn::{Adam, AdamSettings, gemm, softmax};
+use crate::nn::{Adam, AdamSettings, Matrix, gemm, softmax};
 
 /// Steps of the optimiser.
 const STEPS: usize = 200;
@@ -23,31 +23,25 @@ const LEAST_PROBABILITY: f32 = 1e-8;
 /// # Privacy
 /// Post-processing.
 pub(super) fn project(mixture: Mixture, measured: &Measured) -> Mixture {
-    let steps = super::knob("P_STEPS", STEPS as f64) as usize;
-    if steps == 0 {
-        return mixture;
-    }
     let shrunk = shrunk(&mixture, measured);
     let objective = Objective::new(&shrunk);
     let Mixture { offsets, mut probabilities, mut weights } = mixture;
     let log = |p: &f32| p.max(LEAST_PROBABILITY).ln();
     let cells = probabilities.values().len();
     let mut parameters: Vec<f32> = probabilities.values().iter().chain(&weights).map(log).collect();
-    let settings =
-        AdamSettings { learning_rate: super::knob("P_LR", LEARNING_RATE as f64) as f32, average_decay: AVERAGE_DECAY };
+    let settings = AdamSettings { learning_rate: LEARNING_RATE, average_decay: AVERAGE_DECAY };
     let mut optimiser = Adam::new(settings, &parameters);
     let mut gradient = vec![0.0; parameters.len()];
     let mut workspace = Workspace::default();
     let classes = [0, weights.len()];
-    for step in 0..=steps {
-        let source = if step < steps { &parameters[..] } else { optimiser.average() };
-        probabilities.values_mut().copy_from_slice(&source[..cells]);
+    let unfold = |parameters: &[f32], probabilities: &mut Matrix, weights: &mut [f32]| {
+        probabilities.values_mut().copy_from_slice(&parameters[..cells]);
         softmax::probabilities(probabilities.values_mut(), &offsets);
-        weights.copy_from_slice(&source[cells..]);
-        softmax::probabilities(&mut weights, &classes);
-        if step == steps {
-            break;
-        }
+        weights.copy_from_slice(&parameters[cells..]);
+        softmax::probabilities(weights, &classes);
+    };
+    for _ in 0..STEPS {
+        unfold(&parameters, &mut probabilities, &mut weights);
         objective.gradient(&probabilities, &weights, &mut workspace);
         softmax_backward(probabilities.values(), workspace.by_probability.values_mut(), &offsets);
         softmax_backward(&weights, &mut workspace.by_weight, &classes);
@@ -55,6 +49,7 @@ pub(super) fn project(mixture: Mixture, measured: &Measured) -> Mixture {
         gradient[cells..].copy_from_slice(&workspace.by_weight);
         optimiser.step(&mut parameters, &gradient);
     }
+    unfold(optimiser.average(), &mut probabilities, &mut weights);
     Mixture::new(offsets, probabilities, weights)
 }
 
@@ -82,7 +77,7 @@ fn shrunk(mixture: &Mixture, measured: &Measured) -> Measured {
 }
 
 /// `own` moved towards `released` by the part of their squared distance that noise does not explain.
-fn toward(own: &[f32], released: &[f32], noise_std: &[f32]) -> Vec<f32> {
+pub(super) fn toward(own: &[f32], released: &[f32], noise_std: &[f32]) -> Vec<f32> {
     let distance: f64 = own.iter().zip(released).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     let expected: f64 = noise_std.iter().map(|std| f64::from(*std).powi(2)).sum();
     let kept = (1.0 - expected / distance.max(f64::MIN_POSITIVE)).max(0.0) as f32;
