@@ -20,7 +20,7 @@ const FINE_FROM: f64 = 200_000.0;
 const LEAST_BINS: usize = 8;
 const MOST_CELLS: usize = 640;
 /// Share of the squared weights for pairs with a label, when there is one.
-const LABELLED_SHARE: f64 = 0.2;
+const LABELLED_SHARE: f64 = 0.4;
 /// A label has at most so many joint cells: more would be noise alone.
 const MOST_LABEL_CELLS: usize = 4;
 /// The squared weight of a table goes with this power of its cells.

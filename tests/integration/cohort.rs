@@ -189,7 +189,7 @@ fn the_number_of_rows_is_exact() {
 
 #[test]
 fn a_cohort_says_where_it_comes_from() {
-    for (fitted, model) in all().into_iter().zip(["independent", "vae"]) {
+    for (fitted, model) in all().into_iter().zip(["independent", "marginal", "vae"]) {
         fitted.generate(10, "--seed 21", "origin.parquet");
         let (said, ..) = fitted.parquet("origin.parquet");
         let expected = [

@@ -63,7 +63,7 @@ fn gradient_is_the_derivative_of_the_objective() {
         };
         let difference = (shifted(step) - shifted(-step)) / f64::from(2.0 * step);
         assert!(
-            (difference - f64::from(slope)).abs() < 0.02 * slope.abs().max(1.0).into(),
+            (difference - f64::from(slope)).abs() < 0.02 * f64::from(slope.abs().max(1.0)),
             "p {i}: {difference} {slope}"
         );
     }
@@ -75,7 +75,7 @@ fn gradient_is_the_derivative_of_the_objective() {
         };
         let difference = (shifted(step) - shifted(-step)) / f64::from(2.0 * step);
         assert!(
-            (difference - f64::from(slope)).abs() < 0.02 * slope.abs().max(1.0).into(),
+            (difference - f64::from(slope)).abs() < 0.02 * f64::from(slope.abs().max(1.0)),
             "w {i}: {difference} {slope}"
         );
     }
