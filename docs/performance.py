@@ -92,7 +92,7 @@ def measure(programs):
 
 
 def table(rows, head):
-    lines = [head, "---|" * head.count("|") + "---", *(" | ".join(row) for row in rows)]
+    lines = [head, " | ".join(["---"] * len(head.split("|"))), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)
 
 

@@ -15,6 +15,8 @@ pub enum ModelChoice {
     /// The best this version has: `vae`.
     #[default]
     Auto,
+    /// A mixture of products, fitted to noisy marginals of one, two and three columns.
+    Marginal,
     /// The variational autoencoder, trained by DP-SGD.
     Vae,
     /// Noisy one-way marginals, columns independent: the control.

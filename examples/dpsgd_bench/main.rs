@@ -6,8 +6,9 @@ mod measure;
 use std::process::Command;
 
 use clap::{Parser, ValueEnum};
-use measure::{Cost, Costs, Model, measure, two_steps};
+use measure::{Cost, Costs, LATENT, Model, TIME, Trainee, autoencoder, batch_of, denoiser, measure};
 use serde_json::{Value, json};
+use synthward::nn::Network;
 
 #[derive(Parser)]
 struct Arguments {
@@ -50,7 +51,7 @@ fn main() {
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build().expect("a thread pool");
     if let Some(kind) = arguments.memory {
-        pool.install(|| two_steps(model, arguments.batch, matches!(kind, Kind::Dp)));
+        pool.install(|| two_steps(model, arguments.batch, kind));
         println!("{}", json!(peak_rss_mb()));
         return;
     }
@@ -82,6 +83,28 @@ fn report(arguments: &Arguments, costs: &Costs) -> Value {
         "peak_rss_mb": child_memory(arguments, "dp"),
         "plain_peak_rss_mb": child_memory(arguments, "plain"),
     })
+}
+
+/// Two steps of one kind and nothing else.
+fn two_steps(model: Model, batch: usize, kind: Kind) {
+    fn take<N: Network>(mut trainee: Trainee<'_, N>, kind: Kind) {
+        for _ in 0..2 {
+            match kind {
+                Kind::Dp => trainee.dp_step(),
+                Kind::Plain => trainee.plain_step(),
+            }
+        }
+    }
+    match model {
+        Model::Ddpm => {
+            let (network, rows) = (denoiser(), batch_of(batch, TIME, 1));
+            take(Trainee::new(&network.table, &network.on(&rows), batch, 2), kind);
+        }
+        Model::Tvae => {
+            let (network, rows) = (autoencoder(), batch_of(batch, LATENT, 1));
+            take(Trainee::new(&network.table, &network.on(&rows), batch, 2), kind);
+        }
+    }
 }
 
 /// Peak memory of a process that takes two steps of one kind, in MB; none where the system does not say.

@@ -27,10 +27,12 @@ pub enum Model {
     Tvae,
 }
 
-/// Sizes of the networks: columns of the table, time embedding, latent numbers.
+/// Numbers of a time embedding.
+pub const TIME: usize = 128;
+/// Latent numbers.
+pub const LATENT: usize = 64;
+/// Columns of the table.
 const COLUMNS: usize = 128;
-const TIME: usize = 128;
-const LATENT: usize = 64;
 /// Rows of a unit where a unit has several.
 const ROWS_PER_UNIT: usize = 8;
 
@@ -55,38 +57,33 @@ pub struct Costs {
     pub parameters: usize,
 }
 
-/// Measures `steps` steps of each kind, interleaved, after two of each that do not count.
+/// Measures `steps` steps of each kind, interleaved. As in training, each follows one of its own kind, which is not
+/// timed: it brings back into the cache what the others have pushed out.
 pub fn measure(model: Model, batch: usize, steps: usize) -> Costs {
     match model {
         Model::Ddpm => {
-            let network = Denoiser::new(COLUMNS, TIME, 512);
+            let network = denoiser();
             interleave(&network.table, batch, TIME, steps, |batch| network.on(batch))
         }
         Model::Tvae => {
-            let network = Autoencoder::new(COLUMNS, [256, 128], LATENT);
+            let network = autoencoder();
             interleave(&network.table, batch, LATENT, steps, |batch| network.on(batch))
         }
     }
 }
 
-/// Takes two steps of one kind, for a process whose memory is looked at afterwards.
-pub fn two_steps(model: Model, batch: usize, private: bool) {
-    match model {
-        Model::Ddpm => {
-            let network = Denoiser::new(COLUMNS, TIME, 512);
-            let rows = batch_of(batch, TIME, 1);
-            Trainee::new(&network.table, &network.on(&rows), batch, 2).two_steps(private);
-        }
-        Model::Tvae => {
-            let network = Autoencoder::new(COLUMNS, [256, 128], LATENT);
-            let rows = batch_of(batch, LATENT, 1);
-            Trainee::new(&network.table, &network.on(&rows), batch, 2).two_steps(private);
-        }
-    }
+/// The denoiser that is measured.
+pub fn denoiser() -> Denoiser {
+    Denoiser::new(COLUMNS, TIME, 512)
+}
+
+/// The autoencoder that is measured.
+pub fn autoencoder() -> Autoencoder {
+    Autoencoder::new(COLUMNS, [256, 128], LATENT)
 }
 
 /// A batch of normal numbers, `rows_per_unit` rows to a unit.
-fn batch_of(rows: usize, auxiliary: usize, rows_per_unit: usize) -> Batch {
+pub fn batch_of(rows: usize, auxiliary: usize, rows_per_unit: usize) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut normal = |columns| {
         let mut matrix = Matrix::default();
@@ -99,7 +96,7 @@ fn batch_of(rows: usize, auxiliary: usize, rows_per_unit: usize) -> Batch {
 }
 
 /// A network under training, privately or not, on one batch that is always drawn whole.
-struct Trainee<'a, N: Network> {
+pub struct Trainee<'a, N: Network> {
     network: &'a N,
     units: Vec<u32>,
     /// The same, as the mechanism takes them.
@@ -111,7 +108,7 @@ struct Trainee<'a, N: Network> {
 }
 
 impl<'a, N: Network> Trainee<'a, N> {
-    fn new(table: &Table, network: &'a N, units: usize, steps: usize) -> Self {
+    pub fn new(table: &Table, network: &'a N, units: usize, steps: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut parameters = vec![0.0; table.len()];
         // PyTorch's law of a fresh linear layer has this standard deviation for the weights.
@@ -124,13 +121,7 @@ impl<'a, N: Network> Trainee<'a, N> {
         Self { network, units, data, mechanism, parameters, optimiser, workspace: Workspace::default() }
     }
 
-    fn two_steps(mut self, private: bool) {
-        for _ in 0..2 {
-            if private { self.dp_step() } else { self.plain_step() }
-        }
-    }
-
-    fn dp_step(&mut self) {
+    pub fn dp_step(&mut self) {
         let Self { network, data, mechanism, parameters, optimiser, workspace, .. } = self;
         let sum = mechanism.accumulate(data, Vec::len, |_, batch, clip| {
             clipped_sum(*network, parameters, batch, &|norm| clip.coefficient(norm), workspace)
@@ -139,7 +130,7 @@ impl<'a, N: Network> Trainee<'a, N> {
         sum.release(parameters.len(), optimiser.blocks(parameters, ClippedSum::BLOCK), |block, mean| block.step(mean));
     }
 
-    fn plain_step(&mut self) {
+    pub fn plain_step(&mut self) {
         let Self { network, units, parameters, optimiser, workspace, .. } = self;
         let parts = plain_sum(*network, parameters, units, workspace);
         const BLOCK: usize = ClippedSum::BLOCK;
@@ -174,19 +165,18 @@ fn interleave<'a, N: Network>(
     let single: &'static Batch = Box::leak(Box::new(batch_of(rows, auxiliary, 1)));
     let several: &'static Batch = Box::leak(Box::new(batch_of(rows, auxiliary, ROWS_PER_UNIT)));
     let (single, several) = (on(single), on(several));
-    let mut trainee = Trainee::new(table, &single, rows, steps + 2);
-    let mut patients = Trainee::new(table, &several, rows.div_ceil(ROWS_PER_UNIT), steps + 2);
-    let mut silent = mechanism(1, steps + 2);
+    let mut trainee = Trainee::new(table, &single, rows, 2 * steps);
+    let mut patients = Trainee::new(table, &several, rows.div_ceil(ROWS_PER_UNIT), 2 * steps);
+    let mut silent = mechanism(1, 2 * steps);
     let nobody = Sensitive::new(Vec::<u32>::new());
     let mut products = Products::new(&single, &trainee.parameters, rows);
     let mut costs: [Vec<(Duration, Duration)>; 5] = Default::default();
-    for round in 0..steps + 2 {
+    for _ in 0..steps {
         let mut clock = |kind: usize, work: &mut dyn FnMut()| {
+            work();
             let (wall, cpu) = (Instant::now(), ProcessTime::now());
             work();
-            if round >= 2 {
-                costs[kind].push((wall.elapsed(), cpu.elapsed()));
-            }
+            costs[kind].push((wall.elapsed(), cpu.elapsed()));
         };
         clock(0, &mut || trainee.dp_step());
         clock(1, &mut || trainee.plain_step());

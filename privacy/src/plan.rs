@@ -2,7 +2,7 @@
 //! that the total is the target. Nothing runs that the plan does not list.
 
 use crate::accountant::Accountant;
-use crate::mechanism::{CategoryList, GaussianSum, Histogram, Quantile, SubsampledGaussian};
+use crate::mechanism::{CategoryList, GaussianSum, Histogram, Quantile, SubsampledGaussian, WeightedHistograms};
 use crate::rng::noise_is_private;
 use crate::{Adjacency, Budget, Clip, Error, Event, PrivacyUnit, calibrate};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ impl std::fmt::Display for Share {
 pub enum Mechanism {
     /// One noisy histogram, one unit of weight each.
     Histogram,
+    /// Several noisy histograms at once, one unit of weight over all of them.
+    WeightedHistograms,
     /// One noisy sum of clipped vectors.
     GaussianSum { clipping_norm: f64 },
     /// `steps` noisy sums over Poisson-subsampled units.
@@ -67,7 +69,9 @@ impl Mechanism {
     /// A cost that the mechanism cannot have.
     fn fixed_noise(&self) -> Result<Option<f64>, Error> {
         let noise = match *self {
-            Self::Histogram | Self::GaussianSum { .. } | Self::SubsampledGaussian { .. } => return Ok(None),
+            Self::Histogram | Self::WeightedHistograms | Self::GaussianSum { .. } | Self::SubsampledGaussian { .. } => {
+                return Ok(None);
+            }
             Self::Quantile { epsilon } => Quantile::noise_multiplier(epsilon),
             Self::CategoryList { epsilon, delta, per_unit } => {
                 CategoryList::new(epsilon, delta, per_unit)?;
@@ -122,6 +126,7 @@ impl PlanEntry {
     fn event(&self) -> Event {
         match &self.mechanism {
             Mechanism::Histogram => Histogram::event(self.noise_multiplier),
+            Mechanism::WeightedHistograms => WeightedHistograms::event(self.noise_multiplier),
             Mechanism::GaussianSum { .. } => GaussianSum::event(self.noise_multiplier),
             Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => {
                 SubsampledGaussian::event(*sampling_rate, self.noise_multiplier, *steps)
@@ -317,6 +322,15 @@ impl Plan {
     pub fn histogram(&mut self, name: &str) -> Result<Histogram, Error> {
         let entry = self.take(name, |m| matches!(m, Mechanism::Histogram))?;
         Ok(Histogram::new(entry.noise_multiplier))
+    }
+
+    /// Hands out planned histograms that are released together; they can be taken once.
+    ///
+    /// # Privacy
+    /// Touches no data; the mechanism it returns releases the planned event.
+    pub fn weighted_histograms(&mut self, name: &str) -> Result<WeightedHistograms, Error> {
+        let entry = self.take(name, |m| matches!(m, Mechanism::WeightedHistograms))?;
+        Ok(WeightedHistograms::new(entry.noise_multiplier))
     }
 
     /// Hands out a planned sum; each can be taken once.

@@ -83,6 +83,7 @@ struct Fitted<'a> {
 pub fn kind(choice: ModelChoice) -> ModelKind {
     match choice {
         ModelChoice::Auto | ModelChoice::Vae => ModelKind::Vae,
+        ModelChoice::Marginal => ModelKind::Marginal,
         ModelChoice::Independent => ModelKind::Independent,
     }
 }

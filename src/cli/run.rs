@@ -156,6 +156,7 @@ fn facts(model: &ModelFile, seed: u64) -> Report {
 fn budget_line(entry: &PlanEntry) -> BudgetLine {
     let (mechanism, sampling_rate, steps) = match entry.mechanism {
         Mechanism::Histogram => ("histogram, discrete Gaussian noise", None, None),
+        Mechanism::WeightedHistograms => ("weighted histograms in one release, discrete Gaussian noise", None, None),
         Mechanism::GaussianSum { .. } => ("sum of clipped vectors, discrete Gaussian noise", None, None),
         Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => {
             ("clipped gradient sums over Poisson-sampled units, Gaussian noise", Some(sampling_rate), Some(steps))

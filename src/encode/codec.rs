@@ -92,18 +92,18 @@ impl Codec {
     }
 
     /// A codec of numbers from released leaves in order of position: at most
-    /// [`MAX_BINS`] joint cells of about equal mass; a single position that holds
+    /// `bins` joint cells of about equal mass; a single position that holds
     /// that much (a spike) is a cell of its own.
-    pub fn of_leaves(leaves: &[Leaf], missing: Option<f64>, total: f64) -> Self {
+    pub fn of_leaves(leaves: &[Leaf], missing: Option<f64>, total: f64, bins: usize) -> Self {
         let counts: Vec<f64> = leaves.iter().map(|l| l.count).chain(missing).collect();
         let probabilities = to_distribution(&counts, total);
         let present: f64 = probabilities[..leaves.len()].iter().sum();
-        let share = (present / MAX_BINS as f64).max(f64::MIN_POSITIVE);
+        let share = (present / bins as f64).max(f64::MIN_POSITIVE);
         let (mut joint, mut mass) = (0u16, 0.0);
         let mut fine = Vec::with_capacity(leaves.len() + 1);
         for (leaf, &probability) in leaves.iter().zip(&probabilities) {
             let full = mass > 0.0 && (mass + probability > 1.25 * share || probability >= share);
-            if full && usize::from(joint) + 1 < MAX_BINS {
+            if full && usize::from(joint) + 1 < bins {
                 joint += 1;
                 mass = 0.0;
             }
@@ -237,7 +237,7 @@ mod tests {
     fn a_spike_keeps_its_own_cell() {
         let leaves: Vec<Leaf> =
             (0..100).map(|p| Leaf { first: p, last: p, count: if p == 40 { 5000.0 } else { 50.0 } }).collect();
-        let codec = Codec::of_leaves(&leaves, Some(100.0), 10_050.0);
+        let codec = Codec::of_leaves(&leaves, Some(100.0), 10_050.0, MAX_BINS);
         let spike = codec.joint_code(40);
         assert!(codec.joint_code(39) < spike && spike < codec.joint_code(41));
         assert!(codec.cells() <= MAX_BINS + 1);
@@ -289,7 +289,7 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let numbers = Domain::Numbers { min: 0.0, step: 1.0, positions: 3 * counts.len() as u32 };
             for (codec, domain) in [
-                (Codec::of_leaves(&leaves, missing, total), &numbers),
+                (Codec::of_leaves(&leaves, missing, total, MAX_BINS), &numbers),
                 (Codec::of_labels(&labels, missing.is_some(), &with_missing, total, 10.0), &labels),
             ] {
                 prop_assert!(codec.fits(domain, missing.is_some()));

@@ -128,11 +128,12 @@ mod tests {
     fn every_data_file_is_listed_with_its_hash() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let listed = std::fs::read_to_string(fixtures.join("README.md")).unwrap();
-        for folder in ["diabetes130", "malformed"] {
+        for folder in ["diabetes130", "golden", "malformed"] {
             for file in std::fs::read_dir(fixtures.join(folder)).unwrap() {
                 let path = file.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap();
-                let is_ours = name.ends_with(".md") || name.ends_with(".toml") || name == "LICENCE";
+                let ours = [".md", ".toml", ".py"];
+                let is_ours = ours.iter().any(|end| name.ends_with(end)) || name == "LICENCE";
                 let line = listed.lines().find(|line| line.contains(&format!("`{folder}/{name}`")));
                 let hash = Source::from(&path).sha256().unwrap();
                 assert!(is_ours || line.is_some_and(|line| line.contains(&hash)), "{folder}/{name} {hash}");

@@ -4,7 +4,7 @@
 //! JSON text in the file's metadata. Loading executes nothing, follows no path,
 //! and checks every size before it is used.
 
-use super::{Generator, Independent, Marginals, VaeGenerator, VaeSettings};
+use super::{Generator, Independent, Marginals, Mixture, VaeGenerator, VaeSettings};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
@@ -26,6 +26,7 @@ const HEADER_KEY: &str = "synthward";
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     Independent,
+    Marginal,
     Vae,
 }
 
@@ -33,6 +34,7 @@ impl std::fmt::Display for ModelKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Independent => "independent",
+            Self::Marginal => "marginal",
             Self::Vae => "vae",
         })
     }
@@ -160,6 +162,7 @@ impl ModelFile {
         let layout = Layout { cells: header.codecs.iter().map(Codec::cells).collect() };
         let generator: Box<dyn Generator> = match (header.model, &header.settings) {
             (ModelKind::Independent, _) => Box::new(Independent::new(Marginals::from_tensors(&layout, &tensors)?)),
+            (ModelKind::Marginal, _) => Box::new(Mixture::from_tensors(&layout, &tensors)?),
             (ModelKind::Vae, Some(settings)) => {
                 Box::new(VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?)
             }

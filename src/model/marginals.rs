@@ -35,6 +35,17 @@ impl Marginals {
         Ok(Self { offsets, probabilities })
     }
 
+    /// Shares, column after column, moved to the nearest distributions.
+    ///
+    /// # Privacy
+    /// Post-processing of released counts.
+    pub fn from_shares(layout: &Layout, shares: Vec<f64>) -> Self {
+        let offsets = layout.offsets();
+        let columns = offsets.windows(2).map(|block| &shares[block[0]..block[1]]);
+        let probabilities = columns.flat_map(|column| onto_simplex(column, 1.0)).collect();
+        Self { offsets, probabilities }
+    }
+
     /// Probabilities of column `j`.
     pub fn column(&self, j: usize) -> &[f32] {
         &self.probabilities[self.offsets[j]..self.offsets[j + 1]]

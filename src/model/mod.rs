@@ -7,6 +7,7 @@ pub mod vae;
 
 mod independent;
 mod marginals;
+pub mod mixture;
 
 use rand_chacha::ChaCha8Rng;
 
@@ -14,6 +15,7 @@ use crate::nn::Tensor;
 
 pub use independent::Independent;
 pub use marginals::Marginals;
+pub use mixture::{Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{FORMAT, Header, ModelFile, ModelKind, sha256};
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings, VaeWorkspace};

@@ -66,6 +66,16 @@ impl Adam {
             .map(move |((parameters, (first, second)), average)| AdamBlock { pace, parameters, first, second, average })
     }
 
+    /// A whole step along a gradient that lies ready.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32]) {
+        const BLOCK: usize = 8192;
+        assert_eq!(gradient.len(), parameters.len(), "one entry a parameter");
+        self.blocks(parameters, BLOCK).zip(gradient.par_chunks(BLOCK)).for_each(|(block, part)| block.step(part));
+    }
+
     /// The running average of the weights.
     pub fn average(&self) -> &[f32] {
         &self.average
@@ -121,8 +131,7 @@ mod tests {
     fn the_first_step_is_the_learning_rate_and_the_average_follows() {
         let mut parameters = [1.0f32, 1.0, 1.0];
         let mut adam = Adam::new(SETTINGS, &parameters);
-        let gradient = [0.5, -3.0, 0.0];
-        adam.blocks(&mut parameters, 2).zip(gradient.par_chunks(2)).for_each(|(block, g)| block.step(g));
+        adam.step(&mut parameters, &[0.5, -3.0, 0.0]);
         assert!((parameters[0] - 0.9).abs() < 1e-6 && (parameters[1] - 1.1).abs() < 1e-6 && parameters[2] == 1.0);
         assert!((adam.average()[0] - (1.0 - 0.1 * 9.0 / 11.0)).abs() < 1e-6);
     }
@@ -133,7 +142,7 @@ mod tests {
         let mut adam = Adam::new(AdamSettings { learning_rate: 0.05, average_decay: 0.95 }, &x);
         for _ in 0..400 {
             let gradient = [x[0] - 1.0, 10.0 * (x[1] - 0.5)];
-            adam.blocks(&mut x, 8).for_each(|block| block.step(&gradient));
+            adam.step(&mut x, &gradient);
         }
         assert!((adam.average()[0] - 1.0).abs() < 1e-2 && (adam.average()[1] - 0.5).abs() < 1e-2);
     }

@@ -4,11 +4,14 @@ use super::discover::{self, BoundedTable, discover};
 use super::dp_sgd::{self, PRIOR, TRAIN};
 use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
-use crate::encode::{Codec, Codes, Grid, Layout, TableDomain, UnitRows};
+use super::tables::{self, measure_tables};
+use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
-use crate::model::{FORMAT, Generator, Header, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings};
-use crate::schema::Schema;
+use crate::model::{
+    FORMAT, Generator, Header, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings, mixture,
+};
+use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
@@ -25,6 +28,8 @@ const COUNT: &str = "number of units";
 const COUNT_SHARE: f64 = 0.01;
 /// Part of the budget (of rho) for one-way marginals, when a network is trained too.
 const MEASURE_SHARE: f64 = 0.15;
+/// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too.
+const ONE_WAY_SHARE: f64 = 0.2;
 /// Part of the budget (of rho) for the latent prior.
 const PRIOR_SHARE: f64 = 0.05;
 
@@ -82,6 +87,11 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
     let settings = match request.model {
         ModelKind::Independent => {
             planned.extend(requests(&domain, 1.0));
+            None
+        }
+        ModelKind::Marginal => {
+            planned.extend(requests(&domain, ONE_WAY_SHARE));
+            planned.push(tables::request(1.0 - ONE_WAY_SHARE));
             None
         }
         ModelKind::Vae => {
@@ -175,13 +185,27 @@ pub fn fit(
     let schema = discover(&mut plan, &table, &schema, units)?;
     let domain = TableDomain::of(&schema)?;
     let grid = place(table, &schema, &domain)?;
-    let codecs = measure(&mut plan, &grid, &domain, &rounds, units)?;
+    let bins = match request.model {
+        ModelKind::Marginal => tables::bins(&domain, units, request.budget.epsilon()),
+        ModelKind::Independent | ModelKind::Vae => MAX_BINS,
+    };
+    let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins)?;
+    let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
-    let generator: Box<dyn Generator> = match &settings {
-        None => Box::new(Independent::new(marginals)),
-        Some(settings) => {
+    let generator: Box<dyn Generator> = match (request.model, &settings) {
+        (ModelKind::Marginal, _) => {
+            let codes = grid.map(|grid| grid.encode(&codecs));
+            let name = |target: &Target| domain.columns.iter().position(|column| column.name == target.column);
+            let mut labels: Vec<usize> = schema.targets.iter().filter_map(name).collect();
+            labels.sort_unstable();
+            labels.dedup();
+            let measured = measure_tables(&mut plan, &codes, &columns, marginals, layout, &labels, units)?;
+            Box::new(mixture::fit(&measured, request.seed))
+        }
+        (_, None) => Box::new(Independent::new(marginals)),
+        (_, Some(settings)) => {
             let vae = Vae::new(&layout, settings.clone())?;
             let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
             Box::new(dp_sgd::train(&mut plan, &codes, vae, &marginals, units, request.seed, observe)?)

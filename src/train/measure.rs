@@ -41,8 +41,16 @@ pub fn requests(domain: &TableDomain, share: f64) -> Vec<Request> {
         .collect()
 }
 
-/// Measures every column and gives its codec. `rounds` is what [`rounds`] said
-/// when the plan was made; `total` is the public or released number of units.
+/// What is known of a column once it is measured.
+pub struct Column {
+    pub codec: Codec,
+    /// Variance of the noise in the count of each joint cell.
+    pub variances: Vec<f64>,
+}
+
+/// Measures every column. `rounds` is what [`rounds`] said when the plan was
+/// made; `total` is the public or released number of units; a numeric column
+/// gets at most `bins` joint cells.
 ///
 /// # Privacy
 /// Releases the planned histograms of [`requests`], nothing else.
@@ -52,7 +60,8 @@ pub fn measure(
     domain: &TableDomain,
     rounds: &[u32],
     total: f64,
-) -> Result<Vec<Codec>> {
+    bins: usize,
+) -> Result<Vec<Column>> {
     domain
         .columns
         .iter()
@@ -70,14 +79,31 @@ pub fn measure(
                         into.extend(positions.iter().map(|&p| if p == MISSING { labels } else { p as usize }));
                     })?
                     .into_inner();
-                Ok(Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std))
+                let codec = Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std);
+                let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
+                Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
             }
             Domain::Numbers { positions, .. } => {
-                let (leaves, missing) = measure_numbers(plan, grid, index, column, *positions, rounds, total)?;
-                Ok(Codec::of_leaves(&leaves, column.nullable.then_some(missing), total))
+                let (estimates, missing) = measure_numbers(plan, grid, index, column, *positions, rounds, total)?;
+                let missing = column.nullable.then_some(missing);
+                let variances = estimates.iter().map(|e| (e.leaf.first, e.variance));
+                let variances: Vec<(u32, f64)> =
+                    variances.chain(missing.as_ref().map(|m| (MISSING, m.variance))).collect();
+                let leaves: Vec<Leaf> = estimates.into_iter().map(|e| e.leaf).collect();
+                let codec = Codec::of_leaves(&leaves, missing.map(|m| m.leaf.count), total, bins);
+                Ok(Column::new(codec, variances.into_iter()))
             }
         })
         .collect()
+}
+
+impl Column {
+    /// A column with the variances of counts, each given with a position of its cell.
+    fn new(codec: Codec, of_positions: impl Iterator<Item = (u32, f64)>) -> Self {
+        let mut variances = vec![0.0; codec.cells()];
+        of_positions.for_each(|(position, variance)| variances[usize::from(codec.joint_code(position))] += variance);
+        Self { codec, variances }
+    }
 }
 
 fn name(column: &ModelColumn, round: u32) -> String {
@@ -121,12 +147,12 @@ fn measure_numbers(
     positions: u32,
     rounds: u32,
     total: f64,
-) -> Result<(Vec<Leaf>, f64)> {
+) -> Result<(Vec<Estimate>, Estimate)> {
     let new =
         |first, last, parent| Estimate { leaf: Leaf { first, last, count: 0.0 }, variance: f64::INFINITY, parent };
     let mut leaves: Vec<Estimate> = split(0, positions - 1, BASE_CELLS).map(|(a, b)| new(a, b, None)).collect();
     let mut parents: Vec<Estimate> = Vec::new();
-    let (mut missing, mut missing_rounds) = (0.0, 0.0);
+    let mut missing = new(MISSING, MISSING, None);
     for round in 0..=rounds {
         let histogram = plan.histogram(&name(column, round))?;
         let variance = histogram.noise_std().powi(2);
@@ -139,11 +165,7 @@ fn measure_numbers(
                 }));
             })?
             .into_inner();
-        if column.nullable {
-            missing += counts[leaves.len()];
-            missing_rounds += 1.0;
-        }
-        for (estimate, &count) in leaves.iter_mut().zip(&counts) {
+        for (estimate, &count) in leaves.iter_mut().chain(column.nullable.then_some(&mut missing)).zip(&counts) {
             let known = 1.0 / estimate.variance;
             let fresh = 1.0 / variance;
             estimate.leaf.count = (estimate.leaf.count * known + count * fresh) / (known + fresh);
@@ -170,10 +192,7 @@ fn measure_numbers(
             (leaves, parents) = (next, split_parents);
         }
     }
-    Ok((
-        leaves.into_iter().map(|e| e.leaf).collect(),
-        if missing_rounds > 0.0 { missing / missing_rounds } else { 0.0 },
-    ))
+    Ok((leaves, missing))
 }
 
 /// Shifts the children of each parent evenly so that their sum is the
@@ -194,6 +213,7 @@ fn agree_with_parents(leaves: &mut [Estimate], parents: &[Estimate]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::MAX_BINS;
     use synthward_privacy::{Budget, PrivacyUnit};
 
     fn column(positions: u32) -> ModelColumn {
@@ -222,9 +242,10 @@ mod tests {
         let domain = TableDomain { columns: vec![column(16_021)], rows_column: None, max_rows_per_unit: 1 };
         let mut plan =
             Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests(&domain, 1.0)).unwrap();
-        let codecs = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0).unwrap();
-        let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codecs[0].joint_code(p)).collect();
+        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS).unwrap();
+        let codec = &columns[0].codec;
+        let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codec.joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
-        assert!(codecs[0].fits(&domain.columns[0].domain, true));
+        assert!(codec.fits(&domain.columns[0].domain, true));
     }
 }

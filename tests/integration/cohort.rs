@@ -35,9 +35,10 @@ fn fitted(model: &str) -> Fitted {
 
 static VAE: LazyLock<Fitted> = LazyLock::new(|| fitted("vae"));
 static INDEPENDENT: LazyLock<Fitted> = LazyLock::new(|| fitted("independent"));
+static MARGINAL: LazyLock<Fitted> = LazyLock::new(|| fitted("marginal"));
 
-fn both() -> [&'static Fitted; 2] {
-    [&INDEPENDENT, &VAE]
+fn all() -> [&'static Fitted; 3] {
+    [&INDEPENDENT, &MARGINAL, &VAE]
 }
 
 impl Fitted {
@@ -61,7 +62,7 @@ impl Fitted {
 
 #[test]
 fn types_order_and_nullability_are_the_inputs() {
-    for fitted in both() {
+    for fitted in all() {
         fitted.generate(2000, "", "types.parquet");
         let (_, schema, batch) = fitted.parquet("types.parquet");
         let input = fitted.hospital.batch().schema();
@@ -80,7 +81,7 @@ fn types_order_and_nullability_are_the_inputs() {
 
 #[test]
 fn values_keep_their_domain_and_spelling() {
-    for fitted in both() {
+    for fitted in all() {
         fitted.generate(3000, "--seed 5", "values.csv");
         let csv = fitted.world.text("values.csv");
         let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
@@ -114,7 +115,7 @@ fn values_keep_their_domain_and_spelling() {
 
 #[test]
 fn identifiers_are_fresh_and_patients_have_a_plausible_number_of_rows() {
-    for fitted in both() {
+    for fitted in all() {
         fitted.generate(2500, "--seed 11", "keys.parquet");
         let (_, _, batch) = fitted.parquet("keys.parquet");
         let real: HashSet<&str> = fitted.hospital.column("visit").chain(fitted.hospital.column("patient")).collect();
@@ -140,7 +141,7 @@ fn identifiers_are_fresh_and_patients_have_a_plausible_number_of_rows() {
 
 #[test]
 fn a_seed_gives_the_same_bytes_at_any_number_of_threads() {
-    for fitted in both() {
+    for fitted in all() {
         for format in ["parquet", "csv", "arrow"] {
             let name = |run: &str| format!("seed-{run}.{format}");
             fitted.generate(6000, "--seed 3 --threads 1", &name("one"));
@@ -155,7 +156,7 @@ fn a_seed_gives_the_same_bytes_at_any_number_of_threads() {
 
 #[test]
 fn every_format_holds_the_same_rows() {
-    for fitted in both() {
+    for fitted in all() {
         for format in ["parquet", "csv", "arrow"] {
             fitted.generate(1234, "--seed 9", &format!("same.{format}"));
         }
@@ -178,7 +179,7 @@ fn every_format_holds_the_same_rows() {
 
 #[test]
 fn the_number_of_rows_is_exact() {
-    for fitted in both() {
+    for fitted in all() {
         for rows in [0, 1, 2, 2047, 4099] {
             fitted.generate(rows, "", "exact.parquet");
             assert_eq!(fitted.parquet("exact.parquet").2.num_rows(), rows);
@@ -188,7 +189,7 @@ fn the_number_of_rows_is_exact() {
 
 #[test]
 fn a_cohort_says_where_it_comes_from() {
-    for (fitted, model) in both().into_iter().zip(["independent", "vae"]) {
+    for (fitted, model) in all().into_iter().zip(["independent", "marginal", "vae"]) {
         fitted.generate(10, "--seed 21", "origin.parquet");
         let (said, ..) = fitted.parquet("origin.parquet");
         let expected = [
@@ -212,7 +213,7 @@ fn a_cohort_says_where_it_comes_from() {
 
 #[test]
 fn evaluation_has_its_floors_and_ceilings() {
-    for fitted in both() {
+    for fitted in all() {
         fitted.generate(2000, "", "judged.parquet");
         let command =
             "evaluate --real visits.parquet --holdout holdout.parquet --synthetic judged.parquet --schema schema.toml";

@@ -56,14 +56,19 @@ impl Histogram {
         mut cells_of: impl FnMut(&T, usize, &mut Vec<usize>),
     ) -> Result<Released<Vec<f64>>, Error> {
         let data = data.expose();
-        let counts = unit_counts(units(data), cells, |unit, into| cells_of(data, unit, into));
+        let counts = unit_counts(units(data), cells, UNIT_WEIGHT, |unit, into| cells_of(data, unit, into));
         let noisy = add_discrete_gaussian(&counts, self.noise_multiplier * UNIT_WEIGHT as f64)?;
         Ok(Released::by_mechanism(noisy.into_iter().map(|c| c as f64 / UNIT_WEIGHT as f64).collect()))
     }
 }
 
-/// Fixed-point counts before noise.
-fn unit_counts(units: usize, cells: usize, mut cells_of: impl FnMut(usize, &mut Vec<usize>)) -> Vec<i64> {
+/// Fixed-point counts before noise: the rows of a unit share `unit_weight`, rounded down.
+pub(super) fn unit_counts(
+    units: usize,
+    cells: usize,
+    unit_weight: i64,
+    mut cells_of: impl FnMut(usize, &mut Vec<usize>),
+) -> Vec<i64> {
     let mut counts = vec![0i64; cells];
     let mut hit = Vec::new();
     for unit in 0..units {
@@ -72,7 +77,7 @@ fn unit_counts(units: usize, cells: usize, mut cells_of: impl FnMut(usize, &mut 
         if hit.is_empty() {
             continue;
         }
-        let weight = UNIT_WEIGHT / hit.len() as i64;
+        let weight = unit_weight / hit.len() as i64;
         for &cell in &hit {
             if let Some(count) = counts.get_mut(cell) {
                 *count += weight;
@@ -117,7 +122,7 @@ mod tests {
             table in prop::collection::vec(prop::collection::vec(0usize..12, 0..9), 0..20),
             extra in prop::collection::vec(0usize..12, 0..40),
         ) {
-            let count = |t: &[Vec<usize>]| unit_counts(t.len(), 10, |u, into| into.extend(&t[u]));
+            let count = |t: &[Vec<usize>]| unit_counts(t.len(), 10, UNIT_WEIGHT, |u, into| into.extend(&t[u]));
             let mut more = table.clone();
             more.push(extra);
             let squared: i128 =

@@ -10,9 +10,11 @@ mod histogram;
 mod integer_noise;
 mod quantile;
 mod subsampled_gaussian;
+mod weighted_histograms;
 
 pub use category_list::CategoryList;
 pub use gaussian_sum::GaussianSum;
 pub use histogram::Histogram;
 pub use quantile::Quantile;
 pub use subsampled_gaussian::{ClippedSum, SubsampledGaussian};
+pub use weighted_histograms::{Part, WeightedHistograms};

@@ -6,7 +6,6 @@ use super::*;
 use crate::encode::Codes;
 use crate::model::Generator;
 use crate::nn::{Adam, AdamSettings, add_parts, softmax};
-use rayon::prelude::*;
 
 fn settings() -> VaeSettings {
     VaeSettings {
@@ -135,8 +134,7 @@ fn training_learns_that_one_column_copies_another() {
         let parts = vae.clipped_sum(&parameters, &codes, &units, [9; 32], step, &clip, &mut workspace);
         add_parts(parts, 0, &mut gradient);
         gradient.iter_mut().for_each(|g| *g /= 256.0);
-        let whole = parameters.len();
-        adam.blocks(&mut parameters, whole).for_each(|block| block.step(&gradient));
+        adam.step(&mut parameters, &gradient);
     }
     let after = copies(adam.average());
     assert!(before < 500 && after > 800, "{before} of 1000 rows agreed before, {after} after");

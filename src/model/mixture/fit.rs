@@ -1,0 +1,133 @@
+//! The committee of networks.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use rayon::prelude::*;
+
+use super::generate::Mixture;
+use super::measured::Measured;
+use super::objective::{Objective, Workspace};
+use super::project::project;
+use crate::nn::{Activation, Adam, AdamSettings, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
+
+/// Networks in the committee.
+const MEMBERS: u64 = 4;
+/// Latent classes of each member, where the columns have at most [`FEW_CELLS`] cells together ...
+const CLASSES: usize = 512;
+const FEW_CELLS: usize = 512;
+/// ... and where they have more: a step costs classes times the square of the cells.
+const CLASSES_OF_MANY_CELLS: usize = 256;
+/// Numbers in the fixed latent vector of a class.
+const LATENT: usize = 64;
+/// Width of the hidden layers.
+const HIDDEN: [usize; 2] = [256, 256];
+/// Steps of the optimiser, at most.
+const STEPS: usize = 2000;
+/// A member is done when its squared distance to the released marginals, over the number of cells and in units of
+/// their noise variance, falls to this (Morozov's discrepancy principle, a little below the 1 that noise alone makes
+/// of it, since the running average of the weights is still behind). From there on it would learn the noise.
+const EXPLAINED_BY_NOISE: f64 = 0.96;
+const LEARNING_RATE: f32 = 2e-3;
+const AVERAGE_DECAY: f32 = 0.99;
+/// Gain of the last layer at the start: small, so that a class starts as the product of the one-way marginals.
+const OUTPUT_GAIN: f32 = 0.3;
+/// A cell whose released count was nothing starts here.
+const LEAST_PROBABILITY: f32 = 1e-5;
+
+/// Fits a mixture to released marginals. The same `seed` gives the same mixture, at any number of threads.
+///
+/// # Privacy
+/// Post-processing.
+pub fn fit(measured: &Measured, seed: u64) -> Mixture {
+    let objective = Objective::new(measured);
+    let members: Vec<Mixture> =
+        (0..MEMBERS).into_par_iter().map(|member| fit_member(measured, &objective, seed, member)).collect();
+    project(Mixture::pooled(&members), measured)
+}
+
+/// A network from fixed latent vectors to the classes' distributions, and the weights of the classes.
+struct Decoder {
+    table: Table,
+    mlp: Mlp,
+    weights: Slot,
+}
+
+fn fit_member(measured: &Measured, objective: &Objective, seed: u64, member: u64) -> Mixture {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(member);
+    let offsets = measured.layout.offsets();
+    let mut table = Table::default();
+    let total = measured.layout.total();
+    let classes = if total <= FEW_CELLS { CLASSES } else { CLASSES_OF_MANY_CELLS };
+    let widths: Vec<usize> = [LATENT].into_iter().chain(HIDDEN).chain([total]).collect();
+    let mlp = Mlp::new(&mut table, "decoder", &widths, Activation::Silu);
+    let decoder = Decoder { weights: table.add("weights", 1, classes), mlp, table };
+    let mut parameters = vec![0.0; decoder.table.len()];
+    decoder.mlp.initialise(&mut parameters, OUTPUT_GAIN, &mut rng);
+    if let Some(last) = decoder.mlp.layers().last() {
+        let biases = parameters[last.bias.range()].iter_mut().zip(measured.marginals.probabilities());
+        biases.for_each(|(bias, p)| *bias = p.max(LEAST_PROBABILITY).ln());
+    }
+    let mut latents = Matrix::default();
+    latents.reshape(classes, LATENT);
+    latents.values_mut().fill_with(|| rng.sample(StandardNormal));
+
+    let settings = AdamSettings { learning_rate: LEARNING_RATE, average_decay: AVERAGE_DECAY };
+    let mut optimiser = Adam::new(settings, &parameters);
+    let mut gradient = vec![0.0; parameters.len()];
+    let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
+    let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
+    for _ in 0..STEPS {
+        decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
+        if objective.gradient(&p, &w, &mut workspace) < EXPLAINED_BY_NOISE {
+            break;
+        }
+        softmax_backward(p.values(), workspace.by_probability.values_mut(), &offsets);
+        softmax_backward(&w, &mut workspace.by_weight, &[0, classes]);
+        gradient[decoder.weights.range()].copy_from_slice(&workspace.by_weight);
+        buffers.output().values_mut().copy_from_slice(workspace.by_probability.values());
+        decoder.mlp.backward(&parameters, &mut buffers, None);
+        decoder.mlp.traces(&mut buffers, &mut |trace| {
+            if let Trace::Dense { layer, input, gradient: by_output } = trace {
+                layer.accumulate(input.view(), by_output, true, &mut gradient);
+            }
+        });
+        optimiser.step(&mut parameters, &gradient);
+    }
+    decoder.classes(optimiser.average(), &latents, &offsets, &mut buffers, &mut p, &mut w);
+    Mixture::new(offsets, p, w)
+}
+
+impl Decoder {
+    /// The distributions of all classes, and their weights.
+    fn classes(
+        &self,
+        parameters: &[f32],
+        latents: &Matrix,
+        offsets: &[usize],
+        buffers: &mut MlpBuffers,
+        p: &mut Matrix,
+        w: &mut [f32],
+    ) {
+        buffers.input().clone_from(latents);
+        self.mlp.forward(parameters, buffers);
+        p.clone_from(buffers.output());
+        softmax::probabilities(p.values_mut(), offsets);
+        w.copy_from_slice(&parameters[self.weights.range()]);
+        softmax::probabilities(w, &[0, w.len()]);
+    }
+}
+
+/// Turns the gradient with respect to rows of probabilities into that with respect to their logits, block by block:
+/// `p (g - sum p g)`.
+pub(super) fn softmax_backward(p: &[f32], gradient: &mut [f32], offsets: &[usize]) {
+    let total = offsets.last().copied().unwrap_or(0).max(1);
+    for (p, gradient) in p.chunks_exact(total).zip(gradient.chunks_exact_mut(total)) {
+        for block in offsets.windows(2) {
+            let (p, gradient) = (&p[block[0]..block[1]], &mut gradient[block[0]..block[1]]);
+            let mean: f32 = p.iter().zip(&*gradient).map(|(p, g)| p * g).sum();
+            gradient.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - mean));
+        }
+    }
+}

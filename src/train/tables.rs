@@ -1,0 +1,155 @@
+//! Measuring pairs of columns, and pairs together with a label.
+
+use super::measure::Column;
+use crate::encode::{Codes, Domain, Layout, TableDomain};
+use crate::error::Result;
+use crate::model::{Marginals, Measured, MeasuredTable};
+use synthward_privacy::Sensitive;
+use synthward_privacy::mechanism::Part;
+use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
+
+/// Name of the entry in the plan.
+const TABLES: &str = "pairs of columns";
+/// Joint cells of a numeric column, at most ...
+const BINS: usize = 32;
+/// ... and where units times epsilon reach [`FINE_FROM`]: there the noise leaves something to see in finer ones.
+const FINE_BINS: usize = 64;
+const FINE_FROM: f64 = 200_000.0;
+/// Fewest bins, and the cells that all columns together should not exceed: wide tables get coarser bins, because each
+/// pair gets less of the budget and the time grows with the square of the cells.
+const LEAST_BINS: usize = 8;
+const MOST_CELLS: usize = 640;
+/// Share of the squared weights for pairs with a label, when there is one.
+const LABELLED_SHARE: f64 = 0.4;
+/// A label has at most so many joint cells: more would be noise alone.
+const MOST_LABEL_CELLS: usize = 4;
+/// The squared weight of a table goes with this power of its cells.
+const CELLS_POWER: f64 = 2.0 / 3.0;
+
+/// The planned event.
+pub(super) fn request(weight: f64) -> Request {
+    Request { name: TABLES.into(), share: Share::Measure, weight, mechanism: Mechanism::WeightedHistograms }
+}
+
+/// The most bins of a numeric column, from public facts.
+pub(super) fn bins(domain: &TableDomain, units: f64, epsilon: f64) -> usize {
+    let mut bins = if units * epsilon < FINE_FROM { BINS } else { FINE_BINS };
+    let cells = |bins: usize| -> usize {
+        let present = |domain: &Domain| match domain {
+            Domain::Labels { groups, .. } => groups.iter().max().map_or(domain.positions(), |&g| g + 1) as usize,
+            Domain::Numbers { positions, .. } => (*positions as usize).min(bins),
+        };
+        domain.columns.iter().map(|column| present(&column.domain) + usize::from(column.nullable)).sum()
+    };
+    while bins > LEAST_BINS && cells(bins) > MOST_CELLS {
+        bins /= 2;
+    }
+    bins
+}
+
+/// Measures all pairs of columns and, for each of the `labels`, all pairs of other columns with it.
+///
+/// # Privacy
+/// Releases the planned event [`request`].
+pub(super) fn measure_tables(
+    plan: &mut Plan,
+    codes: &Sensitive<Codes>,
+    columns: &[Column],
+    marginals: Marginals,
+    layout: Layout,
+    labels: &[usize],
+    units: f64,
+) -> Result<Measured> {
+    let (tables, parts) = choose(&layout, labels);
+    let mechanism = plan.weighted_histograms(TABLES)?;
+    let stds: Vec<f64> = parts.iter().map(|part| mechanism.noise_std(part.weight)).collect();
+    let counts = mechanism
+        .release(codes, Codes::units, &parts, |codes, part, unit, into| {
+            let columns: &Vec<usize> = &tables[part];
+            into.extend(codes.unit_rows(unit).map(|r| {
+                let row = codes.row(r);
+                columns.iter().fold(0, |cell, &c| cell * layout.cells[c] + usize::from(row[c]))
+            }));
+        })?
+        .into_inner();
+    let share = |count: f64| (count / units) as f32;
+    let tables = tables
+        .into_iter()
+        .zip(counts)
+        .zip(stds)
+        .map(|((columns, counts), std)| MeasuredTable {
+            columns,
+            shares: counts.into_iter().map(share).collect(),
+            noise_std: share(std),
+        })
+        .collect();
+    let marginals_noise_std =
+        columns.iter().flat_map(|column| column.variances.iter().map(|v| share(v.sqrt()))).collect();
+    Ok(Measured { layout, marginals, marginals_noise_std, tables })
+}
+
+/// Tables and their weights: squares in proportion to a power of the number of cells.
+fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec<Part>) {
+    let width = layout.width();
+    let pairs = |without: Option<usize>| {
+        (0..width)
+            .flat_map(move |a| (a + 1..width).map(move |b| vec![a, b]))
+            .filter(move |pair| without.is_none_or(|label| !pair.contains(&label)))
+    };
+    let labels = labels.iter().filter(|&&label| layout.cells[label] <= MOST_LABEL_CELLS);
+    let labelled: Vec<Vec<usize>> =
+        labels.flat_map(|&label| pairs(Some(label)).map(move |pair| [pair, vec![label]].concat())).collect();
+    let plain: Vec<Vec<usize>> = pairs(None).collect();
+    let labelled_share = if labelled.is_empty() { 0.0 } else { LABELLED_SHARE };
+    let mut tables = Vec::new();
+    let mut parts = Vec::new();
+    for (group, share) in [(plain, 1.0 - labelled_share), (labelled, labelled_share)] {
+        let cells: Vec<usize> = group.iter().map(|t| t.iter().map(|&c| layout.cells[c]).product()).collect();
+        let sizes: Vec<f64> = cells.iter().map(|&c| (c as f64).powf(CELLS_POWER)).collect();
+        let total: f64 = sizes.iter().sum();
+        parts.extend(
+            cells.iter().zip(sizes).map(|(&cells, size)| Part { cells, weight: (share * size / total).sqrt() }),
+        );
+        tables.extend(group);
+    }
+    (tables, parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::ModelColumn;
+
+    #[test]
+    fn all_pairs_and_the_label_with_every_other_pair() {
+        let layout = Layout { cells: vec![30, 2, 5, 40] };
+        let (tables, parts) = choose(&layout, &[1, 3]);
+        assert_eq!(tables.len(), 6 + 3, "the fourth column has too many cells for a label");
+        assert_eq!(tables[6..], [vec![0, 2, 1], vec![0, 3, 1], vec![2, 3, 1]]);
+        let squares = |parts: &[Part]| parts.iter().map(|part| part.weight * part.weight).sum::<f64>();
+        assert!((squares(&parts) - 1.0).abs() < 1e-12 && (squares(&parts[6..]) - LABELLED_SHARE).abs() < 1e-12);
+        assert!(parts[2].cells == 1200 && parts[2].weight > parts[0].weight);
+        let (tables, parts) = choose(&layout, &[]);
+        assert!(tables.len() == 6 && (squares(&parts) - 1.0).abs() < 1e-12);
+        assert!(choose(&Layout { cells: vec![4] }, &[0]).0.is_empty());
+    }
+
+    #[test]
+    fn bins_follow_public_facts_alone() {
+        let column = |positions| ModelColumn {
+            name: String::new(),
+            domain: Domain::Numbers { min: 0.0, step: 1.0, positions },
+            nullable: true,
+        };
+        let domain = |columns: usize, positions| TableDomain {
+            columns: vec![column(positions); columns],
+            rows_column: None,
+            max_rows_per_unit: 1,
+        };
+        assert_eq!(bins(&domain(8, 1000), 50_000.0, 1.0), BINS);
+        assert_eq!(bins(&domain(8, 1000), 50_000.0, 10.0), FINE_BINS);
+        assert_eq!(bins(&domain(30, 1000), 50_000.0, 1.0), BINS / 2);
+        assert_eq!(bins(&domain(200, 1000), 50_000.0, 1.0), LEAST_BINS);
+        assert_eq!(bins(&domain(200, 2), 50_000.0, 1.0), BINS, "few positions need no coarser bins");
+    }
+}
