@@ -82,8 +82,8 @@ struct Fitted<'a> {
 /// The model that a choice stands for.
 pub fn kind(choice: ModelChoice) -> ModelKind {
     match choice {
-        ModelChoice::Auto | ModelChoice::Vae => ModelKind::Vae,
-        ModelChoice::Marginal => ModelKind::Marginal,
+        ModelChoice::Auto | ModelChoice::Marginal => ModelKind::Marginal,
+        ModelChoice::Vae => ModelKind::Vae,
         ModelChoice::Independent => ModelKind::Independent,
     }
 }

@@ -1,6 +1,7 @@
 //! Clipped sums of per-unit gradients, without the per-unit gradients.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -53,13 +54,15 @@ pub trait Network: Sync {
 #[derive(Default)]
 pub struct Workspace<B> {
     tiles: Vec<Range<usize>>,
-    lanes: Vec<Lane<B>>,
+    /// One a thread, so that a thread works in memory that its cache still holds. Never contended.
+    desks: Vec<Mutex<Desk<B>>>,
     /// One partial sum a lane.
     sums: Vec<Vec<f32>>,
 }
 
+/// What a thread needs for a tile.
 #[derive(Default)]
-struct Lane<B> {
+struct Desk<B> {
     buffers: B,
     /// `units + 1` row offsets of the tile's units.
     offsets: Vec<usize>,
@@ -124,18 +127,20 @@ fn sum<'w, N: Network>(
     coefficient: Coefficient<'_>,
     workspace: &'w mut Workspace<N::Buffers>,
 ) -> &'w [Vec<f32>] {
-    let Workspace { tiles, lanes, sums } = workspace;
+    let Workspace { tiles, desks, sums } = workspace;
     cut(network, units, tiles);
-    let count = tiles.len().min(MAX_LANES);
-    if lanes.len() < count {
-        lanes.resize_with(count, Lane::default);
-        sums.resize_with(count, Vec::new);
-    }
-    let sums = &mut sums[..count];
-    lanes[..count].par_iter_mut().zip(&mut *sums).enumerate().for_each(|(l, (lane, sum))| {
+    let lanes = tiles.len().min(MAX_LANES);
+    desks.resize_with(rayon::current_num_threads().max(desks.len()), Mutex::default);
+    sums.resize_with(lanes.max(sums.len()), Vec::new);
+    let sums = &mut sums[..lanes];
+    sums.par_iter_mut().enumerate().for_each(|(lane, sum)| {
         sum.resize(parameters.len(), 0.0);
-        for (i, tile) in tiles[l * tiles.len() / count..(l + 1) * tiles.len() / count].iter().enumerate() {
-            lane.add(network, parameters, &units[tile.clone()], coefficient, i == 0, sum);
+        let desk = &desks[rayon::current_thread_index().unwrap_or(0)];
+        // What a panic left behind is overwritten like everything else.
+        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let tiles = &tiles[lane * tiles.len() / lanes..(lane + 1) * tiles.len() / lanes];
+        for (i, tile) in tiles.iter().enumerate() {
+            desk.add(network, parameters, &units[tile.clone()], coefficient, i == 0, sum);
         }
     });
     sums
@@ -160,7 +165,7 @@ fn cut<N: Network>(network: &N, units: &[u32], tiles: &mut Vec<Range<usize>>) {
     }
 }
 
-impl<B> Lane<B> {
+impl<B> Desk<B> {
     /// Adds a tile to `sum`, or, when it is the `first`, puts it there.
     fn add<N: Network<Buffers = B>>(
         &mut self,
