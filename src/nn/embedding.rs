@@ -54,7 +54,7 @@ impl Embedding {
             y.copy_from_slice(bias);
             for position in self.positions(row) {
                 let hit = &weight[position * bias.len()..(position + 1) * bias.len()];
-                y.iter_mut().zip(hit).for_each(|(y, w)| *y += w);
+                vectorised(|| y.iter_mut().zip(hit).for_each(|(y, w)| *y += w));
             }
         }
     }
