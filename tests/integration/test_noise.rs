@@ -6,7 +6,7 @@ use crate::world::World;
 
 fn fit(world: &World, seed: &str, threads: u32, file: &str) -> Vec<u8> {
     let command = format!(
-        "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --ledger {file}.ledger --threads {threads} -o {file}"
+        "fit visits.csv --schema schema.toml --model vae --epsilon 1 --delta 1e-5 --ledger {file}.ledger --threads {threads} -o {file}"
     );
     world.run_with("SYNTHWARD_TEST_NOISE", seed, &command).succeeds();
     world.read(file)
