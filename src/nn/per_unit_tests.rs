@@ -328,3 +328,26 @@ fn zero_gradients_give_zero() {
     let (norms, sum) = fast(&toy, &parameters, &toy.units(), &|n| if n == 0.0 { 1.0 } else { 0.0 });
     assert_eq!((norms, sum), (vec![0.0; 2], vec![0.0; parameters.len()]));
 }
+
+/// What `sensitivity_margin` of the trusted core rests on: the rounding of a sum of gradients that all point the same
+/// way, the worst found, stays below half the margin, 2^-18 of the norm for each unit: two sums are compared.
+#[test]
+fn a_tile_of_gradients_alike_is_summed_within_the_rounding_margin() {
+    let mut rng = ChaCha8Rng::seed_from_u64(13);
+    let (inputs, outputs) = (24, 20);
+    let mut random = |n: usize| (0..n).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<f32>>();
+    for _ in 0..8 {
+        let (a, g) = (random(inputs), random(outputs));
+        let x = ndarray::Array2::from_shape_fn((TILE_ROWS, inputs), |(_, i)| a[i]);
+        let y = ndarray::Array2::from_shape_fn((TILE_ROWS, outputs), |(_, o)| g[o]);
+        let mut sum = ndarray::Array2::zeros((inputs, outputs));
+        crate::nn::gemm(x.t(), y.view(), 0.0, sum.view_mut());
+        let (mut error, mut norm) = (0.0, 0.0);
+        for ((i, o), &seen) in sum.indexed_iter() {
+            let one = f64::from(a[i]) * f64::from(g[o]);
+            norm += one * one;
+            error += (f64::from(seen) - TILE_ROWS as f64 * one).powi(2);
+        }
+        assert!(error.sqrt() < 2f64.powi(-18) * TILE_ROWS as f64 * norm.sqrt(), "{error} of {norm}");
+    }
+}

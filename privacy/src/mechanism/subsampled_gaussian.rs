@@ -14,8 +14,8 @@ const LARGEST_NOISE_MULTIPLIER: f64 = (1u64 << 20) as f64;
 /// How much larger than accounted the noise is, which pays for what rounding
 /// adds to the sensitivity. One unit more shifts the tiles of a batch, and with
 /// them the single-precision rounding of the whole sum: measured at most
-/// 1.9e-6 C a unit of the batch, where all gradients point the same way, and
-/// taken four times, since two sums are compared. The grid adds
+/// 2.0e-6 C a unit of the batch, where all gradients point the same way, and
+/// taken nearly four times, since two sums are compared. The grid adds
 /// 2^-24 sqrt(parameters) C.
 fn sensitivity_margin(expected_batch_size: f64, parameters: usize) -> f64 {
     let summation = expected_batch_size * 2f64.powi(-17);
