@@ -86,6 +86,7 @@ impl<'m> Cohort<'m> {
         self.model.generator.generate(
             UNITS_PER_BLOCK,
             self.model.domain.rows_column,
+            None,
             &mut rng,
             &mut drawn.codes,
             &mut drawn.offsets,

@@ -4,7 +4,7 @@
 //! JSON text in the file's metadata. Loading executes nothing, follows no path,
 //! and checks every size before it is used.
 
-use super::{Generator, Independent, Marginals, Mixture, VaeGenerator, VaeSettings};
+use super::{Generator, Mixture, Refined, VaeGenerator, VaeSettings};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
@@ -17,7 +17,7 @@ use std::path::Path;
 use synthward_privacy::plan::Plan;
 
 /// Version of the header that this code writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Key of the header in the metadata of the file.
 const HEADER_KEY: &str = "synthward";
 
@@ -161,10 +161,10 @@ impl ModelFile {
             .collect::<Result<_>>()?;
         let layout = Layout { cells: header.codecs.iter().map(Codec::cells).collect() };
         let generator: Box<dyn Generator> = match (header.model, &header.settings) {
-            (ModelKind::Independent, _) => Box::new(Independent::new(Marginals::from_tensors(&layout, &tensors)?)),
-            (ModelKind::Marginal, _) => Box::new(Mixture::from_tensors(&layout, &tensors)?),
+            (ModelKind::Independent | ModelKind::Marginal, _) => Box::new(Mixture::from_tensors(&layout, &tensors)?),
             (ModelKind::Vae, Some(settings)) => {
-                Box::new(VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?)
+                let vae = VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?;
+                Box::new(Refined::from_tensors(&layout, Box::new(vae), &tensors)?)
             }
             (ModelKind::Vae, None) => return Err(damaged()),
         };

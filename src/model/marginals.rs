@@ -2,7 +2,6 @@
 
 use crate::encode::Layout;
 use crate::error::{Error, Result};
-use crate::nn::{Tensor, find_tensor};
 
 /// The distribution of each column, over units: a unit's rows weigh 1 together.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,8 +9,6 @@ pub struct Marginals {
     offsets: Vec<usize>,
     probabilities: Vec<f32>,
 }
-
-const TENSOR: &str = "marginals";
 
 impl Marginals {
     /// Noisy counts, column after column, made consistent: every column sums to the same total, and no cell is
@@ -65,27 +62,6 @@ impl Marginals {
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
-
-    pub fn tensor(&self) -> Tensor {
-        (TENSOR.to_owned(), vec![1, self.probabilities.len()], self.probabilities.clone())
-    }
-
-    /// Reads what [`Marginals::tensor`] wrote.
-    ///
-    /// # Errors
-    /// Bad input when the tensor is missing, has the wrong size, or is no distribution.
-    pub fn from_tensors(layout: &Layout, tensors: &[Tensor]) -> Result<Self> {
-        let probabilities = find_tensor(tensors, TENSOR, &[1, layout.total()])?.to_vec();
-        let marginals = Self { offsets: layout.offsets(), probabilities };
-        let proper = |column: &[f32]| {
-            column.iter().all(|p| *p >= 0.0) && (column.iter().map(|&p| f64::from(p)).sum::<f64>() - 1.0).abs() < 1e-3
-        };
-        if (0..marginals.width()).all(|j| proper(marginals.column(j))) {
-            Ok(marginals)
-        } else {
-            Err(Error::bad_input(format!("tensor `{TENSOR}` holds columns that are no distributions")))
-        }
-    }
 }
 
 /// The nearest distribution to `counts / total`: a constant is subtracted and what falls below zero is cut
@@ -120,12 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn hostile_numbers_give_a_distribution_or_an_error() {
+    fn hostile_numbers_give_a_distribution() {
         let layout = Layout { cells: vec![3] };
         let m = Marginals::from_noisy(&layout, &[-5.0, -7.0, -9.0]).unwrap();
         assert!((m.column(0).iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        let (name, shape, _) = m.tensor();
-        assert!(Marginals::from_tensors(&layout, &[(name.clone(), shape.clone(), vec![0.5, 0.6, 0.5])]).is_err());
-        assert_eq!(Marginals::from_tensors(&layout, &[m.tensor()]).unwrap(), m);
     }
 }

@@ -76,6 +76,11 @@ impl Adam {
         self.blocks(parameters, BLOCK).zip(gradient.par_chunks(BLOCK)).for_each(|(block, part)| block.step(part));
     }
 
+    /// Takes another learning rate from the next step on.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) {
+        self.settings.learning_rate = learning_rate;
+    }
+
     /// The running average of the weights.
     pub fn average(&self) -> &[f32] {
         &self.average

@@ -1,6 +1,8 @@
 //! A dense layer.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2, s};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
@@ -43,6 +45,19 @@ impl Dense {
     pub fn forward(&self, parameters: &[f32], x: ArrayView2<'_, f32>, mut y: ArrayViewMut2<'_, f32>) {
         y.assign(&self.bias.view(parameters));
         gemm(x, self.weight.view(parameters), 1.0, y);
+    }
+
+    /// The outputs `part` of `y = x W + b`, from the first inputs alone: `x` is `rows x some inputs`, `y` is `rows x
+    /// part`.
+    pub fn forward_part(
+        &self,
+        parameters: &[f32],
+        x: ArrayView2<'_, f32>,
+        part: Range<usize>,
+        mut y: ArrayViewMut2<'_, f32>,
+    ) {
+        y.assign(&self.bias.view(parameters).slice(s![.., part.clone()]));
+        gemm(x.view(), self.weight.view(parameters).slice(s![..x.ncols(), part]), 1.0, y);
     }
 
     /// The gradient of the input, `dx = g W^T`, from the gradient `g` of the output.

@@ -1,10 +1,10 @@
-//! The training loop of the VAE.
+//! The training loop of a network.
 
 use super::fit::Progress;
 use crate::encode::Codes;
 use crate::error::Result;
-use crate::model::{Marginals, Prior, Vae, VaeGenerator, VaeWorkspace};
-use crate::nn::{Adam, AdamSettings};
+use crate::model::{Trainable, Training};
+use crate::nn::{Adam, AdamSettings, Workspace, clipped_sum};
 use std::time::{Duration, Instant};
 use synthward_privacy::mechanism::ClippedSum;
 use synthward_privacy::plan::Plan;
@@ -12,66 +12,59 @@ use synthward_privacy::{Sensitive, UnitKey};
 
 /// Name of the DP-SGD entry in the plan.
 pub(super) const TRAIN: &str = "dp-sgd";
-/// Name of the latent prior's entry in the plan.
-pub(super) const PRIOR: &str = "latent prior";
 
 /// Time between two looks at the progress.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Trains a VAE by DP-SGD and gives it a released latent prior.
+/// Trains a network by DP-SGD from `parameters` on, and returns the running average of its weights.
 ///
 /// No loss is ever computed for show: a loss on real rows is a release. The
 /// last weights' running average is the model; no checkpoint is chosen.
 ///
 /// # Privacy
-/// Releases the planned steps [`TRAIN`] and the planned sum [`PRIOR`].
-pub(super) fn train(
+/// Releases the planned steps [`TRAIN`].
+pub(super) fn train<T: Trainable>(
     plan: &mut Plan,
     codes: &Sensitive<Codes>,
-    vae: Vae,
-    marginals: &Marginals,
+    network: &T,
+    training: &Training,
+    mut parameters: Vec<f32>,
     units: f64,
-    seed: u64,
     observe: &mut dyn FnMut(Progress),
-) -> Result<VaeGenerator> {
-    let settings = vae.settings().clone();
-    let steps = settings.steps as u64;
+) -> Result<Vec<f32>> {
+    let steps = training.steps as u64;
     let mut mechanism = plan.subsampled_gaussian(TRAIN, units)?;
-    let mut parameters = vae.initialise(marginals, seed); // P
     let mut optimiser = Adam::new(
-        AdamSettings { learning_rate: settings.learning_rate, average_decay: settings.average_decay },
+        AdamSettings { learning_rate: training.learning_rate, average_decay: training.average_decay },
         &parameters,
     );
-    let latents = UnitKey::from_system()?.bytes();
-    let mut workspace = VaeWorkspace::default();
+    let key = UnitKey::from_system()?.bytes();
+    let mut workspace = Workspace::default();
     let mut looked = Instant::now();
     for step in 0..steps {
         let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-            vae.clipped_sum(&parameters, codes, batch, latents, step as u32, &coefficient, &mut workspace)
+            clipped_sum(&network.loss(codes, key, step as u32), &parameters, batch, &coefficient, &mut workspace)
         })?;
         sum.release(parameters.len(), optimiser.blocks(&mut parameters, ClippedSum::BLOCK), |block, gradient| {
             block.step(gradient);
         });
+        network.mask(&mut parameters);
         if looked.elapsed() > INTERVAL || step + 1 == steps {
             looked = Instant::now();
             observe(Progress { done: step + 1, total: steps, epsilon_spent: plan.epsilon_spent(step + 1)? });
         }
     }
-    let mut parameters = optimiser.average().to_vec();
-    let moments = plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
-        vae.latent_moments(&parameters, codes, unit, latents, out);
-    })?;
-    let prior = Prior::from_moments(&vae, moments.get(), units);
-    vae.calibrate(&mut parameters, &prior, marginals, seed);
-    Ok(VaeGenerator::new(vae, parameters, prior))
+    let mut average = optimiser.average().to_vec();
+    network.mask(&mut average);
+    Ok(average)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::encode::Layout;
-    use crate::model::VaeSettings;
+    use crate::model::{Marginals, Vae, VaeSettings};
     use crate::nn::allocations::{allocations, count_this_thread};
     use crate::nn::gemm;
     use synthward_privacy::plan::{Mechanism, Request, Share};
@@ -102,11 +95,11 @@ mod tests {
         let budget = Budget::new(1.0, 1e-6).unwrap();
         let mut plan = Plan::calibrate(PrivacyUnit::Row, budget, vec![request]).unwrap();
         let mut mechanism = plan.subsampled_gaussian(TRAIN, 1500.0).unwrap();
-        let (data, mut workspace) = (Sensitive::new(codes()), VaeWorkspace::default());
+        let (data, mut workspace) = (Sensitive::new(codes()), Workspace::default());
         let mut step = |units: usize| {
             let sum = mechanism.accumulate(&data, Codes::units, |codes, batch, clip| {
                 let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-                vae.clipped_sum(&parameters, codes, &batch[..units], [1; 32], 1, &coefficient, &mut workspace)
+                clipped_sum(&vae.loss(codes, [1; 32], 1), &parameters, &batch[..units], &coefficient, &mut workspace)
             });
             let blocks = optimiser.blocks(&mut parameters, ClippedSum::BLOCK);
             sum.unwrap().release(vae.parameters(), blocks, |block, mean| block.step(mean));

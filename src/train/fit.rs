@@ -1,15 +1,17 @@
 //! From a table and a schema to a released model.
 
 use super::discover::{self, BoundedTable, discover};
-use super::dp_sgd::{self, PRIOR, TRAIN};
+use super::dp_sgd::{self, TRAIN};
 use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
+use super::pretrain::pretrain;
 use super::tables::{self, measure_tables};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
 use crate::model::{
-    FORMAT, Generator, Header, Independent, Marginals, ModelFile, ModelKind, Vae, VaeSettings, mixture,
+    FORMAT, Generator, Header, Marginals, Mixture, ModelFile, ModelKind, Prior, Refined, Training, Vae, VaeGenerator,
+    VaeSettings, mixture,
 };
 use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
@@ -26,12 +28,12 @@ const NOMINAL_UNITS: u64 = 20_000;
 const COUNT: &str = "number of units";
 /// Part of the budget (of rho) for counting the units, where their number is not public.
 const COUNT_SHARE: f64 = 0.01;
-/// Part of the budget (of rho) for one-way marginals, when a network is trained too.
-const MEASURE_SHARE: f64 = 0.15;
 /// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too.
 const ONE_WAY_SHARE: f64 = 0.2;
 /// Part of the budget (of rho) for the latent prior.
-const PRIOR_SHARE: f64 = 0.05;
+const PRIOR_SHARE: f64 = 0.02;
+/// Name of the latent prior's entry in the plan.
+const PRIOR: &str = "latent prior";
 
 /// What to fit. Everything but the rows behind `source` is public.
 pub struct FitRequest<'a> {
@@ -54,7 +56,7 @@ pub struct Planned {
     pub schema: Schema,
     /// Splitting rounds of each column: see [`rounds`].
     pub rounds: Vec<u32>,
-    pub settings: Option<VaeSettings>,
+    pub settings: Option<(VaeSettings, Training)>,
 }
 
 /// How far the training is.
@@ -90,14 +92,16 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
             None
         }
         ModelKind::Marginal => {
-            planned.extend(requests(&domain, ONE_WAY_SHARE));
-            planned.push(tables::request(1.0 - ONE_WAY_SHARE));
+            planned.extend(measure_requests(&domain, 1.0));
             None
         }
         ModelKind::Vae => {
             let units = schema.table.units.unwrap_or(NOMINAL_UNITS);
             let settings = VaeSettings::choose(&domain.largest_layout(), units as usize, request.budget.epsilon());
-            planned.extend(requests(&domain, MEASURE_SHARE));
+            let training = Training::choose(units as usize, request.budget.epsilon());
+            let var = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+            let measured = var("SW_M", if request.budget.epsilon() < 2.0 { 0.6 } else { 0.3 });
+            planned.extend(measure_requests(&domain, measured));
             planned.push(Request {
                 name: PRIOR.into(),
                 share: Share::Prior,
@@ -107,19 +111,26 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
             planned.push(Request {
                 name: TRAIN.into(),
                 share: Share::Train,
-                weight: 1.0 - MEASURE_SHARE - PRIOR_SHARE,
+                weight: 1.0 - measured - PRIOR_SHARE,
                 mechanism: Mechanism::SubsampledGaussian {
-                    clipping_norm: f64::from(settings.clipping_norm),
-                    sampling_rate: (settings.expected_batch_size as f64 / units as f64).min(1.0),
-                    steps: settings.steps as u64,
+                    clipping_norm: f64::from(training.clipping_norm),
+                    sampling_rate: (training.expected_batch_size as f64 / units as f64).min(1.0),
+                    steps: training.steps as u64,
                 },
             });
-            Some(settings)
+            Some((settings, training))
         }
     };
     let unit = schema.table.unit_column().map_or(PrivacyUnit::Row, |name| PrivacyUnit::Column(name.into()));
     let plan = Plan::calibrate(unit, request.budget, planned)?;
     Ok(Planned { plan, rounds: rounds(&domain), schema, settings })
+}
+
+/// The events of `marginal`: one-way counts, then pairs of columns.
+fn measure_requests(domain: &TableDomain, share: f64) -> Vec<Request> {
+    let mut planned = requests(domain, share * ONE_WAY_SHARE);
+    planned.push(tables::request(share * (1.0 - ONE_WAY_SHARE)));
+    planned
 }
 
 /// The schema without what is to be discovered, and the events that pay for it.
@@ -186,29 +197,37 @@ pub fn fit(
     let domain = TableDomain::of(&schema)?;
     let grid = place(table, &schema, &domain)?;
     let bins = match request.model {
-        ModelKind::Marginal => tables::bins(&domain, units, request.budget.epsilon()),
-        ModelKind::Independent | ModelKind::Vae => MAX_BINS,
+        ModelKind::Independent => MAX_BINS,
+        _ => tables::bins(&domain, units, request.budget.epsilon()),
     };
     let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
-    let generator: Box<dyn Generator> = match (request.model, &settings) {
-        (ModelKind::Marginal, _) => {
-            let codes = grid.map(|grid| grid.encode(&codecs));
-            let name = |target: &Target| domain.columns.iter().position(|column| column.name == target.column);
-            let mut labels: Vec<usize> = schema.targets.iter().filter_map(name).collect();
-            labels.sort_unstable();
-            labels.dedup();
-            let measured = measure_tables(&mut plan, &codes, &columns, marginals, layout, &labels, units)?;
-            Box::new(mixture::fit(&measured, request.seed))
-        }
-        (_, None) => Box::new(Independent::new(marginals)),
-        (_, Some(settings)) => {
-            let vae = Vae::new(&layout, settings.clone())?;
-            let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
-            Box::new(dp_sgd::train(&mut plan, &codes, vae, &marginals, units, request.seed, observe)?)
+    let generator: Box<dyn Generator> = if request.model == ModelKind::Independent {
+        Box::new(Mixture::independent(&marginals))
+    } else {
+        let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
+        let labels = labels(&schema, &domain);
+        let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), layout.clone(), &labels, units)?;
+        let mixture = mixture::fit(&measured, request.seed);
+        match &settings {
+            None => Box::new(mixture),
+            Some((settings, training)) => {
+                let vae = Vae::new(&layout, settings.clone())?;
+                let parameters = vae.initialise(&marginals, request.seed);
+                let parameters = pretrain(&vae, parameters, &mixture, domain.rows_column, request.seed);
+                let parameters = dp_sgd::train(&mut plan, &codes, &vae, training, parameters, units, observe)?;
+                let key = UnitKey::from_system()?.bytes();
+                let moments =
+                    plan.gaussian_sum(PRIOR)?.release(&codes, Codes::units, vae.moments(), |codes, unit, out| {
+                        vae.latent_moments(&parameters, codes, unit, key, out);
+                    })?;
+                let prior = Prior::from_moments(&vae, moments.get(), units);
+                let network = Box::new(VaeGenerator::new(vae, parameters, prior));
+                Box::new(Refined::fit(network, mixture, &measured, domain.rows_column, request.seed))
+            }
         }
     };
     let header = Header {
@@ -218,11 +237,20 @@ pub fn fit(
         plan,
         units,
         seed: request.seed,
-        settings,
+        settings: settings.map(|(settings, _)| settings),
         schema: schema.released(),
         codecs,
     };
     Ok((ModelFile::new(header, generator)?, fit))
+}
+
+/// The modelled columns that the schema names as targets.
+fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
+    let name = |target: &Target| domain.columns.iter().position(|column| column.name == target.column);
+    let mut labels: Vec<usize> = schema.targets.iter().filter_map(name).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
 }
 
 /// Reads the table and bounds the rows of each unit.

@@ -12,7 +12,7 @@ use super::project::project;
 use crate::nn::{Activation, Adam, AdamSettings, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
 
 /// Networks in the committee.
-const MEMBERS: u64 = 4;
+pub(super) const MEMBERS: usize = 4;
 /// Latent classes of each member, where the columns have at most [`FEW_CELLS`] cells together ...
 const CLASSES: usize = 512;
 const FEW_CELLS: usize = 512;
@@ -42,7 +42,7 @@ const LEAST_PROBABILITY: f32 = 1e-5;
 pub fn fit(measured: &Measured, seed: u64) -> Mixture {
     let objective = Objective::new(measured);
     let members: Vec<Mixture> =
-        (0..MEMBERS).into_par_iter().map(|member| fit_member(measured, &objective, seed, member)).collect();
+        (0..MEMBERS).into_par_iter().map(|member| fit_member(measured, &objective, seed, member as u64)).collect();
     project(Mixture::pooled(&members), measured)
 }
 

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::encode::Layout;
 use crate::error::{Error, Result};
-use crate::model::Generator;
+use crate::model::{Evidence, Generator, Marginals};
 use crate::nn::{Matrix, Tensor, find_tensor};
 
 const PROBABILITIES: &str = "mixture.probabilities";
@@ -28,6 +28,14 @@ impl Mixture {
         Self { offsets, probabilities, weights }
     }
 
+    /// One class, with these marginals: columns that know nothing of each other, the control that everyone must beat.
+    pub fn independent(marginals: &Marginals) -> Self {
+        let mut probabilities = Matrix::default();
+        probabilities.reshape(1, marginals.probabilities().len());
+        probabilities.values_mut().copy_from_slice(marginals.probabilities());
+        Self::new(marginals.offsets().to_vec(), probabilities, vec![1.0])
+    }
+
     /// All classes of mixtures over the same columns, the mixtures alike in weight.
     ///
     /// # Panics
@@ -45,6 +53,11 @@ impl Mixture {
         let part = 1.0 / mixtures.len() as f32;
         let weights = mixtures.iter().flat_map(|m| m.weights.iter().map(|w| w * part)).collect();
         Self { offsets: mixtures[0].offsets.clone(), probabilities, weights }
+    }
+
+    /// Number of columns.
+    pub fn width(&self) -> usize {
+        self.offsets.len() - 1
     }
 
     /// Number of classes.
@@ -78,37 +91,53 @@ impl Mixture {
         }
     }
 
-    /// Draws a code of column `j` in class `k`.
-    fn draw(&self, k: usize, j: usize, rng: &mut ChaCha8Rng) -> u16 {
-        pick(&self.probabilities.row(k)[self.offsets[j]..self.offsets[j + 1]], rng.random()) as u16
+    /// The distribution of column `j` in class `k`.
+    pub(super) fn column(&self, k: usize, j: usize) -> &[f32] {
+        &self.probabilities.row(k)[self.offsets[j]..self.offsets[j + 1]]
     }
 
-    /// The classes of `units` units in random order. One class in `1 / units` of the weights is taken for each, so
-    /// that a block of units has each class as often as it should, up to one.
-    fn draw_classes(&self, units: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
-        let start: f64 = rng.random();
-        let mut classes = Vec::with_capacity(units);
-        let mut cumulative = 0.0;
-        for (k, &weight) in self.weights.iter().enumerate() {
-            cumulative += f64::from(weight) * units as f64;
-            while classes.len() < units && (classes.len() as f64 + start) < cumulative {
-                classes.push(k);
-            }
+    /// Draws a code of column `j` in class `k`, given the evidence.
+    fn draw(&self, k: usize, j: usize, evidence: Option<&Evidence>, rng: &mut ChaCha8Rng) -> u16 {
+        let own = self.column(k, j);
+        match evidence.filter(|evidence| evidence.columns().binary_search(&j).is_ok()) {
+            None => pick(own.iter().copied(), rng.random()) as u16,
+            Some(evidence) => pick(own.iter().zip(evidence.column(j)).map(|(p, a)| p * a), rng.random()) as u16,
         }
-        classes.resize(units, self.weights.len().saturating_sub(1));
-        classes.shuffle(rng);
-        classes
     }
 }
 
-/// The place where the cumulative probability passes `uniform`, of `[0, 1)`.
-fn pick(probabilities: &[f32], uniform: f32) -> usize {
-    let mut rest = uniform * probabilities.iter().sum::<f32>();
-    let drawn = probabilities.iter().position(|p| {
-        rest -= p;
-        rest < 0.0
-    });
-    drawn.unwrap_or(probabilities.len().saturating_sub(1))
+/// The classes of `units` units in random order. One class in `1 / units` of the weights is taken for each, so that a
+/// block of units has each class as often as it should, up to one.
+fn draw_classes(weights: &[f64], units: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let start: f64 = rng.random();
+    let mut classes = Vec::with_capacity(units);
+    let mut cumulative = 0.0;
+    for (k, &weight) in weights.iter().enumerate() {
+        cumulative += weight * units as f64;
+        while classes.len() < units && (classes.len() as f64 + start) < cumulative {
+            classes.push(k);
+        }
+    }
+    let last = weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0);
+    classes.resize(units, last);
+    classes.shuffle(rng);
+    classes
+}
+
+/// The place where the cumulative weight passes the part `uniform`, of `[0, 1)`, of their sum.
+fn pick(weights: impl Iterator<Item = f32> + Clone, uniform: f32) -> usize {
+    let mut rest = uniform * weights.clone().sum::<f32>();
+    let mut last = 0;
+    for (place, weight) in weights.enumerate() {
+        if weight > 0.0 {
+            last = place;
+            rest -= weight;
+            if rest < 0.0 {
+                break;
+            }
+        }
+    }
+    last
 }
 
 impl Generator for Mixture {
@@ -118,6 +147,7 @@ impl Generator for Mixture {
         &self,
         units: usize,
         rows_column: Option<usize>,
+        evidence: Option<&Evidence>,
         rng: &mut ChaCha8Rng,
         codes: &mut Vec<u16>,
         offsets: &mut Vec<u32>,
@@ -126,11 +156,12 @@ impl Generator for Mixture {
         codes.clear();
         offsets.clear();
         offsets.push(0);
-        for k in self.draw_classes(units, rng) {
-            let fixed = rows_column.map(|column| (column, self.draw(k, column, rng)));
+        let weights = self.posterior(rows_column, evidence);
+        for k in draw_classes(&weights, units, rng) {
+            let fixed = rows_column.map(|column| (column, self.draw_rows(k, column, evidence, rng)));
             for _ in 0..fixed.map_or(1, |(_, code)| usize::from(code) + 1) {
                 let start = codes.len();
-                codes.extend((0..width).map(|j| self.draw(k, j, rng)));
+                codes.extend((0..width).map(|j| self.draw(k, j, evidence, rng)));
                 if let Some((column, code)) = fixed {
                     codes[start + column] = code;
                 }
@@ -139,11 +170,36 @@ impl Generator for Mixture {
         }
     }
 
+    /// One opinion a member of the committee.
+    fn probabilities(&self, evidence: &Evidence, _rng: &mut ChaCha8Rng) -> Vec<f64> {
+        self.opinions(evidence)
+    }
+
+    /// Exact.
+    fn nats(&self, codes: &[u16], _rng: &mut ChaCha8Rng, nats: &mut [f64]) {
+        self.exact_nats(codes, nats);
+    }
+
     fn tensors(&self) -> Vec<Tensor> {
         let (classes, cells) = (self.probabilities.rows(), self.probabilities.columns());
         vec![
             (PROBABILITIES.to_owned(), vec![classes, cells], self.probabilities.values().to_vec()),
             (WEIGHTS.to_owned(), vec![1, classes], self.weights.clone()),
         ]
+    }
+}
+
+impl Mixture {
+    /// Draws the code of the number of rows of a unit of class `k`: rows all of which agree with the evidence are the
+    /// less likely the more there are.
+    fn draw_rows(&self, k: usize, column: usize, evidence: Option<&Evidence>, rng: &mut ChaCha8Rng) -> u16 {
+        let Some(evidence) = evidence else { return self.draw(k, column, None, rng) };
+        let agreement = self.agreement(k, evidence, Some(column)) as f32;
+        let all_agree = self.column(k, column).iter().zip(evidence.column(column)).scan(agreement, |power, (p, a)| {
+            let weight = p * a * *power;
+            *power *= agreement;
+            Some(weight)
+        });
+        pick(all_agree, rng.random()) as u16
     }
 }

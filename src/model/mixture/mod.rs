@@ -23,11 +23,13 @@ mod fit;
 mod generate;
 mod measured;
 mod objective;
+mod posterior;
 mod project;
 
 pub use fit::fit;
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};
+pub(super) use project::toward;
 
 #[cfg(test)]
 mod tests;

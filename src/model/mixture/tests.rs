@@ -7,7 +7,7 @@ use super::objective::{Objective, Workspace};
 use super::project::toward;
 use super::{Measured, MeasuredTable, Mixture, fit};
 use crate::encode::Layout;
-use crate::model::{Generator, Marginals};
+use crate::model::{Evidence, Generator, Marginals};
 use crate::nn::{Matrix, softmax};
 
 /// Three columns: the first two agree nine times in ten, the third is 1 when they differ.
@@ -92,7 +92,7 @@ fn the_law_is_found_and_drawn_at_any_number_of_threads() {
     let mixture = fitted(1);
     assert!(mixture.tensors() == fitted(3).tensors(), "threads change the fit");
     let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-    mixture.generate(20_000, None, &mut ChaCha8Rng::seed_from_u64(7), &mut codes, &mut offsets);
+    mixture.generate(20_000, None, None, &mut ChaCha8Rng::seed_from_u64(7), &mut codes, &mut offsets);
     assert_eq!((codes.len(), offsets.len()), (60_000, 20_001));
     for cell in 0..18 {
         let wanted = [cell / 6, cell / 2 % 3, cell % 2];
@@ -110,7 +110,7 @@ fn a_unit_has_as_many_rows_as_its_column_says() {
     probabilities.values_mut().copy_from_slice(&[1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
     let mixture = Mixture::new(layout.offsets(), probabilities, vec![0.25, 0.75]);
     let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-    mixture.generate(1000, Some(1), &mut ChaCha8Rng::seed_from_u64(1), &mut codes, &mut offsets);
+    mixture.generate(1000, Some(1), None, &mut ChaCha8Rng::seed_from_u64(1), &mut codes, &mut offsets);
     let of_one = offsets.windows(2).filter(|unit| unit[1] - unit[0] == 1).count();
     assert!(of_one.abs_diff(250) <= 1, "classes are taken in proportion: {of_one}");
     for unit in offsets.windows(2) {
@@ -143,4 +143,77 @@ fn hostile_tensors_are_refused() {
     }
     assert!(Mixture::from_tensors(&layout, &good[..1]).is_err());
     assert!(Mixture::from_tensors(&Layout { cells: vec![3] }, &good).is_err());
+}
+
+/// Two classes that say the opposite: the second is three times as likely.
+fn opposites() -> Mixture {
+    let layout = Layout { cells: vec![2, 2] };
+    let mut probabilities = Matrix::default();
+    probabilities.reshape(2, 4);
+    probabilities.values_mut().copy_from_slice(&[0.9, 0.1, 0.8, 0.2, 0.2, 0.8, 0.0, 1.0]);
+    Mixture::new(layout.offsets(), probabilities, vec![0.25, 0.75])
+}
+
+#[test]
+fn evidence_moves_the_classes_by_bayes_rule() {
+    let mixture = opposites();
+    let mut evidence = Evidence::none(&Layout { cells: vec![2, 2] });
+    evidence.observe(0, 0);
+    // 0.25 * 0.9 = 0.225 and 0.75 * 0.2 = 0.15.
+    let expected = mixture.probabilities(&evidence, &mut ChaCha8Rng::seed_from_u64(1));
+    assert_eq!(expected.len(), 1);
+    assert!((expected[0] - 0.375).abs() < 1e-6);
+    let (mut codes, mut offsets) = (Vec::new(), Vec::new());
+    mixture.generate(10_000, None, Some(&evidence), &mut ChaCha8Rng::seed_from_u64(2), &mut codes, &mut offsets);
+    assert!(codes.chunks(2).all(|row| row[0] == 0));
+    // The other column is 0 only in the first class: 0.6 * 0.8, four standard errors below 0.02.
+    let zeros = codes.chunks(2).filter(|row| row[1] == 0).count() as f64 / 1e4;
+    assert!((zeros - 0.48).abs() < 0.02, "{zeros}");
+}
+
+/// A unit of one row, or of two: that both agree is the less likely.
+#[test]
+fn all_rows_of_a_unit_agree_with_the_evidence() {
+    let layout = Layout { cells: vec![2, 2] };
+    let mut probabilities = Matrix::default();
+    probabilities.reshape(1, 4);
+    probabilities.values_mut().copy_from_slice(&[0.5, 0.5, 0.5, 0.5]);
+    let mixture = Mixture::new(layout.offsets(), probabilities, vec![1.0]);
+    let mut evidence = Evidence::none(&layout);
+    evidence.observe(0, 1);
+    let (mut codes, mut offsets) = (Vec::new(), Vec::new());
+    mixture.generate(10_000, Some(1), Some(&evidence), &mut ChaCha8Rng::seed_from_u64(3), &mut codes, &mut offsets);
+    assert!(codes.chunks(2).all(|row| row[0] == 1));
+    let singles = offsets.windows(2).filter(|unit| unit[1] - unit[0] == 1).count() as f64 / 1e4;
+    assert!((singles - 2.0 / 3.0).abs() < 0.02, "{singles}");
+}
+
+#[test]
+fn nats_add_up_to_the_likelihood_of_the_row() {
+    let mixture = opposites();
+    let rows = [0u16, 0, 0, 1, 1, 1];
+    let mut nats = [0.0; 6];
+    mixture.nats(&rows, &mut ChaCha8Rng::seed_from_u64(1), &mut nats);
+    for (row, nats) in rows.chunks(2).zip(nats.chunks(2)) {
+        let (a, b) = (usize::from(row[0]), usize::from(row[1]));
+        let likelihood: f64 = 0.25 * [0.9, 0.1][a] * [0.8, 0.2][b] + 0.75 * [0.2, 0.8][a] * [0.0, 1.0][b];
+        assert!(((-nats[0] - nats[1]).exp() - likelihood).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn one_class_is_the_control() {
+    let layout = Layout { cells: vec![3, 2] };
+    let marginals = Marginals::from_noisy(&layout, &[0.0, 500.0, 500.0, 900.0, 100.0]).unwrap();
+    let (mut codes, mut offsets) = (Vec::new(), Vec::new());
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    Mixture::independent(&marginals).generate(4000, Some(0), None, &mut rng, &mut codes, &mut offsets);
+    assert_eq!((offsets.len(), codes.len()), (4001, 2 * offsets[4000] as usize));
+    for unit in offsets.windows(2) {
+        assert!((unit[0]..unit[1]).all(|r| u32::from(codes[2 * r as usize]) + 1 == unit[1] - unit[0]));
+    }
+    let twos = offsets.windows(2).filter(|u| u[1] - u[0] == 2).count();
+    assert!(twos.abs_diff(2000) < 160); // five standard deviations
+    let ones = codes.chunks(2).filter(|row| row[1] == 1).count() as f64;
+    assert!((ones / f64::from(offsets[4000]) - 0.1).abs() < 0.015);
 }

@@ -2,12 +2,16 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
+use super::decoder::SampleBuffers;
+use super::loss::{VaeBuffers, VaeLoss};
 use super::{Prior, Vae, VaeSettings};
+use crate::encode::Codes;
 use crate::encode::Layout;
 use crate::error::Result;
-use crate::model::Generator;
-use crate::nn::{Matrix, MlpBuffers, Tensor, softmax};
+use crate::model::refined::Sampler;
+use crate::nn::{Matrix, Tensor, softmax};
 
 /// A trained VAE, ready to generate.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct VaeGenerator {
     prior: Prior,
 }
 
+/// Latent vectors behind the likelihood of a row.
+const DRAWS: usize = 4;
 /// Rows decoded at a time.
 const TILE_ROWS: usize = 256;
 
@@ -24,11 +30,11 @@ impl VaeGenerator {
     /// # Panics
     /// When the parameters are not those of the architecture.
     pub fn new(vae: Vae, parameters: Vec<f32>, prior: Prior) -> Self {
-        assert_eq!(parameters.len(), vae.parameters(), "parameters of this architecture");
+        assert_eq!(parameters.len(), vae.table.len(), "parameters of this architecture");
         Self { vae, parameters, prior }
     }
 
-    /// Reads what [`Generator::tensors`] wrote.
+    /// Reads what [`Sampler::tensors`] wrote.
     ///
     /// # Errors
     /// Bad input when a tensor is missing, has the wrong size, or holds values that are not finite.
@@ -42,21 +48,10 @@ impl VaeGenerator {
     pub fn vae(&self) -> &Vae {
         &self.vae
     }
-
-    /// Decodes the rows of latent numbers in `buffers.input()` and draws a row of codes from each.
-    fn decode(&self, buffers: &mut MlpBuffers, rng: &mut ChaCha8Rng, mut take: impl FnMut(usize, &[u16])) {
-        let mut row = vec![0u16; self.vae.width()];
-        self.vae.decoder.forward(&self.parameters, buffers);
-        let logits = buffers.output();
-        for r in 0..logits.rows() {
-            softmax::sample(logits.row_mut(r), &self.vae.offsets, || rng.random(), &mut row);
-            take(r, &row);
-        }
-    }
 }
 
-impl Generator for VaeGenerator {
-    fn generate(
+impl Sampler for VaeGenerator {
+    fn sample(
         &self,
         units: usize,
         rows_column: Option<usize>,
@@ -65,7 +60,7 @@ impl Generator for VaeGenerator {
         offsets: &mut Vec<u32>,
     ) {
         let (width, latent, shared) = (self.vae.width(), self.vae.settings.latent, self.vae.settings.shared);
-        let mut buffers = MlpBuffers::default();
+        let (mut buffers, mut drawn) = (SampleBuffers::default(), Vec::new());
         codes.clear();
         offsets.clear();
         offsets.push(0);
@@ -76,12 +71,13 @@ impl Generator for VaeGenerator {
         let mut first = vec![0u16; units * width];
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = start..(start + TILE_ROWS).min(units);
-            let z = buffers.input();
+            let z = &mut buffers.latent;
             z.reshape(tile.len(), latent);
             for (r, unit) in tile.clone().enumerate() {
                 self.prior.draw(rng, 0, normals.row_mut(unit), z.row_mut(r));
             }
-            self.decode(&mut buffers, rng, |r, row| first[(start + r) * width..][..width].copy_from_slice(row));
+            self.vae.decoder.sample(&self.parameters, &mut buffers, rng, &mut drawn);
+            first[tile.start * width..tile.end * width].copy_from_slice(&drawn);
         }
         let Some(column) = rows_column else {
             *codes = first;
@@ -100,17 +96,58 @@ impl Generator for VaeGenerator {
             codes[place as usize * width..][..width].copy_from_slice(row);
         }
         for tile in further.chunks(TILE_ROWS) {
-            let z = buffers.input();
+            let z = &mut buffers.latent;
             z.reshape(tile.len(), latent);
             for (r, &(unit, _)) in tile.iter().enumerate() {
                 self.prior.draw(rng, shared, normals.row_mut(unit), z.row_mut(r));
             }
-            self.decode(&mut buffers, rng, |r, row| {
-                let (unit, place) = tile[r];
+            self.vae.decoder.sample(&self.parameters, &mut buffers, rng, &mut drawn);
+            for (&(unit, place), row) in tile.iter().zip(drawn.chunks_exact(width)) {
                 codes[place * width..][..width].copy_from_slice(row);
                 codes[place * width + column] = first[unit * width + column];
-            });
+            }
         }
+    }
+
+    /// The importance-weighted bound of each row (arXiv:1509.00519), [`DRAWS`] latent vectors each. Sums of weights
+    /// over growing parts of a row give each column its part; the first one also has that of the latent numbers.
+    fn nats(&self, codes: &[u16], rng: &mut ChaCha8Rng, nats: &mut [f64]) {
+        let width = self.vae.width();
+        let key: [u8; 32] = rng.random();
+        let tiles = codes.par_chunks(TILE_ROWS * width).zip(nats.par_chunks_mut(TILE_ROWS * width));
+        tiles.enumerate().for_each_init(VaeBuffers::default, |buffers, (tile, (codes, nats))| {
+            let rows = codes.len() / width;
+            let codes = Codes { codes: codes.to_vec(), width, offsets: (0..=rows as u32).collect() };
+            let units: Vec<u32> = (0..rows as u32).collect();
+            // Logarithms of the draws' weights: draws by rows by columns, the sums so far.
+            let mut sums = vec![0.0f64; DRAWS * rows * width];
+            for (draw, sums) in sums.chunks_exact_mut(rows * width).enumerate() {
+                let loss = VaeLoss { vae: &self.vae, codes: &codes, key, step: (tile * DRAWS + draw) as u32 };
+                loss.encode(&self.parameters, &units, buffers);
+                let ratios: Vec<f64> = (0..rows).map(|r| buffers.log_ratio(r, &self.prior)).collect();
+                self.vae.decoder.forward(&self.parameters, &codes.codes, &mut buffers.decoder);
+                let output = buffers.decoder.mlp.output();
+                softmax::probabilities(output.values_mut(), &self.vae.offsets);
+                for (r, (sums, ratio)) in sums.chunks_exact_mut(width).zip(ratios).enumerate() {
+                    let mut sum = ratio;
+                    for (j, s) in sums.iter_mut().enumerate() {
+                        let p = output.row(r)[self.vae.offsets[j] + usize::from(codes.row(r)[j])];
+                        sum += f64::from(p).ln();
+                        *s = sum;
+                    }
+                }
+            }
+            for (r, nats) in nats.chunks_exact_mut(width).enumerate() {
+                let mut before = 0.0;
+                for (j, nats) in nats.iter_mut().enumerate() {
+                    let logs = sums.iter().skip(r * width + j).step_by(rows * width);
+                    let largest = logs.clone().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let now = largest + (logs.map(|l| (l - largest).exp()).sum::<f64>() / DRAWS as f64).ln();
+                    *nats = before - now;
+                    before = now;
+                }
+            }
+        });
     }
 
     fn tensors(&self) -> Vec<Tensor> {

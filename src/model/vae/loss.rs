@@ -4,12 +4,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::{ACTIVATION, Vae};
+use super::decoder::DecoderBuffers;
+use super::{ACTIVATION, Prior, Vae};
 use crate::encode::Codes;
-use crate::nn::{self, Matrix, MlpBuffers, Network, Trace, softmax};
-
-/// Memory of the clipped sum, reused from step to step.
-pub type VaeWorkspace = nn::Workspace<VaeBuffers>;
+use crate::model::network::Trainable;
+use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
 
 /// Activations and gradients of a tile of rows.
 #[derive(Clone, Debug, Default)]
@@ -23,14 +22,21 @@ pub struct VaeBuffers {
     /// The standard normal draws, and the standard deviations they were multiplied by.
     noise: Matrix,
     spread: Matrix,
-    pub(super) decoder: MlpBuffers,
+    pub(super) decoder: DecoderBuffers,
     latent_gradient: Matrix,
 }
 
 impl VaeBuffers {
+    /// The logarithm of the prior's density over the posterior's at the latent numbers last drawn for row `r`.
+    pub(super) fn log_ratio(&self, r: usize, prior: &Prior) -> f64 {
+        let posterior = self.noise.row(r).iter().zip(self.spread.row(r));
+        let by_posterior: f64 = posterior.map(|(&e, &s)| -0.5 * f64::from(e).powi(2) - f64::from(s).ln()).sum();
+        prior.log_density(self.decoder.latent.row(r)) - by_posterior
+    }
+
     /// The latent numbers last drawn, one row a row.
-    pub(super) fn latent(&mut self) -> &Matrix {
-        self.decoder.input()
+    pub(super) fn latent(&self) -> &Matrix {
+        &self.decoder.latent
     }
 }
 
@@ -46,34 +52,20 @@ pub(super) struct VaeLoss<'a> {
     pub step: u32,
 }
 
-impl Vae {
-    /// The clipped sum over `units` of the gradients of their negative evidence bounds, in parts: for unit `u`, the
-    /// gradient over all parameters, summed over its rows, times `coefficient(squared norm)`.
-    ///
-    /// `key` and `step` fix the draws of the latent numbers. The key must be secret and fresh for each fit: a unit's
-    /// draws depend on its place among the others, and only unknown draws leave those others untouched by it.
-    ///
-    /// # Shapes
-    /// `parameters` and each part hold [`Vae::parameters`] numbers; `units` are numbers below `codes.units()`.
-    ///
-    /// # Panics
-    /// When `codes` does not have the layout of the model.
-    ///
-    /// # Privacy
-    /// Touches sensitive data, releases nothing: the sum still needs its noise.
-    #[allow(clippy::too_many_arguments)]
-    pub fn clipped_sum<'w>(
-        &self,
-        parameters: &[f32],
-        codes: &Codes,
-        units: &[u32],
-        key: [u8; 32],
-        step: u32,
-        coefficient: &(dyn Fn(f64) -> f32 + Sync),
-        workspace: &'w mut VaeWorkspace,
-    ) -> &'w [Vec<f32>] {
-        let loss = VaeLoss { vae: self, codes, key, step };
-        nn::clipped_sum(&loss, parameters, units, coefficient, workspace)
+impl Trainable for Vae {
+    type Buffers = VaeBuffers;
+
+    fn parameters(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The negative evidence bound of each unit, summed over its rows.
+    fn loss<'a>(&'a self, codes: &'a Codes, key: [u8; 32], step: u32) -> impl Network<Buffers = VaeBuffers> + 'a {
+        VaeLoss { vae: self, codes, key, step }
+    }
+
+    fn mask(&self, parameters: &mut [f32]) {
+        self.decoder.mask(parameters);
     }
 }
 
@@ -103,7 +95,7 @@ impl VaeLoss<'_> {
         noise.reshape(count, latent);
         spread.reshape(count, latent);
         let posterior = encoder.output();
-        let z = decoder.input();
+        let z = &mut decoder.latent;
         z.reshape(count, latent);
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for (&unit, range) in units.iter().zip(rows.windows(2)) {
@@ -157,9 +149,9 @@ impl Network for VaeLoss<'_> {
             decoder,
             latent_gradient,
         } = buffers;
-        vae.decoder.forward(parameters, decoder);
-        softmax::cross_entropy_gradient(decoder.output().values_mut(), &vae.offsets, codes);
-        vae.decoder.backward(parameters, decoder, Some(latent_gradient));
+        vae.decoder.forward(parameters, codes, decoder);
+        softmax::cross_entropy_gradient(decoder.mlp.output().values_mut(), &vae.offsets, codes);
+        vae.decoder.backward(parameters, decoder, latent_gradient);
 
         // From the gradient of z and the Kullback-Leibler term to that of each row's mean and log-variance.
         let (latent, shared, kl_weight) = (vae.settings.latent, vae.settings.shared, vae.settings.kl_weight);
@@ -191,6 +183,6 @@ impl Network for VaeLoss<'_> {
         let VaeBuffers { codes, embedding_gradient, encoder, decoder, .. } = buffers;
         visit(Trace::Embedding { layer: &self.vae.embedding, codes, gradient: embedding_gradient });
         self.vae.encoder.traces(encoder, visit);
-        self.vae.decoder.traces(decoder, visit);
+        self.vae.decoder.traces(codes, decoder, visit);
     }
 }

@@ -15,7 +15,7 @@
 //! The decoder's output biases start at the logarithm of the released one-way marginals, so that an untrained VAE is
 //! the independent control; [`Vae::calibrate`] moves them back there after training.
 
-mod calibrate;
+mod decoder;
 mod generate;
 mod loss;
 mod prior;
@@ -28,9 +28,10 @@ use super::Marginals;
 use crate::encode::Layout;
 use crate::error::Result;
 use crate::nn::{Activation, Embedding, Mlp, Table};
+use decoder::Decoder;
 
 pub use generate::VaeGenerator;
-pub use loss::{VaeBuffers, VaeWorkspace};
+pub use loss::VaeBuffers;
 pub use prior::Prior;
 pub use settings::VaeSettings;
 
@@ -43,7 +44,7 @@ pub struct Vae {
     table: Table,
     embedding: Embedding,
     encoder: Mlp,
-    decoder: Mlp,
+    decoder: Decoder,
 }
 
 /// Activation between the layers.
@@ -60,19 +61,12 @@ impl Vae {
         let embedding = Embedding::new(&mut table, "encoder.embedding", offsets.clone(), hidden[0]);
         let encoder_widths: Vec<usize> = hidden.iter().copied().chain([2 * latent]).collect();
         let encoder = Mlp::new(&mut table, "encoder", &encoder_widths, ACTIVATION);
-        let up = hidden.iter().rev().copied();
-        let decoder_widths: Vec<usize> = [*latent].into_iter().chain(up).chain([layout.total()]).collect();
-        let decoder = Mlp::new(&mut table, "decoder", &decoder_widths, ACTIVATION);
+        let decoder = Decoder::new(&mut table, offsets.clone(), *latent, hidden);
         Ok(Self { settings, offsets, table, embedding, encoder, decoder })
     }
 
     pub fn settings(&self) -> &VaeSettings {
         &self.settings
-    }
-
-    /// Number of parameters.
-    pub fn parameters(&self) -> usize {
-        self.table.len()
     }
 
     /// Number of columns.
@@ -86,19 +80,12 @@ impl Vae {
     /// Post-processing of the marginals.
     pub fn initialise(&self, marginals: &Marginals, seed: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut parameters = vec![0.0; self.parameters()];
+        let mut parameters = vec![0.0; self.table.len()];
         self.embedding.initialise(&mut parameters, std::f32::consts::SQRT_2, &mut rng);
         self.encoder.initialise(&mut parameters, 1.0, &mut rng);
-        self.decoder.initialise(&mut parameters, OUTPUT_GAIN, &mut rng);
-        for (bias, p) in parameters[self.output_bias()].iter_mut().zip(marginals.probabilities()) {
-            *bias = p.max(LEAST_PROBABILITY).ln();
-        }
+        let biases: Vec<f32> = marginals.probabilities().iter().map(|p| p.max(LEAST_PROBABILITY).ln()).collect();
+        self.decoder.initialise(&mut parameters, OUTPUT_GAIN, &biases, &mut rng);
         parameters
-    }
-
-    /// Where the decoder's output biases lie.
-    fn output_bias(&self) -> std::ops::Range<usize> {
-        self.decoder.layers().last().map_or(0..0, |layer| layer.bias.range())
     }
 }
 

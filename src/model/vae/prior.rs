@@ -120,6 +120,21 @@ impl Prior {
         }
     }
 
+    /// The logarithm of the density at `z`, up to the constant that a standard normal law has, too.
+    pub(super) fn log_density(&self, z: &[f32]) -> f64 {
+        let latent = self.mean.len();
+        let mut standard = Vec::with_capacity(latent);
+        let mut log = 0.0;
+        for (i, row) in self.cholesky.chunks_exact(latent).enumerate() {
+            let diagonal = f64::from(row[i]).max(1e-12);
+            let done: f64 = row.iter().zip(&standard).map(|(&c, e): (_, &f64)| f64::from(c) * e).sum();
+            let e = (f64::from(z[i] - self.mean[i]) - done) / diagonal;
+            standard.push(e);
+            log -= 0.5 * e * e + diagonal.ln();
+        }
+        log
+    }
+
     pub(super) fn tensors(&self) -> [Tensor; 2] {
         let latent = self.mean.len();
         [

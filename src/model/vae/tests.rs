@@ -125,7 +125,7 @@ fn training_learns_that_one_column_copies_another() {
         let prior = Prior::from_moments(&vae, &sums, 256.0);
         let generator = VaeGenerator::new(vae.clone(), parameters.to_vec(), prior);
         let (mut out, mut offsets) = (Vec::new(), Vec::new());
-        generator.generate(1000, None, &mut ChaCha8Rng::seed_from_u64(8), &mut out, &mut offsets);
+        generator.generate(1000, None, None, &mut ChaCha8Rng::seed_from_u64(8), &mut out, &mut offsets);
         out.chunks(3).filter(|row| row[0] == row[1]).count()
     };
     let before = copies(&parameters);
@@ -150,7 +150,7 @@ fn calibration_puts_the_marginals_back() {
     let frequencies = |parameters: &[f32]| {
         let (mut out, mut offsets) = (Vec::new(), Vec::new());
         let generator = VaeGenerator::new(vae.clone(), parameters.to_vec(), prior.clone());
-        generator.generate(20_000, None, &mut ChaCha8Rng::seed_from_u64(3), &mut out, &mut offsets);
+        generator.generate(20_000, None, None, &mut ChaCha8Rng::seed_from_u64(3), &mut out, &mut offsets);
         let mut counts = vec![0.0f32; 9];
         out.chunks(3)
             .for_each(|row| (0..3).for_each(|j| counts[vae.offsets[j] + usize::from(row[j])] += 1.0 / 20_000.0));
@@ -170,7 +170,7 @@ fn generated_rows_fit_the_layout_and_the_number_of_rows_says_itself() {
     let generator = VaeGenerator::new(vae.clone(), vae.initialise(&marginals(), 1), Prior::standard(5));
     let draw = |seed, rows_column| {
         let (mut out, mut offsets) = (vec![9; 4], vec![9; 4]);
-        generator.generate(700, rows_column, &mut ChaCha8Rng::seed_from_u64(seed), &mut out, &mut offsets);
+        generator.generate(700, rows_column, None, &mut ChaCha8Rng::seed_from_u64(seed), &mut out, &mut offsets);
         (out, offsets)
     };
     let (out, offsets) = draw(1, Some(2));
@@ -194,7 +194,7 @@ fn tensors_bring_the_same_generator_back_and_hostile_ones_are_refused() {
     let again = VaeGenerator::from_tensors(&layout(), settings(), &tensors).unwrap();
     let draw = |generator: &VaeGenerator| {
         let (mut out, mut offsets) = (Vec::new(), Vec::new());
-        generator.generate(300, Some(2), &mut ChaCha8Rng::seed_from_u64(1), &mut out, &mut offsets);
+        generator.generate(300, Some(2), None, &mut ChaCha8Rng::seed_from_u64(1), &mut out, &mut offsets);
         out
     };
     assert_eq!(draw(&generator), draw(&again));
