@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use synthward_privacy::plan::Plan;
 
 /// Version of the header that this code writes.
@@ -163,8 +164,10 @@ impl ModelFile {
         let generator: Box<dyn Generator> = match (header.model, &header.settings) {
             (ModelKind::Independent | ModelKind::Marginal, _) => Box::new(Mixture::from_tensors(&layout, &tensors)?),
             (ModelKind::Vae, Some(settings)) => {
-                let vae = VaeGenerator::from_tensors(&layout, settings.clone(), &tensors)?;
-                Box::new(Refined::from_tensors(&layout, Box::new(vae), &tensors)?)
+                let mixture = Arc::new(Mixture::from_tensors(&layout, &tensors)?);
+                let vae =
+                    VaeGenerator::from_tensors(&layout, settings.clone(), mixture.clone(), domain.rows_column, &tensors)?;
+                Box::new(Refined::from_tensors(&layout, Box::new(vae), mixture, &tensors)?)
             }
             (ModelKind::Vae, None) => return Err(damaged()),
         };

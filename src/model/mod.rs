@@ -17,7 +17,7 @@ use crate::nn::Tensor;
 
 pub use evidence::Evidence;
 pub use marginals::Marginals;
-pub use mixture::{Measured, MeasuredTable, Mixture};
+pub use mixture::{Conditionals, Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{FORMAT, Header, ModelFile, ModelKind, sha256};
 pub use network::{Trainable, Training};

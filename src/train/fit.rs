@@ -4,7 +4,6 @@ use super::discover::{self, BoundedTable, discover};
 use super::dp_sgd::{self, TRAIN};
 use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
-use super::pretrain::pretrain;
 use super::tables::{self, measure_tables};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +14,7 @@ use crate::model::{
 };
 use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
@@ -215,9 +215,9 @@ pub fn fit(
         match &settings {
             None => Box::new(mixture),
             Some((settings, training)) => {
-                let vae = Vae::new(&layout, settings.clone())?;
-                let parameters = vae.initialise(&marginals, request.seed);
-                let parameters = pretrain(&vae, parameters, &mixture, domain.rows_column, request.seed);
+                let mixture = Arc::new(mixture);
+                let vae = Vae::new(&layout, settings.clone(), mixture.clone(), domain.rows_column)?;
+                let parameters = vae.initialise(request.seed);
                 let parameters = dp_sgd::train(&mut plan, &codes, &vae, training, parameters, units, observe)?;
                 let key = UnitKey::from_system()?.bytes();
                 let moments =

@@ -9,7 +9,6 @@ mod dp_sgd;
 mod fit;
 mod ledger_file;
 mod measure;
-mod pretrain;
 mod tables;
 
 pub use fit::{FitRequest, Planned, Progress, fit, plan};

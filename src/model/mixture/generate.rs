@@ -55,6 +55,11 @@ impl Mixture {
         Self { offsets: mixtures[0].offsets.clone(), probabilities, weights }
     }
 
+    /// First cell of each column, and the total.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
     /// Number of columns.
     pub fn width(&self) -> usize {
         self.offsets.len() - 1

@@ -19,6 +19,7 @@
 //!
 //! All of it is post-processing of the released marginals.
 
+mod conditionals;
 mod fit;
 mod generate;
 mod measured;
@@ -26,6 +27,7 @@ mod objective;
 mod posterior;
 mod project;
 
+pub use conditionals::{Conditionals, Posterior};
 pub use fit::fit;
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};

@@ -86,7 +86,7 @@ pub(in crate::model) fn toward(own: &[f32], released: &[f32], noise_std: &[f32])
 
 impl Mixture {
     /// The shares of each cell.
-    fn one_way(&self) -> Vec<f32> {
+    pub(in crate::model) fn one_way(&self) -> Vec<f32> {
         let mut shares = vec![0.0; self.probabilities.columns()];
         for (k, w) in self.weights.iter().enumerate() {
             shares.iter_mut().zip(self.probabilities.row(k)).for_each(|(s, p)| *s += w * p);
@@ -95,7 +95,7 @@ impl Mixture {
     }
 
     /// The shares of each pair of cells of two columns.
-    fn pair(&self, a: usize, b: usize) -> Array2<f32> {
+    pub(in crate::model) fn pair(&self, a: usize, b: usize) -> Array2<f32> {
         let block = |j: usize| self.probabilities.view().slice_move(s![.., self.offsets[j]..self.offsets[j + 1]]);
         let mut weighted = block(b).to_owned();
         weighted.outer_iter_mut().zip(&self.weights).for_each(|(mut row, w)| row *= *w);

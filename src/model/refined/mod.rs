@@ -15,6 +15,8 @@
 
 mod projection;
 
+use std::sync::Arc;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -54,7 +56,7 @@ const CANDIDATES_OF_PROBABILITY: usize = 4096;
 /// A network with the mixture it started from and the projection of its rows.
 pub struct Refined {
     network: Box<dyn Sampler>,
-    mixture: Mixture,
+    mixture: Arc<Mixture>,
     projection: Projection,
 }
 
@@ -65,13 +67,13 @@ impl Refined {
     /// Post-processing.
     pub fn fit(
         network: Box<dyn Sampler>,
-        mixture: Mixture,
+        mixture: Arc<Mixture>,
         measured: &Measured,
         rows_column: Option<usize>,
         seed: u64,
     ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let projection = Projection::fit(&*network, measured, rows_column, &mut rng);
+        let projection = Projection::fit(&*network, &mixture, measured, rows_column, &mut rng);
         Self { network, mixture, projection }
     }
 
@@ -79,8 +81,12 @@ impl Refined {
     ///
     /// # Errors
     /// Bad input when a tensor is missing, has the wrong size, or holds what it cannot.
-    pub fn from_tensors(layout: &Layout, network: Box<dyn Sampler>, tensors: &[Tensor]) -> Result<Self> {
-        let mixture = Mixture::from_tensors(layout, tensors)?;
+    pub fn from_tensors(
+        layout: &Layout,
+        network: Box<dyn Sampler>,
+        mixture: Arc<Mixture>,
+        tensors: &[Tensor],
+    ) -> Result<Self> {
         Ok(Self { network, mixture, projection: Projection::from_tensors(layout, tensors)? })
     }
 

@@ -5,6 +5,8 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::ACTIVATION;
+use super::base::Base;
+use crate::model::mixture::Posterior;
 use crate::nn::{Dense, Embedding, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
 
 /// `p(x | z) = prod_j p(x_j | z, x_1 .. x_{j-1})`, all factors from one pass through one network whose weights are
@@ -38,6 +40,7 @@ pub struct DecoderBuffers {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SampleBuffers {
     pub latent: Matrix,
+    pub posterior: Posterior,
     /// Sums and then activations of each hidden layer.
     hidden: Vec<Matrix>,
     logits: Matrix,
@@ -55,14 +58,11 @@ impl Decoder {
         Self { degrees: degrees.collect(), offsets, embedding, latent: from_latent, mlp }
     }
 
-    /// Fresh parameters: each column gets the logarithms in `biases`, nearly whatever the others say.
-    pub fn initialise(&self, parameters: &mut [f32], last_gain: f32, biases: &[f32], rng: &mut impl Rng) {
+    /// Fresh parameters, whose output is nothing.
+    pub fn initialise(&self, parameters: &mut [f32], rng: &mut impl Rng) {
         self.embedding.initialise(parameters, std::f32::consts::SQRT_2, rng);
         self.latent.initialise(parameters, 1.0, rng);
-        self.mlp.initialise(parameters, last_gain, rng);
-        if let Some(last) = self.mlp.layers().last() {
-            parameters[last.bias.range()].copy_from_slice(biases);
-        }
+        self.mlp.initialise(parameters, 0.0, rng);
         self.mask(parameters);
     }
 
@@ -128,9 +128,18 @@ impl Decoder {
         self.mlp.traces(mlp, visit);
     }
 
-    /// Draws a row of codes for each row of `buffers.latent`, column after column.
-    pub fn sample(&self, parameters: &[f32], buffers: &mut SampleBuffers, rng: &mut ChaCha8Rng, codes: &mut Vec<u16>) {
-        let SampleBuffers { latent, hidden, logits } = buffers;
+    /// Draws a row of codes for each row of `buffers.latent`, column after column, on top of what `base` says given
+    /// `posterior`, which then knows the rows.
+    pub fn sample(
+        &self,
+        parameters: &[f32],
+        base: &Base,
+        is_first: bool,
+        buffers: &mut SampleBuffers,
+        rng: &mut ChaCha8Rng,
+        codes: &mut Vec<u16>,
+    ) {
+        let SampleBuffers { latent, posterior, hidden, logits } = buffers;
         let (rows, columns) = (latent.rows(), self.offsets.len() - 1);
         let layers = self.mlp.layers();
         hidden.resize_with(layers.len(), Matrix::default);
@@ -171,10 +180,15 @@ impl Decoder {
                 cells.clone(),
                 logits.view_mut(),
             );
+            let start = base.conditionals.column(j, posterior);
+            logits.values_mut().iter_mut().zip(start.values()).for_each(|(l, s)| *l += s);
             for r in 0..rows {
                 let mut code = [0];
                 softmax::sample(logits.row_mut(r), &[0, cells.len()], || rng.random(), &mut code);
                 codes[r * columns + j] = code[0];
+                if is_first || Some(j) != base.rows_column {
+                    base.conditionals.observe(r, j, code[0], posterior);
+                }
                 let hit = embedding.row(cells.start + usize::from(code[0]));
                 let later = self.seeing(0, j)..;
                 let sums = hidden[0].row_mut(r)[later.clone()].iter_mut();

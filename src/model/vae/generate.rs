@@ -1,5 +1,7 @@
 //! Rows from latent numbers.
 
+use std::sync::Arc;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -10,6 +12,7 @@ use super::{Prior, Vae, VaeSettings};
 use crate::encode::Codes;
 use crate::encode::Layout;
 use crate::error::Result;
+use crate::model::mixture::Mixture;
 use crate::model::refined::Sampler;
 use crate::nn::{Matrix, Tensor, softmax};
 
@@ -38,8 +41,14 @@ impl VaeGenerator {
     ///
     /// # Errors
     /// Bad input when a tensor is missing, has the wrong size, or holds values that are not finite.
-    pub fn from_tensors(layout: &Layout, settings: VaeSettings, tensors: &[Tensor]) -> Result<Self> {
-        let vae = Vae::new(layout, settings)?;
+    pub fn from_tensors(
+        layout: &Layout,
+        settings: VaeSettings,
+        mixture: Arc<Mixture>,
+        rows_column: Option<usize>,
+        tensors: &[Tensor],
+    ) -> Result<Self> {
+        let vae = Vae::new(layout, settings, mixture, rows_column)?;
         let prior = Prior::from_tensors(vae.settings.latent, tensors)?;
         let parameters = vae.table.import(tensors)?;
         Ok(Self { vae, parameters, prior })
@@ -60,51 +69,44 @@ impl Sampler for VaeGenerator {
         offsets: &mut Vec<u32>,
     ) {
         let (width, latent, shared) = (self.vae.width(), self.vae.settings.latent, self.vae.settings.shared);
-        let (mut buffers, mut drawn) = (SampleBuffers::default(), Vec::new());
+        let (mut buffers, mut drawn, mut normals) = (SampleBuffers::default(), Vec::new(), Matrix::default());
         codes.clear();
         offsets.clear();
         offsets.push(0);
-
-        // The first row of every unit; it decides how many follow.
-        let mut normals = Matrix::default();
-        normals.reshape(units, latent);
-        let mut first = vec![0u16; units * width];
         for start in (0..units).step_by(TILE_ROWS) {
-            let tile = start..(start + TILE_ROWS).min(units);
-            let z = &mut buffers.latent;
-            z.reshape(tile.len(), latent);
-            for (r, unit) in tile.clone().enumerate() {
-                self.prior.draw(rng, 0, normals.row_mut(unit), z.row_mut(r));
+            let tile = TILE_ROWS.min(units - start);
+            normals.reshape(tile, latent);
+            self.vae.base.conditionals.start(tile, &mut buffers.posterior);
+            // Round after round, the next row of each unit that has one left; the first row says how many there are.
+            let mut active: Vec<usize> = (0..tile).collect();
+            let mut rows: Vec<Vec<u16>> = vec![Vec::new(); tile];
+            let mut left = vec![1usize; tile];
+            while !active.is_empty() {
+                let is_first = rows[active[0]].is_empty();
+                buffers.latent.reshape(active.len(), latent);
+                for (i, &unit) in active.iter().enumerate() {
+                    let keep = if is_first { 0 } else { shared };
+                    self.prior.draw(rng, keep, normals.row_mut(unit), buffers.latent.row_mut(i));
+                }
+                self.vae.decoder.sample(&self.parameters, &self.vae.base, is_first, &mut buffers, rng, &mut drawn);
+                for (&unit, row) in active.iter().zip(drawn.chunks_exact_mut(width)) {
+                    if let Some(column) = rows_column {
+                        if is_first {
+                            left[unit] = usize::from(row[column]) + 1;
+                        } else {
+                            row[column] = rows[unit][column];
+                        }
+                    }
+                    rows[unit].extend_from_slice(row);
+                    left[unit] -= 1;
+                }
+                let kept: Vec<usize> = (0..active.len()).filter(|&i| left[active[i]] > 0).collect();
+                self.vae.base.conditionals.keep(&kept, &mut buffers.posterior);
+                active = kept.into_iter().map(|i| active[i]).collect();
             }
-            self.vae.decoder.sample(&self.parameters, &mut buffers, rng, &mut drawn);
-            first[tile.start * width..tile.end * width].copy_from_slice(&drawn);
-        }
-        let Some(column) = rows_column else {
-            *codes = first;
-            offsets.extend(1..=units as u32);
-            return;
-        };
-        let mut further = Vec::new();
-        for (unit, row) in first.chunks_exact(width).enumerate() {
-            let rows = u32::from(row[column]) + 1;
-            let start = offsets[unit];
-            further.extend((start + 1..start + rows).map(|place| (unit, place as usize)));
-            offsets.push(start + rows);
-        }
-        codes.resize(offsets[units] as usize * width, 0);
-        for (row, &place) in first.chunks_exact(width).zip(&*offsets) {
-            codes[place as usize * width..][..width].copy_from_slice(row);
-        }
-        for tile in further.chunks(TILE_ROWS) {
-            let z = &mut buffers.latent;
-            z.reshape(tile.len(), latent);
-            for (r, &(unit, _)) in tile.iter().enumerate() {
-                self.prior.draw(rng, shared, normals.row_mut(unit), z.row_mut(r));
-            }
-            self.vae.decoder.sample(&self.parameters, &mut buffers, rng, &mut drawn);
-            for (&(unit, place), row) in tile.iter().zip(drawn.chunks_exact(width)) {
-                codes[place * width..][..width].copy_from_slice(row);
-                codes[place * width + column] = first[unit * width + column];
+            for row in rows {
+                codes.extend_from_slice(&row);
+                offsets.push((codes.len() / width) as u32);
             }
         }
     }
@@ -125,7 +127,7 @@ impl Sampler for VaeGenerator {
                 let loss = VaeLoss { vae: &self.vae, codes: &codes, key, step: (tile * DRAWS + draw) as u32 };
                 loss.encode(&self.parameters, &units, buffers);
                 let ratios: Vec<f64> = (0..rows).map(|r| buffers.log_ratio(r, &self.prior)).collect();
-                self.vae.decoder.forward(&self.parameters, &codes.codes, &mut buffers.decoder);
+                buffers.decode(&self.vae, &self.parameters);
                 let output = buffers.decoder.mlp.output();
                 softmax::probabilities(output.values_mut(), &self.vae.offsets);
                 for (r, (sums, ratio)) in sums.chunks_exact_mut(width).zip(ratios).enumerate() {

@@ -4,6 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+use super::base::BaseBuffers;
 use super::decoder::DecoderBuffers;
 use super::{ACTIVATION, Prior, Vae};
 use crate::encode::Codes;
@@ -24,9 +25,16 @@ pub struct VaeBuffers {
     spread: Matrix,
     pub(super) decoder: DecoderBuffers,
     latent_gradient: Matrix,
+    base: BaseBuffers,
 }
 
 impl VaeBuffers {
+    /// Runs the rows last encoded through the decoder, whose output then holds the logits of every column.
+    pub(super) fn decode(&mut self, vae: &Vae, parameters: &[f32]) {
+        vae.decoder.forward(parameters, &self.codes, &mut self.decoder);
+        vae.base.add(&self.codes, &self.rows, &mut self.base, self.decoder.mlp.output());
+    }
+
     /// The logarithm of the prior's density over the posterior's at the latent numbers last drawn for row `r`.
     pub(super) fn log_ratio(&self, r: usize, prior: &Prior) -> f64 {
         let posterior = self.noise.row(r).iter().zip(self.spread.row(r));
@@ -138,6 +146,7 @@ impl Network for VaeLoss<'_> {
     fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut VaeBuffers) {
         self.encode(parameters, units, buffers);
         let vae = self.vae;
+        buffers.decode(vae, parameters);
         let VaeBuffers {
             codes,
             rows,
@@ -148,8 +157,8 @@ impl Network for VaeLoss<'_> {
             spread,
             decoder,
             latent_gradient,
+            ..
         } = buffers;
-        vae.decoder.forward(parameters, codes, decoder);
         softmax::cross_entropy_gradient(decoder.mlp.output().values_mut(), &vae.offsets, codes);
         vae.decoder.backward(parameters, decoder, latent_gradient);
 

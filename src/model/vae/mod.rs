@@ -15,19 +15,23 @@
 //! The decoder's output biases start at the logarithm of the released one-way marginals, so that an untrained VAE is
 //! the independent control; [`Vae::calibrate`] moves them back there after training.
 
+mod base;
 mod decoder;
 mod generate;
 mod loss;
 mod prior;
 mod settings;
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::Marginals;
+use super::mixture::{Conditionals, Mixture};
 use crate::encode::Layout;
 use crate::error::Result;
 use crate::nn::{Activation, Embedding, Mlp, Table};
+use base::Base;
 use decoder::Decoder;
 
 pub use generate::VaeGenerator;
@@ -45,6 +49,7 @@ pub struct Vae {
     embedding: Embedding,
     encoder: Mlp,
     decoder: Decoder,
+    base: Base,
 }
 
 /// Activation between the layers.
@@ -53,7 +58,12 @@ const ACTIVATION: Activation = Activation::Silu;
 impl Vae {
     /// # Errors
     /// Bad input when the settings are beyond what a network can be built from.
-    pub fn new(layout: &Layout, settings: VaeSettings) -> Result<Self> {
+    pub fn new(
+        layout: &Layout,
+        settings: VaeSettings,
+        mixture: Arc<Mixture>,
+        rows_column: Option<usize>,
+    ) -> Result<Self> {
         settings.check(layout)?;
         let offsets = layout.offsets();
         let mut table = Table::default();
@@ -62,7 +72,8 @@ impl Vae {
         let encoder_widths: Vec<usize> = hidden.iter().copied().chain([2 * latent]).collect();
         let encoder = Mlp::new(&mut table, "encoder", &encoder_widths, ACTIVATION);
         let decoder = Decoder::new(&mut table, offsets.clone(), *latent, hidden);
-        Ok(Self { settings, offsets, table, embedding, encoder, decoder })
+        let base = Base { conditionals: Conditionals::new(mixture), rows_column };
+        Ok(Self { settings, offsets, table, embedding, encoder, decoder, base })
     }
 
     pub fn settings(&self) -> &VaeSettings {
@@ -74,26 +85,19 @@ impl Vae {
         self.offsets.len() - 1
     }
 
-    /// Fresh parameters: the decoder gives each column its released marginal, whatever the latent numbers.
+    /// Fresh parameters: the decoder gives what the mixture says, whatever the latent numbers.
     ///
     /// # Privacy
-    /// Post-processing of the marginals.
-    pub fn initialise(&self, marginals: &Marginals, seed: u64) -> Vec<f32> {
+    /// Public: depends on nothing but the seed.
+    pub fn initialise(&self, seed: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut parameters = vec![0.0; self.table.len()];
         self.embedding.initialise(&mut parameters, std::f32::consts::SQRT_2, &mut rng);
         self.encoder.initialise(&mut parameters, 1.0, &mut rng);
-        let biases: Vec<f32> = marginals.probabilities().iter().map(|p| p.max(LEAST_PROBABILITY).ln()).collect();
-        self.decoder.initialise(&mut parameters, OUTPUT_GAIN, &biases, &mut rng);
+        self.decoder.initialise(&mut parameters, &mut rng);
         parameters
     }
 }
-
-/// Gain of the decoder's last layer at the start: small, so that training starts from the independent control.
-const OUTPUT_GAIN: f32 = 0.1;
-
-/// A cell whose released count was nothing starts here.
-const LEAST_PROBABILITY: f32 = 1e-5;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,81 @@
+//! The mixture as what a network starts from: the law of each column given those before it.
+
+use std::sync::Arc;
+
+use ndarray::s;
+
+use super::generate::Mixture;
+use crate::nn::{Matrix, gemm};
+
+/// Probabilities below this count as this: a network must be able to bring them back.
+const LEAST_PROBABILITY: f32 = 1e-7;
+
+/// A mixture, laid out for following what the columns of a row say of its class.
+#[derive(Clone, Debug)]
+pub struct Conditionals {
+    mixture: Arc<Mixture>,
+    /// Cells by classes: what each cell says.
+    by_cell: Matrix,
+}
+
+/// What is known of the classes of some rows: rows by classes, each row a distribution.
+#[derive(Clone, Debug, Default)]
+pub struct Posterior {
+    classes: Matrix,
+    column: Matrix,
+}
+
+impl Conditionals {
+    pub fn new(mixture: Arc<Mixture>) -> Self {
+        let (classes, cells) = (mixture.probabilities.rows(), mixture.probabilities.columns());
+        let mut by_cell = Matrix::default();
+        by_cell.reshape(cells, classes);
+        by_cell.view_mut().assign(&mixture.probabilities.view().t());
+        Self { mixture, by_cell }
+    }
+
+    pub fn mixture(&self) -> &Arc<Mixture> {
+        &self.mixture
+    }
+
+    /// Forgets all about `rows` rows: their classes have their weights.
+    pub fn start(&self, rows: usize, posterior: &mut Posterior) {
+        posterior.classes.reshape(rows, self.mixture.classes());
+        for r in 0..rows {
+            posterior.classes.row_mut(r).copy_from_slice(&self.mixture.weights);
+        }
+    }
+
+    /// Keeps of the rows those in `kept`, in their order.
+    pub fn keep(&self, kept: &[usize], posterior: &mut Posterior) {
+        let classes = self.mixture.classes();
+        for (to, &from) in kept.iter().enumerate() {
+            posterior.classes.values_mut().copy_within(from * classes..(from + 1) * classes, to * classes);
+        }
+        posterior.classes.reshape(kept.len(), classes);
+    }
+
+    /// The logarithms of the probabilities of column `j`, one row a row.
+    pub fn column<'p>(&self, j: usize, posterior: &'p mut Posterior) -> &'p mut Matrix {
+        let Posterior { classes, column } = posterior;
+        let cells = self.mixture.offsets[j]..self.mixture.offsets[j + 1];
+        column.reshape(classes.rows(), cells.len());
+        let law = self.mixture.probabilities.view().slice_move(s![.., cells]);
+        gemm(classes.view(), law, 0.0, column.view_mut());
+        column.values_mut().iter_mut().for_each(|p| *p = p.max(LEAST_PROBABILITY).ln());
+        column
+    }
+
+    /// Row `r` has this code in column `j`.
+    pub fn observe(&self, r: usize, j: usize, code: u16, posterior: &mut Posterior) {
+        let says = self.by_cell.row(self.mixture.offsets[j] + usize::from(code));
+        let classes = posterior.classes.row_mut(r);
+        classes.iter_mut().zip(says).for_each(|(c, p)| *c *= p);
+        let total: f32 = classes.iter().sum();
+        if total > 0.0 {
+            classes.iter_mut().for_each(|c| *c /= total);
+        } else {
+            classes.copy_from_slice(&self.mixture.weights);
+        }
+    }
+}

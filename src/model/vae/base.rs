@@ -1,0 +1,58 @@
+//! What the decoder starts from: the mixture's law of each column given those before it.
+
+use crate::model::mixture::{Conditionals, Posterior};
+use crate::nn::Matrix;
+
+/// A mixture under a network: the network's logits are added to the logarithms of the mixture's probabilities, so that
+/// a network that says nothing is the mixture.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub conditionals: Conditionals,
+    /// The column that all rows of a unit share, if there is one: it says something once.
+    pub rows_column: Option<usize>,
+}
+
+/// Memory of [`Base::add`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct BaseBuffers {
+    posterior: Posterior,
+    /// First rows of the units that have a row left.
+    active: Vec<(usize, usize)>,
+    kept: Vec<usize>,
+}
+
+impl Base {
+    /// Adds the logarithms of the mixture's probabilities to `logits`, given the columns before and the unit's rows
+    /// before: all rows of a unit come from one class.
+    ///
+    /// # Shapes
+    /// `codes` holds as many rows as `logits`; `rows` the row offsets of units, and the number of rows.
+    pub fn add(&self, codes: &[u16], rows: &[usize], buffers: &mut BaseBuffers, logits: &mut Matrix) {
+        let BaseBuffers { posterior, active, kept } = buffers;
+        let offsets = self.conditionals.mixture().offsets();
+        let width = offsets.len() - 1;
+        active.clear();
+        active.extend(rows.windows(2).map(|unit| (unit[0], unit[1])).filter(|unit| unit.1 > unit.0));
+        self.conditionals.start(active.len(), posterior);
+        let mut round = 0;
+        while !active.is_empty() {
+            for j in 0..width {
+                let column = self.conditionals.column(j, posterior);
+                for (i, (first, _)) in active.iter().enumerate() {
+                    let own = &mut logits.row_mut(first + round)[offsets[j]..offsets[j + 1]];
+                    own.iter_mut().zip(column.row(i)).for_each(|(l, log)| *l += log);
+                }
+                if round == 0 || Some(j) != self.rows_column {
+                    for (i, (first, _)) in active.iter().enumerate() {
+                        self.conditionals.observe(i, j, codes[(first + round) * width + j], posterior);
+                    }
+                }
+            }
+            round += 1;
+            kept.clear();
+            kept.extend(active.iter().enumerate().filter(|(_, (a, b))| a + round < *b).map(|(i, _)| i));
+            self.conditionals.keep(kept, posterior);
+            active.retain(|(a, b)| a + round < *b);
+        }
+    }
+}
