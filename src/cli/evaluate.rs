@@ -89,6 +89,10 @@ pub fn summary(evaluation: &Evaluation) -> String {
         ("detection AUC".into(), evaluation.detection_auc),
         ("detection AUC, binned".into(), evaluation.detection_auc_binned),
     ];
+    let ratios: Vec<Figure> = evaluation.columns.iter().filter_map(|column| column.entropy_ratio).collect();
+    let least = |of: fn(&Figure) -> f64| ratios.iter().map(of).fold(f64::INFINITY, f64::min);
+    let entropy = Figure { synthetic: least(|r| r.synthetic), floor: least(|r| r.floor) };
+    lines.push(("least entropy ratio of a column".into(), (!ratios.is_empty()).then_some(entropy)));
     for tstr in &evaluation.tstr {
         let model = match tstr.model {
             ModelKind::GradientBoosting => "boosting",
