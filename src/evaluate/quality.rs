@@ -133,7 +133,8 @@ pub fn entropy_ratio(codes: &ColumnCodes) -> Option<Figure> {
 
 /// Shannon entropy of the cells' frequencies, in nats.
 fn entropy(codes: &[u32], cells: usize) -> f64 {
-    shares(codes, cells).into_iter().filter(|&share| share > 0.0).map(|share| -share * share.ln()).sum()
+    // Subtracted from zero: a constant column must not have the entropy -0.
+    0.0 - shares(codes, cells).into_iter().filter(|&share| share > 0.0).map(|share| share * share.ln()).sum::<f64>()
 }
 
 /// Share of the rows in each cell.
@@ -185,6 +186,7 @@ mod tests {
         assert!((ratio.synthetic - expected).abs() < 1e-12);
         assert_eq!(ratio.floor, 1.0);
         assert_eq!(entropy_ratio(&ColumnCodes::new(&tables, 1)), None);
+        assert!(entropy(&[1, 1], 2).is_sign_positive());
         assert_eq!(distinct(&tables.train.columns[0]), 2);
         assert_eq!(distinct(&Column::Number { values: vec![0.0, -0.0, NAN, 2.0], unusable: vec![false; 4] }), 2);
     }
