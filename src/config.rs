@@ -50,7 +50,7 @@ pub struct InputConfig {
 pub struct FitConfig {
     #[serde(default)]
     pub model: ModelChoice,
-    /// The privacy budget of this fit.
+    /// The privacy budget of this fit. `inf` adds no noise: a reference that is not private.
     pub epsilon: f64,
     #[serde(default = "default_delta")]
     pub delta: f64,

@@ -24,8 +24,16 @@ pub enum Record {
     /// here on; `None` lifts the cap. Any change of the cap is on record.
     Cap { epsilon: Option<f64> },
     /// Written before the first row is read. Counts as spent from here on,
-    /// whatever happens afterwards.
-    Intent { fit: String, epsilon: f64, delta: f64, unit: PrivacyUnit, adjacency: Adjacency, event: Event },
+    /// whatever happens afterwards. An infinite epsilon, `"inf"`, is a fit without noise.
+    Intent {
+        fit: String,
+        #[serde(with = "crate::infinite")]
+        epsilon: f64,
+        delta: f64,
+        unit: PrivacyUnit,
+        adjacency: Adjacency,
+        event: Event,
+    },
     /// Written after the release.
     Outcome { fit: String, model_sha256: String },
     /// Written when the input was refused before any mechanism ran: the intent is not spent.
@@ -301,6 +309,21 @@ mod tests {
         assert_eq!(ledger.left(), 0.0);
         ledger.append(Record::Cap { epsilon: None }, "t".into(), "a".into());
         assert_eq!(ledger.cap(), None);
+    }
+
+    /// A fit without noise leaves nothing for a later cap, and its line is read back.
+    #[test]
+    fn an_infinite_epsilon_is_on_record() {
+        let mut ledger = Ledger::parse(&text()).unwrap();
+        let (unit, adjacency, event) = (PrivacyUnit::Row, Adjacency::AddRemove, Event::NonPrivate);
+        let record = Record::Intent { fit: "open".into(), epsilon: f64::INFINITY, delta: 0.0, unit, adjacency, event };
+        let line = ledger.append(record.clone(), "t".into(), "a".into());
+        assert!(line.contains(r#""epsilon":"inf""#), "{line}");
+        let mut ledger = Ledger::parse(&format!("{}\n{line}", text())).unwrap();
+        assert_eq!(ledger.lines().last().unwrap().record, record);
+        assert_eq!(ledger.spent().0, f64::INFINITY);
+        ledger.append(Record::Cap { epsilon: Some(1e6) }, "t".into(), "a".into());
+        assert_eq!(ledger.left(), 0.0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod case;
 mod clip;
 mod error;
 mod event;
+pub mod infinite;
 pub mod ledger;
 pub mod mechanism;
 mod parameters;

@@ -3,12 +3,13 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
-/// The target of a fit: (epsilon, delta) at the privacy unit.
+/// The target of a fit: (epsilon, delta) at the privacy unit, or no limit at all.
 ///
 /// # Privacy
 /// Public parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
+    #[serde(with = "crate::infinite")]
     epsilon: f64,
     delta: f64,
 }
@@ -45,7 +46,24 @@ impl Budget {
         Ok(Self { epsilon, delta })
     }
 
-    /// The target epsilon.
+    /// No limit: epsilon is infinite, delta is 0 and means nothing. What is planned under it adds no noise and protects
+    /// nobody: the non-private reference that private models are compared with. Nothing else makes an infinite target.
+    ///
+    /// # Privacy
+    /// Voids every guarantee; plans made of it say so.
+    pub fn unlimited() -> Self {
+        Self { epsilon: f64::INFINITY, delta: 0.0 }
+    }
+
+    /// Whether this is [`Budget::unlimited`].
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn is_unlimited(&self) -> bool {
+        self.epsilon == f64::INFINITY
+    }
+
+    /// The target epsilon; infinite when there is no limit.
     ///
     /// # Privacy
     /// Public parameter.
@@ -96,6 +114,15 @@ mod tests {
             assert!(Budget::new(epsilon, delta).is_err(), "{epsilon} {delta}");
         }
         assert!(Budget::new(1.0, 1e-6).is_ok());
+    }
+
+    #[test]
+    fn only_its_own_constructor_makes_a_budget_without_a_limit() {
+        let unlimited = Budget::unlimited();
+        assert!(unlimited.is_unlimited() && unlimited.check_units(u64::MAX).is_ok());
+        assert!(!Budget::new(LARGEST_EPSILON, 1e-6).unwrap().is_unlimited());
+        let json = serde_json::to_string(&unlimited).unwrap();
+        assert_eq!(serde_json::from_str::<Budget>(&json).unwrap(), unlimited, "{json}");
     }
 
     #[test]

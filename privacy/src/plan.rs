@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// a draw is within 1e-18 of an exact one in total variation, and 10^8 draws
 /// (a hundred thousand parameters, a thousand steps) stay well below this.
 const SMALLEST_SAMPLED_DELTA: f64 = 1e-9;
+/// A plan without a limit has delta 0, at which accountants refuse to answer; what it costs is infinite at any other.
+const ANY_DELTA: f64 = 0.5;
 
 /// What a part of the budget is spent on.
 ///
@@ -103,6 +105,27 @@ pub struct Request {
     pub mechanism: Mechanism,
 }
 
+/// Why a plan protects nobody.
+///
+/// # Privacy
+/// Public: part of the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPrivate {
+    /// Epsilon is infinite.
+    NoNoise,
+    /// A test seeded the noise.
+    SeededNoise,
+}
+
+impl std::fmt::Display for NotPrivate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NoNoise => "no noise was added: epsilon is infinite",
+            Self::SeededNoise => "the noise was seeded",
+        })
+    }
+}
+
 /// One planned mechanism with its calibrated noise.
 ///
 /// # Privacy
@@ -116,7 +139,7 @@ pub struct PlanEntry {
     /// What runs.
     #[serde(flatten)]
     pub mechanism: Mechanism,
-    /// Noise standard deviation over sensitivity.
+    /// Noise standard deviation over sensitivity; 0 in a plan without a limit, and nowhere else.
     pub noise_multiplier: f64,
     #[serde(skip)]
     taken: bool,
@@ -124,6 +147,9 @@ pub struct PlanEntry {
 
 impl PlanEntry {
     fn event(&self) -> Event {
+        if self.noise_multiplier == 0.0 {
+            return Event::NonPrivate;
+        }
         match &self.mechanism {
             Mechanism::Histogram => Histogram::event(self.noise_multiplier),
             Mechanism::WeightedHistograms => WeightedHistograms::event(self.noise_multiplier),
@@ -145,12 +171,14 @@ impl PlanEntry {
 pub struct Plan {
     unit: PrivacyUnit,
     adjacency: Adjacency,
-    /// False when a test seeded the noise: then nothing is protected.
+    /// False when a test seeded the noise, or there is none: then nothing is protected.
     private: bool,
     accountant: Accountant,
     /// What was asked for.
+    #[serde(with = "crate::infinite")]
     target_epsilon: f64,
     /// What all events compose to at `delta`: at most the target.
+    #[serde(with = "crate::infinite")]
     epsilon: f64,
     delta: f64,
     #[serde(rename = "events")]
@@ -161,11 +189,12 @@ impl Plan {
     /// Splits the target over the requests by weight and scales all noise by
     /// one factor until the composition of every event meets the target: never
     /// above it. Mechanisms of fixed cost are composed as they are, and the
-    /// others get what they leave.
+    /// others get what they leave. Under [`Budget::unlimited`] there is no noise.
     ///
     /// # Errors
     /// A weight, rate or norm out of range; a target the accountant cannot meet,
-    /// as when the fixed costs alone exceed it; nothing to scale.
+    /// as when the fixed costs alone exceed it; nothing to scale; a mechanism of
+    /// fixed cost, which has noise, where there is no limit.
     ///
     /// # Privacy
     /// Public parameters only; touches no data.
@@ -180,6 +209,9 @@ impl Plan {
                 found: total.to_string(),
                 expected: "a positive budget weight for each planned mechanism",
             });
+        }
+        if target.is_unlimited() {
+            return Self::without_noise(unit, accountant, requests, &fixed);
         }
         let sampled = requests.iter().any(|r| matches!(r.mechanism, Mechanism::SubsampledGaussian { .. }));
         if sampled && target.delta() < SMALLEST_SAMPLED_DELTA {
@@ -228,6 +260,33 @@ impl Plan {
         })
     }
 
+    /// The plan of [`Budget::unlimited`]: every noise multiplier is 0, and the accountant says what that costs.
+    fn without_noise(
+        unit: PrivacyUnit,
+        accountant: Accountant,
+        requests: Vec<Request>,
+        fixed: &[Option<f64>],
+    ) -> Result<Self, Error> {
+        if fixed.iter().any(Option::is_some) {
+            return Err(Error::Parameter {
+                name: "epsilon",
+                found: f64::INFINITY.to_string(),
+                expected: "a finite number, where a planned mechanism has a fixed cost",
+            });
+        }
+        let without = |Request { name, share, mechanism, .. }: Request| PlanEntry {
+            name,
+            share,
+            mechanism,
+            noise_multiplier: 0.0,
+            taken: false,
+        };
+        let entries: Vec<PlanEntry> = requests.into_iter().map(without).collect();
+        let epsilon = accountant.epsilon(&composed(&entries), ANY_DELTA)?;
+        let (private, target_epsilon, delta) = (false, f64::INFINITY, 0.0);
+        Ok(Self { unit, adjacency: Adjacency::AddRemove, private, accountant, target_epsilon, epsilon, delta, entries })
+    }
+
     /// The privacy unit.
     ///
     /// # Privacy
@@ -252,13 +311,25 @@ impl Plan {
         self.delta
     }
 
-    /// Whether the noise comes from the operating system. A plan made while a
-    /// test seeded it protects nobody, and whatever is made of it says so.
+    /// Whether there is noise, and it comes from the operating system. Any other
+    /// plan protects nobody, and whatever is made of it says so.
     ///
     /// # Privacy
     /// Public: part of the claim.
     pub fn is_private(&self) -> bool {
-        self.private
+        self.not_private().is_none()
+    }
+
+    /// Why the plan protects nobody; `None` when it does protect.
+    ///
+    /// # Privacy
+    /// Public: part of the claim.
+    pub fn not_private(&self) -> Option<NotPrivate> {
+        if self.epsilon == f64::INFINITY {
+            Some(NotPrivate::NoNoise)
+        } else {
+            (!self.private).then_some(NotPrivate::SeededNoise)
+        }
     }
 
     /// Which accountant composed the events.
@@ -269,7 +340,7 @@ impl Plan {
         self.accountant
     }
 
-    /// Epsilon of the whole plan at the target's delta; at most the target.
+    /// Epsilon of the whole plan at the target's delta; at most the target, infinite when nothing limits it.
     ///
     /// # Privacy
     /// Public: depends on the plan alone.
@@ -312,7 +383,8 @@ impl Plan {
             })
             .filter(|e| !matches!(e.mechanism, Mechanism::SubsampledGaussian { steps: 0, .. }))
             .collect();
-        if spent.is_empty() { Ok(0.0) } else { Ok(self.accountant.epsilon(&composed(&spent), self.delta)?) }
+        let delta = if self.epsilon == f64::INFINITY { ANY_DELTA } else { self.delta };
+        if spent.is_empty() { Ok(0.0) } else { Ok(self.accountant.epsilon(&composed(&spent), delta)?) }
     }
 
     /// Hands out a planned histogram; each can be taken once.
@@ -514,6 +586,46 @@ mod tests {
             let odd = vec![request("low", Mechanism::Quantile { epsilon }), request("age", Mechanism::Histogram)];
             assert!(calibrate(1.0, odd).is_err());
         }
+    }
+
+    /// Without a limit there is no noise, the accountant says infinity, and the plan says so when it is read back.
+    #[test]
+    fn without_a_limit_everything_is_exact_and_says_so() {
+        let request =
+            |name: &str, mechanism| Request { name: name.into(), share: Share::Measure, weight: 1.0, mechanism };
+        let requests = || {
+            vec![
+                request("age", Mechanism::Histogram),
+                request("pairs", Mechanism::WeightedHistograms),
+                request("prior", Mechanism::GaussianSum { clipping_norm: 2.0 }),
+                request("train", Mechanism::SubsampledGaussian { clipping_norm: 1.0, sampling_rate: 0.5, steps: 4 }),
+            ]
+        };
+        let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests()).unwrap();
+        assert_eq!((plan.epsilon(), plan.delta(), plan.not_private()), (f64::INFINITY, 0.0, Some(NotPrivate::NoNoise)));
+        assert!(!plan.is_private() && plan.entries().iter().all(|e| e.noise_multiplier == 0.0));
+        let again: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+        assert_eq!(again, plan);
+        assert_eq!(Accountant::default().epsilon(&again.event(), 1e-6).unwrap(), f64::INFINITY);
+        assert_eq!(plan.epsilon_spent(0).unwrap(), 0.0);
+
+        let data = crate::Sensitive::new(vec![0usize, 1, 1, 2]);
+        let cell = |d: &Vec<usize>, unit: usize, into: &mut Vec<usize>| into.push(d[unit]);
+        let counts = plan.histogram("age").unwrap().release(&data, Vec::len, 3, cell).unwrap();
+        assert_eq!(counts.get(), &[1.0, 2.0, 1.0]);
+        let part = crate::mechanism::Part { cells: 3, weight: 0.5 };
+        let pairs = plan.weighted_histograms("pairs").unwrap();
+        let counts = pairs.release(&data, Vec::len, &[part], |d, _, unit, into| into.push(d[unit])).unwrap();
+        assert_eq!(counts.get(), &[vec![1.0, 2.0, 1.0]]);
+        let sum = plan.gaussian_sum("prior").unwrap();
+        let sum = sum.release(&data, Vec::len, 1, |d, unit, vector| vector[0] = d[unit] as f64).unwrap();
+        assert!((sum.get()[0] - 4.0).abs() < 2e-3, "the coefficient of the clip is a little below 1");
+        assert!(plan.subsampled_gaussian("train", 4.0).is_ok());
+        assert_eq!(plan.epsilon_spent(1).unwrap(), f64::INFINITY);
+
+        let fixed = requests().into_iter().chain([request("low", Mechanism::Quantile { epsilon: 0.1 })]).collect();
+        assert!(Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), fixed).is_err(), "a fixed cost has noise");
+        assert!(Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), vec![]).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Instant;
 use synthward_privacy::Event;
 use synthward_privacy::accountant::Accountant;
 use synthward_privacy::case::{Cases, answer};
+use synthward_privacy::infinite::OrInfinity;
 
 /// Answer accounting questions: what does so much noise cost?
 #[derive(clap::Args)]
@@ -21,7 +22,7 @@ pub struct Account {
     /// Probability that a unit takes part in a step
     #[arg(long, value_name = "Q", required_unless_present = "case", allow_hyphen_values = true)]
     sampling_rate: Option<f64>,
-    /// Noise standard deviation over the clipping norm
+    /// Noise standard deviation over the clipping norm; 0 is no noise, at an infinite epsilon
     #[arg(long, value_name = "S", required_unless_present = "case", allow_hyphen_values = true)]
     noise_multiplier: Option<f64>,
     /// Number of steps
@@ -42,11 +43,17 @@ impl Account {
         else {
             return Err(Error::usage("--sampling-rate, --noise-multiplier, --steps and --delta go together"));
         };
-        let event = Event::dp_sgd(sampling_rate, noise_multiplier, steps);
+        let event = if noise_multiplier == 0.0 {
+            Event::NonPrivate
+        } else {
+            Event::dp_sgd(sampling_rate, noise_multiplier, steps)
+        };
         let accountant = Accountant::default();
         let epsilon = accountant.epsilon(&event, delta).map_err(|e| Error::bad_input(e.to_string()))?;
         if global.json {
-            print_json(&serde_json::json!({ "epsilon": epsilon, "delta": delta, "accountant": accountant }))
+            print_json(&serde_json::json!({ "epsilon": OrInfinity(epsilon), "delta": delta, "accountant": accountant }))
+        } else if epsilon == f64::INFINITY {
+            print("epsilon infinite at every delta: NOT PRIVATE, nothing is guaranteed\n")
         } else {
             print(&format!("epsilon {epsilon:.6} at delta {delta:e}, add/remove one unit\n"))
         }

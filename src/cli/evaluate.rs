@@ -2,7 +2,7 @@
 
 use super::{Global, print, print_json, to_json};
 use crate::error::Result;
-use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, Scores, evaluate};
+use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, evaluate};
 use crate::ingest::{self, Frame, Source};
 use crate::output;
 use crate::schema::Schema;
@@ -89,6 +89,11 @@ pub fn summary(evaluation: &Evaluation) -> String {
         ("detection AUC".into(), evaluation.detection_auc),
         ("detection AUC, binned".into(), evaluation.detection_auc_binned),
     ];
+    let columns = &evaluation.columns;
+    let mean =
+        |of: fn(&RareShare) -> f64| columns.iter().map(|c| of(&c.rare_share)).sum::<f64>() / columns.len() as f64;
+    let rare = Figure { synthetic: mean(|share| share.synthetic), floor: mean(|share| share.real) };
+    lines.push(("rows with a rare value, by column".into(), Some(rare)));
     for tstr in &evaluation.tstr {
         let model = match tstr.model {
             ModelKind::GradientBoosting => "boosting",

@@ -26,10 +26,10 @@ pub struct Fit {
     /// What is public about the table; `inspect` drafts it
     #[arg(long, value_name = "SCHEMA")]
     schema: PathBuf,
-    /// The privacy budget of this fit
-    #[arg(long, value_name = "E", allow_hyphen_values = true)]
+    /// The privacy budget of this fit; `inf` adds no noise: a reference that is NOT PRIVATE
+    #[arg(long, value_name = "E", allow_hyphen_values = true, value_parser = parse_epsilon)]
     epsilon: f64,
-    /// Refused when it is not below 1 / (number of units)
+    /// Refused when it is not below 1 / (number of units); without meaning when epsilon is infinite
     #[arg(long, value_name = "D", default_value_t = DEFAULT_DELTA, allow_hyphen_values = true)]
     delta: f64,
     /// The part of epsilon that pays for learning the domains which are not public [default: such domains are refused]
@@ -58,7 +58,7 @@ impl Fit {
             source: &source,
             schema: &schema,
             model: kind(self.model),
-            budget: Budget::new(self.epsilon, self.delta)?,
+            budget: budget(self.epsilon, self.delta)?,
             discover_epsilon: self.discover_epsilon,
             seed: self.seed,
         };
@@ -88,6 +88,21 @@ pub fn kind(choice: ModelChoice) -> ModelKind {
     }
 }
 
+/// Reads `--epsilon`. Infinity has to be spelt out: a number too large for a double is a typing error, and must not turn
+/// the noise off.
+fn parse_epsilon(text: &str) -> std::result::Result<f64, &'static str> {
+    let spelt = ["inf", "infinity"].iter().any(|word| text.trim_start_matches('+').eq_ignore_ascii_case(word));
+    match text.parse::<f64>() {
+        Ok(epsilon) if epsilon != f64::INFINITY || spelt => Ok(epsilon),
+        _ => Err("expected a number above 0 and at most 1000, or inf for a reference that is not private"),
+    }
+}
+
+/// The target of a fit; an infinite epsilon is none.
+pub fn budget(epsilon: f64, delta: f64) -> Result<Budget> {
+    if epsilon == f64::INFINITY { Ok(Budget::unlimited()) } else { Ok(Budget::new(epsilon, delta)?) }
+}
+
 /// Fits, writes the model, and then the outcome into the ledger. Returns the
 /// model and the SHA-256 of its file.
 pub fn fit_and_write(
@@ -104,6 +119,9 @@ pub fn fit_and_write(
             "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"
         );
     }
+    if request.budget.is_unlimited() {
+        tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
+    }
     let mut bar: Option<Progress> = None;
     let (model, fit) = train::fit(request, &ledger, &mut |progress| {
         let bar = bar.get_or_insert_with(|| Progress::new(global, "train", progress.total));
@@ -115,13 +133,15 @@ pub fn fit_and_write(
     let sha256 = sha256(&bytes);
     ledger.append(Record::Outcome { fit, model_sha256: sha256.clone() })?;
     let plan = &model.header.plan;
-    tracing::info!(
-        "wrote {}: {} at epsilon {:.4}, delta {:e}, unit: {}",
-        output.display(),
-        model.header.model,
-        plan.epsilon(),
-        plan.delta(),
-        plan.unit()
-    );
+    let (file, kind) = (output.display(), model.header.model);
+    match plan.not_private() {
+        None => tracing::info!(
+            "wrote {file}: {kind} at epsilon {:.4}, delta {:e}, unit: {}",
+            plan.epsilon(),
+            plan.delta(),
+            plan.unit()
+        ),
+        Some(reason) => tracing::warn!("wrote {file}: {kind}, NOT PRIVATE: {reason}"),
+    }
     Ok((model, sha256))
 }

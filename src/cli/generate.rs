@@ -52,6 +52,9 @@ pub fn write_cohort(
     seed: u64,
     output: &Path,
 ) -> Result<()> {
+    if let Some(reason) = model.header.plan.not_private() {
+        tracing::warn!("NOT PRIVATE: {reason}; the cohort is personal data");
+    }
     let cohort = Cohort::new(model)?;
     let provenance = model.provenance(model_sha256, seed);
     let mut progress = Progress::new(global, "generate", rows);

@@ -4,6 +4,7 @@ use super::{Global, print, print_json};
 use crate::error::Result;
 use crate::train::read_ledger;
 use std::path::PathBuf;
+use synthward_privacy::infinite::OrInfinity;
 use synthward_privacy::ledger::Record;
 
 #[derive(clap::Args)]
@@ -27,7 +28,7 @@ impl LedgerCommand {
         let (epsilon, delta) = ledger.spent();
         match self.action {
             Action::Show { .. } if global.json => print_json(
-                &serde_json::json!({ "lines": ledger.lines(), "epsilon": epsilon, "delta": delta, "cap": ledger.cap() }),
+                &serde_json::json!({ "lines": ledger.lines(), "epsilon": OrInfinity(epsilon), "delta": delta, "cap": ledger.cap() }),
             ),
             Action::Show { .. } => {
                 let mut text = format!("table {}\n", ledger.table().unwrap_or("(none yet)"));
@@ -35,7 +36,7 @@ impl LedgerCommand {
                     let what = match &line.record {
                         Record::Opened { .. } => "opened".to_owned(),
                         Record::Intent { fit, epsilon, delta, .. } => {
-                            format!("intent   fit {fit}: epsilon {epsilon:.6}, delta {delta:e}")
+                            format!("intent   fit {fit}: epsilon {}, delta {delta:e}", figure(*epsilon))
                         }
                         Record::Cap { epsilon: Some(cap) } => format!("cap      epsilon {cap} in all"),
                         Record::Cap { epsilon: None } => "cap      none".to_owned(),
@@ -44,7 +45,10 @@ impl LedgerCommand {
                     };
                     text.push_str(&format!("{}  {:<12}  {what}\n", line.time, line.who));
                 }
-                text.push_str(&format!("spent in all: epsilon {epsilon:.6}, delta {delta:e} (basic composition)\n"));
+                text.push_str(&format!(
+                    "spent in all: epsilon {}, delta {delta:e} (basic composition)\n",
+                    figure(epsilon)
+                ));
                 if let Some(cap) = ledger.cap() {
                     text.push_str(&format!("left under the cap of {cap}: epsilon {:.6}\n", ledger.left()));
                 }
@@ -56,4 +60,9 @@ impl LedgerCommand {
             Action::Verify { .. } => print(&format!("{} lines verify\n", ledger.lines().len())),
         }
     }
+}
+
+/// An epsilon in words: one without noise is infinite.
+fn figure(epsilon: f64) -> String {
+    if epsilon == f64::INFINITY { "infinite (NOT PRIVATE: no noise)".into() } else { format!("{epsilon:.6}") }
 }

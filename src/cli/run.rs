@@ -1,7 +1,7 @@
 //! `synthward run`: everything that one file asks for, into one folder.
 
 use super::evaluate::{Tables, summary};
-use super::fit::{fit_and_write, kind};
+use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
 use super::{Global, print, print_json, to_json};
 use crate::config::RunConfig;
@@ -17,7 +17,7 @@ use crate::report::{
 use crate::schema::{Column, DomainFrom, Kind, Schema, datetime};
 use crate::train::{FitRequest, read_ledger};
 use std::path::{Path, PathBuf};
-use synthward_privacy::Budget;
+use synthward_privacy::infinite::OrInfinity;
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, PlanEntry};
 
@@ -44,7 +44,7 @@ impl Run {
             source: &source,
             schema: &schema,
             model: kind(config.fit.model),
-            budget: Budget::new(config.fit.epsilon, config.fit.delta)?,
+            budget: budget(config.fit.epsilon, config.fit.delta)?,
             discover_epsilon: config.fit.discover_epsilon,
             seed: config.fit.seed,
         };
@@ -92,7 +92,7 @@ impl Run {
         if global.json {
             print_json(&serde_json::json!({
                 "output": self.output,
-                "epsilon": model.header.plan.epsilon(),
+                "epsilon": OrInfinity(model.header.plan.epsilon()),
                 "delta": model.header.plan.delta(),
                 "unit": model.header.plan.unit(),
                 "evaluation": evaluation,
@@ -129,6 +129,7 @@ fn facts(model: &ModelFile, seed: u64) -> Report {
         tool_version: header.version.clone(),
         model: header.model.to_string(),
         seed: Some(seed),
+        not_private: plan.not_private().map(|reason| reason.to_string()),
         claim: plan.is_private().then(|| Claim {
             epsilon: plan.epsilon(),
             delta: plan.delta(),
@@ -154,20 +155,23 @@ fn facts(model: &ModelFile, seed: u64) -> Report {
 }
 
 fn budget_line(entry: &PlanEntry) -> BudgetLine {
-    let (mechanism, sampling_rate, steps) = match entry.mechanism {
-        Mechanism::Histogram => ("histogram, discrete Gaussian noise", None, None),
-        Mechanism::WeightedHistograms => ("weighted histograms in one release, discrete Gaussian noise", None, None),
-        Mechanism::GaussianSum { .. } => ("sum of clipped vectors, discrete Gaussian noise", None, None),
-        Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => {
-            ("clipped gradient sums over Poisson-sampled units, Gaussian noise", Some(sampling_rate), Some(steps))
-        }
-        Mechanism::Quantile { .. } => ("one end of a range, exponential mechanism", None, None),
-        Mechanism::CategoryList { .. } => ("list of categories, thresholded discrete Laplace counts", None, None),
+    let (what, noise) = match entry.mechanism {
+        Mechanism::Histogram => ("histogram", "discrete Gaussian noise"),
+        Mechanism::WeightedHistograms => ("weighted histograms in one release", "discrete Gaussian noise"),
+        Mechanism::GaussianSum { .. } => ("sum of clipped vectors", "discrete Gaussian noise"),
+        Mechanism::SubsampledGaussian { .. } => ("clipped gradient sums over Poisson-sampled units", "Gaussian noise"),
+        Mechanism::Quantile { .. } => ("one end of a range", "exponential mechanism"),
+        Mechanism::CategoryList { .. } => ("list of categories", "thresholded discrete Laplace counts"),
+    };
+    let noise = if entry.noise_multiplier == 0.0 { "no noise" } else { noise };
+    let (sampling_rate, steps) = match entry.mechanism {
+        Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => (Some(sampling_rate), Some(steps)),
+        _ => (None, None),
     };
     BudgetLine {
         share: entry.share.to_string(),
         name: entry.name.clone(),
-        mechanism: mechanism.into(),
+        mechanism: format!("{what}, {noise}"),
         noise_multiplier: entry.noise_multiplier,
         sampling_rate,
         steps,
@@ -203,12 +207,19 @@ fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
     let line = |line: &synthward_privacy::ledger::Line| {
         let (kind, epsilon, delta) = match &line.record {
             Record::Opened { .. } => ("opened", None, None),
-            Record::Intent { epsilon, delta, .. } => ("intent", Some(*epsilon), Some(*delta)),
+            Record::Intent { epsilon, delta, .. } if epsilon.is_finite() => ("intent", Some(*epsilon), Some(*delta)),
+            Record::Intent { epsilon, delta, .. } => ("intent, without noise", Some(*epsilon), Some(*delta)),
             Record::Outcome { .. } => ("released", None, None),
             Record::Cap { epsilon } => ("cap", *epsilon, None),
             Record::Refused { .. } => ("refused, not spent", None, None),
         };
-        LedgerLine { time: line.time.clone(), who: line.who.clone(), kind: kind.into(), epsilon, delta }
+        LedgerLine {
+            time: line.time.clone(),
+            who: line.who.clone(),
+            kind: kind.into(),
+            epsilon: epsilon.map(OrInfinity),
+            delta,
+        }
     };
     Ok(ledger.lines().iter().map(line).collect())
 }

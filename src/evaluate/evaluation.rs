@@ -174,13 +174,27 @@ pub struct ColumnFigures {
     /// Total variation distance of the column's marginal from the holdout's.
     pub tvd: Figure,
     pub missing_rate: MissingRate,
-    /// Different values present in the real table.
+    /// Different values present in the real table. More rows have more of them: see `rows`.
     pub distinct_real: usize,
+    /// Different values present in the holdout.
+    pub distinct_holdout: usize,
     /// Different values present in the synthetic table.
     pub distinct_synthetic: usize,
-    /// Entropy of the synthetic marginal over that of the real one, in the cells of `tvd`: well below 1 is
-    /// mode collapse. `None` when the real column is constant.
-    pub entropy_ratio: Option<f64>,
+    pub rare_share: RareShare,
+    /// Entropy of the synthetic marginal over that of the real one, in the cells of `tvd`: well below 1 is mode
+    /// collapse, or a generator that always takes the likeliest value. The floor is the holdout's entropy over the
+    /// real one. `None` when the real column is constant.
+    pub entropy_ratio: Option<Figure>,
+}
+
+/// Share of the rows in rare cells: those cells of `tvd` (a category, a bin of numbers, missing) that hold less than
+/// 1 % of the real rows, or none. Far below the real share, rare patients are lost; far above, made up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RareShare {
+    pub real: f64,
+    pub holdout: f64,
+    pub synthetic: f64,
 }
 
 /// Share of missing cells.

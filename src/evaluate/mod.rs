@@ -34,8 +34,8 @@ mod tstr;
 mod tvd;
 
 pub use evaluation::{
-    ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, Rows, Scores, Tstr, Tvd,
-    Validity, Violations,
+    ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, RareShare, Rows, Scores,
+    Tstr, Tvd, Validity, Violations,
 };
 
 use rayon::prelude::*;
@@ -132,7 +132,9 @@ fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize) -> Colu
         tvd: tvd::distance(&[&codes[column]]).into(),
         missing_rate: quality::missing_rate(tables, column),
         distinct_real: quality::distinct(&tables.train.columns[column]),
+        distinct_holdout: quality::distinct(&tables.holdout.columns[column]),
         distinct_synthetic: quality::distinct(&tables.synthetic.columns[column]),
+        rare_share: quality::rare_share(&codes[column]),
         entropy_ratio: quality::entropy_ratio(&codes[column]),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::codes::ColumnCodes;
-use super::evaluation::{Figure, MissingRate, Missingness, Violations};
+use super::evaluation::{Figure, MissingRate, Missingness, RareShare, Violations};
 use super::metrics;
 use super::table::{Column, Table, Tables};
 use crate::ingest::MISSING;
@@ -12,6 +12,8 @@ use crate::ingest::MISSING;
 const RANGE_SLACK: f64 = 1e-9;
 /// A number so near a whole one is whole.
 const WHOLE_SLACK: f64 = 1e-9;
+/// A cell that holds a smaller share of the real rows is rare.
+const RARE: f64 = 0.01;
 
 /// Missing rates of one column.
 ///
@@ -105,21 +107,41 @@ pub fn distinct(column: &Column) -> usize {
     }
 }
 
-/// Entropy of the synthetic cells over that of the real ones; `None` when the real column is constant.
+/// Shares of the rows in cells that are rare in the real table.
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing.
-pub fn entropy_ratio(codes: &ColumnCodes) -> Option<f64> {
+pub fn rare_share(codes: &ColumnCodes) -> RareShare {
+    let of_cells = shares(&codes.train, codes.cells);
+    let rare = |codes: &[u32]| {
+        let rows = codes.iter().filter(|&&code| of_cells[code as usize] < RARE).count();
+        rows as f64 / codes.len() as f64
+    };
+    RareShare { real: rare(&codes.train), holdout: rare(&codes.holdout), synthetic: rare(&codes.synthetic) }
+}
+
+/// Entropy of the synthetic cells, and of the holdout's, over that of the real ones; `None` when the real column is
+/// constant.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn entropy_ratio(codes: &ColumnCodes) -> Option<Figure> {
     let real = entropy(&codes.train, codes.cells);
-    (real > 0.0).then(|| entropy(&codes.synthetic, codes.cells) / real)
+    let ratio = |codes_of: &[u32]| entropy(codes_of, codes.cells) / real;
+    (real > 0.0).then(|| Figure { synthetic: ratio(&codes.synthetic), floor: ratio(&codes.holdout) })
 }
 
 /// Shannon entropy of the cells' frequencies, in nats.
 fn entropy(codes: &[u32], cells: usize) -> f64 {
+    // Subtracted from zero: a constant column must not have the entropy -0.
+    0.0 - shares(codes, cells).into_iter().filter(|&share| share > 0.0).map(|share| share * share.ln()).sum::<f64>()
+}
+
+/// Share of the rows in each cell.
+fn shares(codes: &[u32], cells: usize) -> Vec<f64> {
     let mut rows = vec![0_usize; cells];
     codes.iter().for_each(|&code| rows[code as usize] += 1);
-    let shares = rows.iter().filter(|&&r| r > 0).map(|&r| r as f64 / codes.len() as f64);
-    shares.map(|share| -share * share.ln()).sum()
+    rows.into_iter().map(|rows| rows as f64 / codes.len() as f64).collect()
 }
 
 #[cfg(test)]
@@ -161,10 +183,30 @@ mod tests {
         let tables = Tables::align(&real, &real, &synthetic).unwrap();
         let ratio = entropy_ratio(&ColumnCodes::new(&tables, 0)).unwrap();
         let expected = -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln()) / 2.0_f64.ln();
-        assert!((ratio - expected).abs() < 1e-12);
+        assert!((ratio.synthetic - expected).abs() < 1e-12);
+        assert_eq!(ratio.floor, 1.0);
         assert_eq!(entropy_ratio(&ColumnCodes::new(&tables, 1)), None);
+        assert!(entropy(&[1, 1], 2).is_sign_positive());
         assert_eq!(distinct(&tables.train.columns[0]), 2);
         assert_eq!(distinct(&Column::Number { values: vec![0.0, -0.0, NAN, 2.0], unusable: vec![false; 4] }), 2);
+    }
+
+    /// Of 200 real rows one is `b` and one missing: both are rare, and so is what no real row has. Two are `c`, which
+    /// is 1 % and not rare.
+    #[test]
+    fn rare_cells_are_those_of_the_real_table() {
+        let column = |others: &[&str]| {
+            let rows: Vec<&str> = others.iter().copied().chain(std::iter::repeat("a")).take(200).collect();
+            frame(vec![text("site", &rows)])
+        };
+        let (real, holdout) = (column(&["b", "", "c", "c"]), column(&["b", "b", "b", "b", "c"]));
+        let share = |synthetic: &[&str]| {
+            let tables = Tables::align(&real, &holdout, &column(synthetic)).unwrap();
+            rare_share(&ColumnCodes::new(&tables, 0))
+        };
+        let expected = |synthetic| RareShare { real: 0.01, holdout: 0.02, synthetic };
+        assert_eq!(share(&["c"]), expected(0.0), "always the likeliest value");
+        assert_eq!(share(&["b", "new", "new", "", "", "c"]), expected(0.025));
     }
 
     #[test]

@@ -144,7 +144,9 @@ fn the_fields_that_readers_rely_on_are_there_and_can_be_read_back() {
         "/detection_auc_binned/floor",
         "/missingness/mean_difference/synthetic",
         "/validity/synthetic/rows",
-        "/columns/0/entropy_ratio",
+        "/columns/0/distinct_holdout",
+        "/columns/0/rare_share/synthetic",
+        "/columns/0/entropy_ratio/synthetic",
     ] {
         assert!(json.pointer(pointer).is_some_and(serde_json::Value::is_number), "{pointer}");
     }
@@ -170,7 +172,9 @@ fn a_copy_of_the_training_rows_sits_at_floor_and_ceiling() {
     let detection = e.detection_auc.unwrap();
     assert_eq!((e.tvd.one_way.synthetic, detection.synthetic), (e.tvd.one_way.floor, detection.floor));
     assert!(e.tstr.iter().all(|entry| entry.tstr == entry.trtr));
-    assert!(e.columns.iter().all(|c| c.entropy_ratio == Some(1.0) && c.distinct_real == c.distinct_synthetic));
+    assert!(e.columns.iter().all(|c| c.entropy_ratio.is_some_and(|ratio| ratio.synthetic == 1.0)));
+    assert!(e.columns.iter().all(|c| c.distinct_real == c.distinct_synthetic));
+    assert!(e.columns.iter().all(|c| c.rare_share.real == c.rare_share.synthetic));
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl ModelFile {
             ("model", self.header.model.to_string()),
             ("model_sha256", model_sha256.to_owned()),
             ("schema", self.header.schema.table.name.clone()),
-            ("private", if plan.is_private() { "yes" } else { "not private: the noise was seeded" }.to_owned()),
+            ("private", plan.not_private().map_or("yes".to_owned(), |reason| format!("not private: {reason}"))),
             ("epsilon", plan.epsilon().to_string()),
             ("delta", plan.delta().to_string()),
             ("unit", plan.unit().to_string()),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::MarginalPlot;
 use crate::evaluate::Evaluation;
+use synthward_privacy::infinite::OrInfinity;
 
 /// Everything that stands in one report. A part that is `None` or empty is
 /// printed as absent, with the reason.
@@ -26,6 +27,8 @@ pub struct Report {
     pub model: String,
     /// Seed of initialisation and generation; the privacy noise has none.
     pub seed: Option<u64>,
+    /// Why nothing here is differentially private, where the program knows.
+    pub not_private: Option<String>,
     /// `None`: nothing here is differentially private.
     pub claim: Option<Claim>,
     pub budget: Vec<BudgetLine>,
@@ -89,7 +92,8 @@ pub struct LedgerLine {
     pub time: String,
     pub who: String,
     pub kind: String,
-    pub epsilon: Option<f64>,
+    /// Infinite for a fit without noise.
+    pub epsilon: Option<OrInfinity>,
     pub delta: Option<f64>,
 }
 

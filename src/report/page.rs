@@ -8,6 +8,7 @@ use super::facts::{BudgetLine, LedgerLine, Report};
 use super::{MarginalPlot, chart};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, Figure, ModelKind, Scores, Tstr};
+use synthward_privacy::infinite::OrInfinity;
 
 /// Suspicions that the claim is explained with.
 const SUSPICIONS: [f64; 3] = [0.01, 0.1, 0.5];
@@ -120,14 +121,14 @@ fn by_share(budget: &[BudgetLine]) -> Vec<Share<'_>> {
 /// All of the ledger by basic composition.
 #[derive(Serialize)]
 struct LedgerSum {
-    epsilon: f64,
+    epsilon: OrInfinity,
     delta: f64,
 }
 
 impl LedgerSum {
     fn of(ledger: &[LedgerLine]) -> Self {
         Self {
-            epsilon: ledger.iter().filter_map(|line| line.epsilon).sum(),
+            epsilon: OrInfinity(ledger.iter().filter_map(|line| line.epsilon).map(|epsilon| epsilon.0).sum()),
             delta: ledger.iter().filter_map(|line| line.delta).sum(),
         }
     }

@@ -15,10 +15,11 @@ macro_rules! templates {
 }
 
 /// The page, its style, and one file for each section.
-const TEMPLATES: [(&str, &str); 12] = templates![
+const TEMPLATES: [(&str, &str); 13] = templates![
     "report.html",
     "style.css",
     "macros.html",
+    "not_private.html",
     "assumed_public.html",
     "decision.html",
     "privacy.html",
@@ -60,10 +61,11 @@ mod tests {
     use super::super::*;
     use super::render;
     use crate::evaluate::{
-        ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, Rows, Scores, Tstr,
-        Tvd, Validity, Violations,
+        ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, RareShare, Rows,
+        Scores, Tstr, Tvd, Validity, Violations,
     };
     use crate::schema::target::Task;
+    use synthward_privacy::infinite::OrInfinity;
 
     const SECTIONS: [&str; 8] =
         ["decision", "privacy", "budget", "public", "utility", "audit", "reproduce", "signatures"];
@@ -76,6 +78,7 @@ mod tests {
             tool_version: "0.1.0".into(),
             model: "vae".into(),
             seed: None,
+            not_private: None,
             claim: None,
             budget: vec![],
             ledger: vec![],
@@ -129,7 +132,9 @@ mod tests {
                 tvd: figure(0.02, 0.004),
                 missing_rate: MissingRate { real: 0.1, holdout: 0.1, synthetic: 0.1 },
                 distinct_real: 3,
+                distinct_holdout: 3,
                 distinct_synthetic: 3,
+                rare_share: RareShare { real: 0.0, holdout: 0.0, synthetic: 0.0 },
                 entropy_ratio: None,
             }],
         }
@@ -156,6 +161,7 @@ mod tests {
             tool_version: text(),
             model: text(),
             seed: Some(7),
+            not_private: Some(text()),
             claim: Some(Claim { unit: text(), adjacency: text(), accountant: text(), ..claim(1.0) }),
             budget: vec![BudgetLine {
                 share: text(),
@@ -165,7 +171,13 @@ mod tests {
                 sampling_rate: Some(0.01),
                 steps: Some(1_000),
             }],
-            ledger: vec![LedgerLine { time: text(), who: text(), kind: text(), epsilon: Some(1.0), delta: Some(1e-6) }],
+            ledger: vec![LedgerLine {
+                time: text(),
+                who: text(),
+                kind: text(),
+                epsilon: Some(OrInfinity(1.0)),
+                delta: Some(1e-6),
+            }],
             columns: vec![ColumnFact { name: text(), kind: text(), domain: text(), vouched_by: text() }],
             files: vec![FileFact { role: text(), name: text(), sha256: text(), rows: Some(12_000) }],
             evaluation: Some(evaluation(&text())),
@@ -225,6 +237,29 @@ mod tests {
         assert!(page.contains("promises little"));
         let page = render(&Report { claim: Some(claim(f64::INFINITY)), ..nothing() }).unwrap();
         assert!(page.contains("100.0\u{a0}% sure"));
+    }
+
+    /// The reason stands at the top of the page, in the decision box and in the place of the claim; the ledger says
+    /// that the sum is infinite, and so does the page's twin for machines.
+    #[test]
+    fn not_private_is_said_loudly() {
+        let line = |epsilon| LedgerLine {
+            time: "t".into(),
+            who: "a".into(),
+            kind: "intent".into(),
+            epsilon: Some(OrInfinity(epsilon)),
+            delta: Some(0.0),
+        };
+        let reason = "no noise was added: epsilon is infinite";
+        let ledger = vec![line(1.0), line(f64::INFINITY)];
+        let report = Report { not_private: Some(reason.into()), ledger, ..nothing() };
+        let page = render(&report).unwrap();
+        assert_eq!((page.matches(reason).count(), page.matches("NOT PRIVATE").count()), (3, 2));
+        assert!(!page.contains("No privacy claim") && !page.contains("privacy claim alone"));
+        assert_eq!(page.matches("<td class=\"num\">infinite</td>").count(), 2, "the line and the sum");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["ledger"][1]["epsilon"], "inf");
+        assert!(!render(&nothing()).unwrap().contains("NOT PRIVATE"));
     }
 
     #[test]

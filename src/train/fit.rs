@@ -140,6 +140,13 @@ fn to_discover(request: &FitRequest) -> Result<(Schema, Vec<Request>)> {
         return Ok((request.schema.clone(), Vec::new()));
     };
     request.schema.check_for_discovery()?;
+    if request.budget.is_unlimited() {
+        return Err(Error::bad_input("discovery adds noise, and epsilon is infinite: a fit has noise or has none")
+            .expected("a finite epsilon, or no discovery")
+            .remedy(
+                "leave --discover-epsilon out and vouch for the domains in the schema, or give a finite --epsilon",
+            ));
+    }
     if !(epsilon > 0.0 && epsilon < request.budget.epsilon()) {
         return Err(Error::bad_input(format!("discover epsilon is {epsilon}"))
             .expected(format!("a number above 0 and below epsilon, {}", request.budget.epsilon()))

@@ -71,6 +71,11 @@ impl LedgerFile {
         if let Record::Intent { epsilon, .. } = record
             && epsilon > ledger.left() + SLACK
         {
+            let remedy = if epsilon == f64::INFINITY {
+                "no cap allows a fit without noise: ask for a finite epsilon"
+            } else {
+                "ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"
+            };
             return Err(Error::new(
                 ErrorKind::BudgetRefused,
                 format!(
@@ -79,7 +84,7 @@ impl LedgerFile {
                 ),
             )
             .file(&self.path)
-            .remedy("ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"));
+            .remedy(remedy));
         }
         if let (Record::Intent { delta, .. }, Some(units)) = (&record, self.units)
             && (ledger.spent().1 + delta) * units as f64 >= 1.0

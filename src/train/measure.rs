@@ -24,6 +24,15 @@ const HEAVY_SHARE: f64 = 0.01;
 /// ... and more than so many noise standard deviations.
 const HEAVY_NOISE: f64 = 16.0;
 
+/// Standard deviation of noise, in units, below which the fit takes a count for as good as exact. Which patients are in
+/// the table is chance too and moves counts by more; and what divides by the noise stays finite where there is none.
+const LEAST_NOISE_STD: f64 = 0.25;
+
+/// The noise of a mechanism as the fit weighs it: see [`LEAST_NOISE_STD`].
+pub(super) fn weighed_noise_std(noise_std: f64) -> f64 {
+    noise_std.max(LEAST_NOISE_STD)
+}
+
 /// Splitting rounds of each column after the first one: a public number, taken
 /// before anything is discovered. A column that needs fewer is measured again
 /// in the rounds that are left.
@@ -70,7 +79,7 @@ pub fn measure(
         .map(|(index, (column, &rounds))| match &column.domain {
             Domain::Labels { .. } => {
                 let histogram = plan.histogram(&name(column, 0))?;
-                let noise_std = histogram.noise_std();
+                let noise_std = weighed_noise_std(histogram.noise_std());
                 let labels = column.domain.positions() as usize;
                 let cells = labels + usize::from(column.nullable);
                 let counts = histogram
@@ -155,7 +164,7 @@ fn measure_numbers(
     let mut missing = new(MISSING, MISSING, None);
     for round in 0..=rounds {
         let histogram = plan.histogram(&name(column, round))?;
-        let variance = histogram.noise_std().powi(2);
+        let variance = weighed_noise_std(histogram.noise_std()).powi(2);
         let cells = leaves.len() + usize::from(column.nullable);
         let counts = histogram
             .release(grid, Grid::units, cells, |grid, unit, into| {
@@ -247,5 +256,20 @@ mod tests {
         let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codec.joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
         assert!(codec.fits(&domain.columns[0].domain, true));
+    }
+
+    /// Counts without noise are kept as they are, splitting and averaging included, with a variance that can be divided by.
+    #[test]
+    fn without_noise_counts_are_exact_and_weights_finite() {
+        let positions: Vec<u32> = (0..6_000).map(|i| if i % 3 == 0 { 7 } else { 500 + i % 100 }).collect();
+        let offsets = (0..=positions.len() as u32).collect();
+        let grid = Sensitive::new(Grid { columns: vec![positions], offsets });
+        let domain = TableDomain { columns: vec![column(1_000)], rows_column: None, max_rows_per_unit: 1 };
+        let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests(&domain, 1.0)).unwrap();
+        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS).unwrap();
+        let Column { codec, variances } = &columns[0];
+        let spike = codec.marginal()[usize::from(codec.joint_code(7))];
+        assert!((spike - 1.0 / 3.0).abs() < 1e-6, "{spike}");
+        assert!(variances.iter().all(|v| v.is_finite() && *v > 0.0), "{variances:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Measuring pairs of columns, and pairs together with a label.
 
-use super::measure::Column;
+use super::measure::{Column, weighed_noise_std};
 use crate::encode::{Codes, Domain, Layout, TableDomain};
 use crate::error::Result;
 use crate::model::{Marginals, Measured, MeasuredTable};
@@ -62,7 +62,7 @@ pub(super) fn measure_tables(
 ) -> Result<Measured> {
     let (tables, parts) = choose(&layout, labels);
     let mechanism = plan.weighted_histograms(TABLES)?;
-    let stds: Vec<f64> = parts.iter().map(|part| mechanism.noise_std(part.weight)).collect();
+    let stds: Vec<f64> = parts.iter().map(|part| weighed_noise_std(mechanism.noise_std(part.weight))).collect();
     let counts = mechanism
         .release(codes, Codes::units, &parts, |codes, part, unit, into| {
             let columns: &Vec<usize> = &tables[part];

@@ -2,6 +2,8 @@
 
 use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
 use crate::world::World;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use std::fs::File;
 use synthward_privacy::Event;
 use synthward_privacy::accountant::Accountant;
 
@@ -20,9 +22,66 @@ fn world(patients: u64, schema: &str) -> World {
 #[test]
 fn an_epsilon_that_is_no_budget_is_refused() {
     let world = world(200, SCHEMA);
-    for epsilon in ["0", "-1", "nan", "inf", "1e9"] {
+    for epsilon in ["0", "-1", "nan", "-inf", "1e9"] {
         world.refuses(3, &fit(epsilon, "1e-5"), &["epsilon", "expected"]);
     }
+    // A slip that overflows to infinity must not turn the noise off.
+    for epsilon in ["1e999", "much"] {
+        world.refuses(2, &fit(epsilon, "1e-5"), &["epsilon", "expected"]);
+    }
+}
+
+/// `--epsilon inf` is the non-private reference: it has to be asked for in as many words, and everything that comes of it
+/// says what it is.
+#[test]
+fn an_infinite_epsilon_adds_no_noise_and_everything_says_so() {
+    let world = world(300, SCHEMA);
+    for model in ["independent", "marginal"] {
+        let command = fit("inf", "1e-5").replace("independent", model);
+        let fitted = world.run(&format!("{command} --ledger {model}.ledger --json")).succeeds();
+        let fitted = fitted.says(&["NOT PRIVATE", "epsilon is infinite"]).json();
+        assert_eq!((&fitted["epsilon"], &fitted["target_epsilon"]), (&"inf".into(), &"inf".into()));
+        assert_eq!((&fitted["private"], &fitted["units"]), (&false.into(), &300.0.into()), "the count is exact");
+        for event in fitted["events"].as_array().unwrap() {
+            assert_eq!(event["noise_multiplier"], 0.0, "{event}");
+        }
+        let cohort = format!("{model}.parquet");
+        world.run(&format!("generate model.safetensors --rows 200 -o {cohort}")).succeeds().says(&["NOT PRIVATE"]);
+        let reader = SerializedFileReader::new(File::open(world.path(&cohort)).unwrap()).unwrap();
+        let metadata = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
+        let value = |key: &str| metadata.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.clone()).unwrap();
+        assert_eq!(value("synthward.private"), "not private: no noise was added: epsilon is infinite");
+        assert_eq!(value("synthward.epsilon"), "inf");
+        let shown = world.run(&format!("ledger show {model}.ledger --json")).succeeds().json();
+        assert_eq!((&shown["epsilon"], &shown["lines"][1]["epsilon"]), (&"inf".into(), &"inf".into()));
+        assert!(world.run(&format!("ledger show {model}.ledger")).succeeds().stdout.contains("epsilon infinite"));
+    }
+}
+
+/// The counts of a fit without noise are those of the table: `independent` gives back each share.
+#[test]
+fn without_noise_the_released_counts_are_exact() {
+    let public = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nunits = 300");
+    let world = world(300, &public);
+    for file in ["a.safetensors", "b.safetensors"] {
+        world.run(&fit("infinity", "1e-5").replace("model.safetensors", file)).succeeds();
+    }
+    assert_eq!(world.read("a.safetensors"), world.read("b.safetensors"), "nothing is left to chance");
+}
+
+#[test]
+fn no_cap_allows_a_fit_without_noise() {
+    let capped = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nepsilon_cap = 1000");
+    let world = world(300, &capped);
+    world.refuses(4, &fit("inf", "1e-5"), &["cap", "finite epsilon"]);
+    // A fit without noise before there was a cap has spent whatever a cap could allow.
+    world.write("schema.toml", SCHEMA).run(&fit("inf", "1e-5")).succeeds();
+    world.write("schema.toml", &capped).run(&fit("0.1", "1e-5")).exits(4).says(&["0.0000 that is left"]);
+}
+
+#[test]
+fn discovery_and_an_infinite_epsilon_do_not_go_together() {
+    world(300, SCHEMA).refuses(3, &format!("{} --discover-epsilon 1", fit("inf", "1e-5")), &["--discover-epsilon"]);
 }
 
 /// Refused, not warned about: delta 0 has no meaning for the Gaussian mechanism, and one over the number of patients
@@ -98,4 +157,7 @@ fn account_answers_what_the_trusted_core_says() {
     let difference = answer["epsilon"].as_f64().unwrap() - expected;
     assert!(difference.abs() < 1e-12, "{difference}");
     World::new().run(&command.replace("0.01", "1.5")).exits(3).says(&["sampling_rate"]);
+    let without = command.replace("1.1", "0");
+    assert_eq!(World::new().run(&format!("{without} --json")).succeeds().json()["epsilon"], "inf");
+    assert!(World::new().run(&without).succeeds().stdout.contains("infinite"));
 }

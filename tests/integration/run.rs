@@ -61,6 +61,25 @@ fn relative_paths_are_relative_to_the_run_file() {
     assert!(elsewhere.path("here/cohort.parquet").exists());
 }
 
+/// TOML can say infinity, too: the report's decision box and its twin for machines say what that means.
+#[test]
+fn an_infinite_epsilon_is_reported_as_not_private() {
+    let world = World::new();
+    for name in ["visits.csv", "holdout.csv", "schema.toml"] {
+        world.write(name, RAN.read(name));
+    }
+    world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = inf"));
+    let told = world.run("run run.toml -o out --json").succeeds().says(&["NOT PRIVATE"]).json();
+    assert_eq!(told["epsilon"], "inf");
+    let page = world.text("out/report.html");
+    assert!(page.contains("<span class=\"big\">NOT PRIVATE</span> <span>no noise was added: epsilon is infinite"));
+    let report = world.json("out/report.json");
+    assert!(report["claim"].is_null() && report["not_private"].is_string());
+    assert_eq!(report["ledger"][1]["epsilon"], "inf");
+    world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = 1e999"));
+    world.refuses(3, "run run.toml -o again", &["run.toml"]);
+}
+
 #[test]
 fn a_misspelt_setting_is_refused_by_name() {
     let world = World::new();

@@ -8,8 +8,12 @@ use opendp::metrics::L2Distance;
 
 /// Adds exact discrete Gaussian noise of standard deviation `sigma` to each
 /// number (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). The sampler is
-/// OpenDP's: arbitrary precision, seeded by the operating system.
+/// OpenDP's: arbitrary precision, seeded by the operating system. With `sigma`
+/// 0, which only a plan of infinite epsilon has, the numbers are those themselves.
 pub(crate) fn add_discrete_gaussian(values: &[i64], sigma: f64) -> Result<Vec<i64>, Error> {
+    if sigma == 0.0 {
+        return Ok(values.to_vec());
+    }
     #[cfg(feature = "test-noise")]
     if !crate::rng::noise_is_private() {
         return add_seeded(values, sigma);
@@ -41,6 +45,12 @@ fn add_seeded(values: &[i64], sigma: f64) -> Result<Vec<i64>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_noise_the_numbers_are_exact() {
+        assert_eq!(add_discrete_gaussian(&[3, -7, 0], 0.0).unwrap(), [3, -7, 0]);
+        assert!(add_discrete_gaussian(&[3], -1.0).is_err() && add_discrete_gaussian(&[3], f64::NAN).is_err());
+    }
 
     /// 4,000 draws at sigma 50: mean within 4 and variance within 4 standard
     /// errors (false-alarm rate 1.3e-4).
