@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::s;
 
 use super::generate::Mixture;
-use crate::nn::{Matrix, gemm};
+use crate::nn::{Matrix, gemm, vectorised};
 
 /// Probabilities below this count as this: a network must be able to bring them back.
 const LEAST_PROBABILITY: f32 = 1e-7;
@@ -23,6 +23,7 @@ pub struct Conditionals {
 pub struct Posterior {
     classes: Matrix,
     column: Matrix,
+    logs: Matrix,
 }
 
 impl Conditionals {
@@ -57,25 +58,25 @@ impl Conditionals {
 
     /// The logarithms of the probabilities of column `j`, one row a row.
     pub fn column<'p>(&self, j: usize, posterior: &'p mut Posterior) -> &'p mut Matrix {
-        let Posterior { classes, column } = posterior;
+        let Posterior { classes, column, logs } = posterior;
         let cells = self.mixture.offsets[j]..self.mixture.offsets[j + 1];
         column.reshape(classes.rows(), cells.len());
         let law = self.mixture.probabilities.view().slice_move(s![.., cells]);
         gemm(classes.view(), law, 0.0, column.view_mut());
-        column.values_mut().iter_mut().for_each(|p| *p = p.max(LEAST_PROBABILITY).ln());
-        column
+        logs.reshape(column.rows(), column.columns());
+        logs.values_mut().iter_mut().zip(column.values()).for_each(|(l, p)| *l = p.max(LEAST_PROBABILITY).ln());
+        logs
     }
 
-    /// Row `r` has this code in column `j`.
+    /// Row `r` has this code in column `j`, the last that [`Conditionals::column`] was asked for.
     pub fn observe(&self, r: usize, j: usize, code: u16, posterior: &mut Posterior) {
         let says = self.by_cell.row(self.mixture.offsets[j] + usize::from(code));
+        let total = posterior.column.row(r)[usize::from(code)];
         let classes = posterior.classes.row_mut(r);
-        classes.iter_mut().zip(says).for_each(|(c, p)| *c *= p);
-        let total: f32 = classes.iter().sum();
-        if total > 0.0 {
-            classes.iter_mut().for_each(|c| *c /= total);
-        } else {
-            classes.copy_from_slice(&self.mixture.weights);
+        if total <= f32::MIN_POSITIVE {
+            return classes.copy_from_slice(&self.mixture.weights);
         }
+        let scale = 1.0 / total;
+        vectorised(|| classes.iter_mut().zip(says).for_each(|(c, p)| *c *= p * scale));
     }
 }
