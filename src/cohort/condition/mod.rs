@@ -1,0 +1,190 @@
+//! Conditions: which synthetic rows are wanted.
+//!
+//! A condition is read ([`parse`]), each of its tests becomes a set of positions of a column ([`meaning`]), and the whole
+//! becomes disjoint boxes ([`boxes`]), each a set of positions per column. A box is evidence for the generator: for every
+//! joint cell the part of its law that is allowed, and positions are drawn from the allowed part alone. So every row
+//! satisfies the condition by construction, and a rare condition costs no more than a frequent one.
+//!
+//! Comparisons are those of SQL: a missing cell makes each of them false and its opposite too, and `is null` finds it.
+
+mod boxes;
+mod meaning;
+mod names;
+mod parse;
+mod tokens;
+
+use crate::encode::{Layout, Positions};
+use crate::error::{Error, Result};
+use crate::model::{Evidence, ModelFile};
+use boxes::{Boxes, Region};
+use meaning::Field;
+use parse::{Expression, parse};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+/// The random stream of a condition's probability: no block of units has it.
+const PROBABILITY_STREAM: u64 = u64::MAX;
+
+/// A condition, as one model understands it.
+pub struct Condition {
+    text: String,
+    cases: Vec<Case>,
+    rarity: Rarity,
+}
+
+/// One box of a condition.
+pub(super) struct Case {
+    /// Its part of the condition's probability.
+    pub share: f64,
+    pub evidence: Evidence,
+    pub region: Region,
+}
+
+/// How rare what a condition asks for is, as the model has it.
+///
+/// # Privacy
+/// Post-processing of a released model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rarity {
+    /// The probability that a row satisfies the condition: the mean of the model's opinions.
+    pub probability: f64,
+    /// How far the opinions in the model are apart: their standard deviation.
+    pub probability_std: f64,
+    /// Units that the model was fitted to.
+    pub units: f64,
+    /// Units expected to satisfy the condition among so many, one row of each looked at.
+    pub expected_units: f64,
+    /// Standard deviation of that number by chance alone (binomial).
+    pub expected_units_std: f64,
+    /// Standard deviation of the expected number between the opinions.
+    pub expected_units_opinion_std: f64,
+}
+
+impl Rarity {
+    fn of(opinions: &[f64], units: f64) -> Self {
+        let count = opinions.len().max(1) as f64;
+        let probability = opinions.iter().sum::<f64>() / count;
+        let squares = opinions.iter().map(|p| (p - probability).powi(2)).sum::<f64>();
+        // One opinion says nothing of how far they are apart.
+        let probability_std = (squares / (count - 1.0).max(1.0)).sqrt();
+        Self {
+            probability,
+            probability_std,
+            units,
+            expected_units: units * probability,
+            expected_units_std: (units * probability * (1.0 - probability).max(0.0)).sqrt(),
+            expected_units_opinion_std: units * probability_std,
+        }
+    }
+}
+
+impl Condition {
+    /// Reads a condition and asks the model how rare it is. The `seed` decides what a model that has to estimate that
+    /// draws for it.
+    ///
+    /// # Errors
+    /// Usage error, naming the place, for a text that cannot be read. Bad input for a column or value that the model
+    /// does not know, for a condition that is impossible or has no probability in the model, and for one that comes
+    /// apart into too many cases.
+    pub fn new(model: &ModelFile, text: &str, seed: u64) -> Result<Self> {
+        let mut reader = Reader { model, all: all_positions(model), impossible: None };
+        let boxes = reader.boxes(&parse(text)?, false)?;
+        if boxes.is_empty() {
+            return Err(reader.impossible.unwrap_or_else(contradiction));
+        }
+        let layout = Layout { cells: model.header.codecs.iter().map(|codec| codec.cells()).collect() };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(PROBABILITY_STREAM);
+        let (mut cases, mut opinions): (Vec<Case>, Vec<f64>) = (Vec::new(), Vec::new());
+        for region in boxes.regions() {
+            let mut evidence = Evidence::none(&layout);
+            for (&j, positions) in region {
+                evidence.restrict(j, &model.header.codecs[j].shares(positions));
+            }
+            if evidence.is_contradictory() {
+                continue;
+            }
+            let own = model.generator.probabilities(&evidence, &mut rng);
+            let share = own.iter().sum::<f64>() / own.len().max(1) as f64;
+            if share > 0.0 {
+                opinions.resize(own.len().max(opinions.len()), 0.0);
+                opinions.iter_mut().zip(&own).for_each(|(sum, p)| *sum += p);
+                cases.push(Case { share, evidence, region: region.clone() });
+            }
+        }
+        let total: f64 = cases.iter().map(|case| case.share).sum();
+        if !(total > 0.0) {
+            return Err(Error::bad_input(
+                "the condition has no probability in the model: what was released of these values is nothing but noise",
+            )
+            .remedy("ask for more values, or for fewer columns at once"));
+        }
+        cases.iter_mut().for_each(|case| case.share /= total);
+        Ok(Self { text: text.trim().to_owned(), cases, rarity: Rarity::of(&opinions, model.header.units) })
+    }
+
+    /// The condition as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How rare it is.
+    pub fn rarity(&self) -> &Rarity {
+        &self.rarity
+    }
+
+    /// Disjoint boxes that together are the condition.
+    pub(super) fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+}
+
+fn contradiction() -> Error {
+    Error::bad_input("the condition is impossible: its parts contradict each other")
+        .remedy("check `and` and `or`, and the parentheses around them")
+}
+
+fn all_positions(model: &ModelFile) -> Vec<Positions> {
+    model.domain.columns.iter().map(|column| Positions::all(column.domain.positions(), column.nullable)).collect()
+}
+
+/// Reads an expression under a model's schema.
+struct Reader<'m> {
+    model: &'m ModelFile,
+    /// All positions of each column.
+    all: Vec<Positions>,
+    /// The first test that nothing satisfies: the likeliest reason when nothing satisfies the whole.
+    impossible: Option<Error>,
+}
+
+impl Reader<'_> {
+    /// The rows for which an expression is true, or with `opposite` those for which it is false.
+    fn boxes(&mut self, expression: &Expression, opposite: bool) -> Result<Boxes> {
+        match expression {
+            Expression::Not(inner) => self.boxes(inner, !opposite),
+            Expression::Test(test) => {
+                let field = Field::of(test, self.model)?;
+                let positions = field.satisfying(test, opposite)?;
+                if positions.is_empty() && self.impossible.is_none() {
+                    self.impossible = Some(field.impossible(test));
+                }
+                Ok(Boxes::of(field.index, positions))
+            }
+            Expression::All(parts) if !opposite => self.every(parts, opposite),
+            Expression::Any(parts) if opposite => self.every(parts, opposite),
+            Expression::All(parts) | Expression::Any(parts) => self.some(parts, opposite),
+        }
+    }
+
+    fn every(&mut self, parts: &[Expression], opposite: bool) -> Result<Boxes> {
+        parts.iter().try_fold(Boxes::everything(), |boxes, part| boxes.and(&self.boxes(part, opposite)?))
+    }
+
+    fn some(&mut self, parts: &[Expression], opposite: bool) -> Result<Boxes> {
+        parts.iter().try_fold(Boxes::none(), |boxes, part| {
+            let part = self.boxes(part, opposite)?;
+            boxes.or(&part, &self.all)
+        })
+    }
+}
