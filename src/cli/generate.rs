@@ -67,15 +67,13 @@ impl Generate {
 }
 
 fn log_rarity(rarity: &Rarity) {
+    let Rarity { probability, expected_units, units, expected_units_std, .. } = rarity;
+    let doubt = rarity
+        .expected_units_opinion_std
+        .map_or_else(String::new, |std| format!(" and {std:.1} by what the model is unsure of"));
     tracing::info!(
-        "the condition has probability {:.3e} in the model (its opinions are {:.1e} apart): {:.1} of {:.0} units, \
-         give or take {:.1} by chance and {:.1} by what the model does not know",
-        rarity.probability,
-        rarity.probability_std,
-        rarity.expected_units,
-        rarity.units,
-        rarity.expected_units_std,
-        rarity.expected_units_opinion_std,
+        "the condition has probability {probability:.3e} in the model: about {expected_units:.1} of {units:.0} units, \
+         give or take {expected_units_std:.1} by chance{doubt}"
     );
 }
 

@@ -210,3 +210,103 @@ fn first(end: u32, far_enough: impl Fn(u32) -> bool) -> u32 {
     }
     low
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::{Expression, parse};
+    use super::*;
+    use crate::ingest::MISSING;
+    use crate::schema::ArrowType;
+
+    fn test(text: &str) -> Test {
+        match parse(text) {
+            Ok(Expression::Test(test)) => test,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn column(kind: Kind, data_type: &str, change: impl FnOnce(&mut Column)) -> Column {
+        let mut column = Column::new("x", kind);
+        column.arrow_type = Some(data_type.parse::<ArrowType>().unwrap());
+        change(&mut column);
+        column
+    }
+
+    fn field<'m>(column: &'m Column, domain: &'m Domain) -> Field<'m> {
+        Field { index: 0, name: "x", column: Some(column), domain, nullable: true }
+    }
+
+    /// What a comparison says of every position is what it says of the number that is written there, also where the
+    /// grid is finer or the type coarser.
+    #[test]
+    fn numbers_are_compared_as_they_are_written() {
+        let real = |data_type: &str, decimals| column(Kind::Real, data_type, |c| c.decimals = decimals);
+        let grid = |min, step| Domain::Numbers { min, step, positions: 1000 };
+        for (column, domain) in [
+            (real("float64", Some(1)), grid(30.0, 0.1)),
+            (real("decimal128(5, 1)", None), grid(30.0, 0.037)),
+            (real("float32", Some(1)), grid(30.0, 0.1)),
+            (column(Kind::Integer, "int16", |_| ()), grid(0.0, 1.0)),
+            (column(Kind::Integer, "int64", |_| ()), grid(0.0, 1.5)),
+        ] {
+            let field = field(&column, &domain);
+            let data_type = data_type(&column);
+            let Domain::Numbers { min, step, positions } = domain else { panic!() };
+            let numbers = Numbers::new(&column, min, step);
+            let own = |x: f64| if data_type == DataType::Float32 { f64::from(x as f32) } else { x };
+            for value in [0.0, 31.0, 32.3, 33.7, 64.9, 66.0, 1e4] {
+                let holds: [(&str, fn(f64, f64) -> bool); 6] = [
+                    ("=", |x, v| x == v),
+                    ("!=", |x, v| x != v),
+                    ("<", |x, v| x < v),
+                    ("<=", |x, v| x <= v),
+                    (">", |x, v| x > v),
+                    (">=", |x, v| x >= v),
+                ];
+                for (symbol, holds) in holds {
+                    let test = test(&format!("x {symbol} {value}"));
+                    let (yes, no) = (field.satisfying(&test, false).unwrap(), field.satisfying(&test, true).unwrap());
+                    for p in 0..positions {
+                        let expected = holds(as_written(numbers.at(p), &column, &data_type), own(value));
+                        assert_eq!((yes.contains(p), no.contains(p)), (expected, !expected), "{symbol} {value} at {p}");
+                    }
+                    assert!(!yes.contains(MISSING) && !no.contains(MISSING), "a missing cell is neither");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn moments_are_read_in_the_columns_format() {
+        let written = |c: &mut Column| c.format = Some("%d.%m.%Y %H:%M".into());
+        let column = column(Kind::Datetime, "utf8", written);
+        let start = datetime::parse("2020-01-01", None, column.ticks()).unwrap();
+        let domain = Domain::Numbers { min: start, step: 1.0, positions: 7200 };
+        let field = field(&column, &domain);
+        let yes = field.satisfying(&test("x > '01.01.2020 00:30'"), false).unwrap();
+        assert!(!yes.contains(1859), "00:30:59 is written 00:30, and that is not later");
+        assert!(yes.contains(1860));
+        assert_eq!(yes, field.satisfying(&test("x > '2020-01-01T00:30'"), false).unwrap());
+        for text in ["x > 3", "x > 'soon'"] {
+            let e = field.satisfying(&test(text), false).unwrap_err();
+            assert!(e.kind.exit_code() == 3 && e.remedy.is_some() && e.column.is_some(), "{e}");
+        }
+    }
+
+    #[test]
+    fn labels_have_the_order_of_the_schema_where_they_have_one() {
+        let labels = ["low", "high", "10"].map(String::from).to_vec();
+        let domain = Domain::Labels { labels, other: None, groups: vec![] };
+        let ordinal = Column::new("x", Kind::Ordinal);
+        let listed = Column::new("x", Kind::Categorical);
+        let of = |column: &Column, text: &str| field(column, &domain).satisfying(&test(text), false);
+        assert_eq!(of(&ordinal, "x >= 'high'").unwrap(), Positions::range(1, 3));
+        assert_eq!(of(&ordinal, "x not between 'low' and 'high'").unwrap(), Positions::range(2, 3));
+        assert_eq!(of(&listed, "x in ('low', 10)").unwrap(), Positions::range(0, 1).union(&Positions::range(2, 3)));
+        assert_eq!(of(&listed, "x is null").unwrap(), Positions::missing());
+        assert_eq!(of(&listed, "x is not null").unwrap(), Positions::range(0, 3));
+        assert!(of(&listed, "x < 'high'").unwrap_err().what.contains("no order"));
+        let e = of(&listed, "x != 'hgih'").unwrap_err();
+        assert!(e.what.contains("impossible") && e.expected.unwrap().contains("`high`"));
+    }
+}

@@ -49,8 +49,8 @@ pub(super) struct Case {
 pub struct Rarity {
     /// The probability that a row satisfies the condition: the mean of the model's opinions.
     pub probability: f64,
-    /// How far the opinions in the model are apart: their standard deviation.
-    pub probability_std: f64,
+    /// How far the opinions in the model are apart: their standard deviation; `None` where there is but one.
+    pub probability_std: Option<f64>,
     /// Units that the model was fitted to.
     pub units: f64,
     /// Units expected to satisfy the condition among so many, one row of each looked at.
@@ -58,7 +58,7 @@ pub struct Rarity {
     /// Standard deviation of that number by chance alone (binomial).
     pub expected_units_std: f64,
     /// Standard deviation of the expected number between the opinions.
-    pub expected_units_opinion_std: f64,
+    pub expected_units_opinion_std: Option<f64>,
 }
 
 impl Rarity {
@@ -66,15 +66,14 @@ impl Rarity {
         let count = opinions.len().max(1) as f64;
         let probability = opinions.iter().sum::<f64>() / count;
         let squares = opinions.iter().map(|p| (p - probability).powi(2)).sum::<f64>();
-        // One opinion says nothing of how far they are apart.
-        let probability_std = (squares / (count - 1.0).max(1.0)).sqrt();
+        let probability_std = (opinions.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
         Self {
             probability,
             probability_std,
             units,
             expected_units: units * probability,
             expected_units_std: (units * probability * (1.0 - probability).max(0.0)).sqrt(),
-            expected_units_opinion_std: units * probability_std,
+            expected_units_opinion_std: probability_std.map(|std| units * std),
         }
     }
 }
@@ -186,5 +185,19 @@ impl Reader<'_> {
             let part = self.boxes(part, opposite)?;
             boxes.or(&part, &self.all)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rarity_counts_units_and_doubts() {
+        let rarity = Rarity::of(&[0.01, 0.03], 1000.0);
+        assert!((rarity.probability - 0.02).abs() < 1e-12 && (rarity.expected_units - 20.0).abs() < 1e-9);
+        assert!((rarity.expected_units_std - 19.6f64.sqrt()).abs() < 1e-9);
+        assert!((rarity.expected_units_opinion_std.unwrap() - 200f64.sqrt()).abs() < 1e-9);
+        assert_eq!(Rarity::of(&[0.5], 10.0).probability_std, None);
     }
 }
