@@ -139,13 +139,17 @@ fn conditions_that_cannot_be_are_refused() {
     world.write("model.safetensors", INDEPENDENT.read("model.safetensors"));
     let deep = "not ".repeat(500) + "age = 1";
     let long = "age = 1 or ".repeat(500) + "age = 1";
-    let pair = |n: usize| format!("(age = {n} or weight = {n}0)");
-    let exploding = ["(age < 30 or sex = 'F')", "(weight < 60 or smoker = true)", "(stage = 'I' or diagnosis = '486')"]
-        .map(String::from)
-        .into_iter()
-        .chain((30..40).map(pair))
-        .collect::<Vec<_>>()
-        .join(" and not ");
+    let exploding = [
+        "(age < 30 or sex = 'F')",
+        "(weight < 60 or smoker = true)",
+        "(stage = 'I' or diagnosis = '486')",
+        "(readmitted = 'yes' or admitted < '2020-01-01')",
+        "(age < 50 or weight < 90)",
+        "(smoker is null or stage != 'IV')",
+        "(admitted < '2021-01-01' or diagnosis != '428')",
+        "(age != 25 or readmitted = 'no')",
+    ]
+    .join(" and ");
     for (condition, code, words) in [
         ("age >= 65 and", 2, &["character 14", "remedy"][..]),
         ("age >= 'x", 2, &["character 8", "never closed"]),
