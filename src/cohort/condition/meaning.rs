@@ -218,6 +218,8 @@ mod tests {
     use crate::ingest::MISSING;
     use crate::schema::ArrowType;
 
+    type Holds = fn(f64, f64) -> bool;
+
     fn test(text: &str) -> Test {
         match parse(text) {
             Ok(Expression::Test(test)) => test,
@@ -255,7 +257,7 @@ mod tests {
             let numbers = Numbers::new(&column, min, step);
             let own = |x: f64| if data_type == DataType::Float32 { f64::from(x as f32) } else { x };
             for value in [0.0, 31.0, 32.3, 33.7, 64.9, 66.0, 1e4] {
-                let holds: [(&str, fn(f64, f64) -> bool); 6] = [
+                let holds: [(&str, Holds); 6] = [
                     ("=", |x, v| x == v),
                     ("!=", |x, v| x != v),
                     ("<", |x, v| x < v),

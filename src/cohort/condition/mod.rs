@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::model::{Evidence, ModelFile};
 use boxes::{Boxes, Region};
 use meaning::Field;
-use parse::{Expression, parse};
+use parse::{Expression, Test, parse};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -63,6 +63,8 @@ pub struct Rarity {
 
 impl Rarity {
     fn of(opinions: &[f64], units: f64) -> Self {
+        // Opinions are estimates, and those of several cases add up.
+        let opinions: Vec<f64> = opinions.iter().map(|p| p.min(1.0)).collect();
         let count = opinions.len().max(1) as f64;
         let probability = opinions.iter().sum::<f64>() / count;
         let squares = opinions.iter().map(|p| (p - probability).powi(2)).sum::<f64>();
@@ -87,10 +89,21 @@ impl Condition {
     /// does not know, for a condition that is impossible or has no probability in the model, and for one that comes
     /// apart into too many cases.
     pub fn new(model: &ModelFile, text: &str, seed: u64) -> Result<Self> {
-        let mut reader = Reader { model, all: all_positions(model), impossible: None };
-        let boxes = reader.boxes(&parse(text)?, false)?;
+        let columns = &model.domain.columns;
+        let all = columns.iter().map(|column| Positions::all(column.domain.positions(), column.nullable)).collect();
+        // The first test that nothing satisfies: the likeliest reason when nothing satisfies the whole.
+        let mut impossible = None;
+        let satisfying = |test: &Test, opposite: bool| {
+            let field = Field::of(test, model)?;
+            let positions = field.satisfying(test, opposite)?;
+            if positions.is_empty() {
+                impossible.get_or_insert_with(|| field.impossible(test));
+            }
+            Ok((field.index, positions))
+        };
+        let boxes = Reader { all, satisfying }.boxes(&parse(text)?, false)?;
         if boxes.is_empty() {
-            return Err(reader.impossible.unwrap_or_else(contradiction));
+            return Err(impossible.unwrap_or_else(contradiction));
         }
         let layout = Layout { cells: model.header.codecs.iter().map(|codec| codec.cells()).collect() };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -144,31 +157,22 @@ fn contradiction() -> Error {
         .remedy("check `and` and `or`, and the parentheses around them")
 }
 
-fn all_positions(model: &ModelFile) -> Vec<Positions> {
-    model.domain.columns.iter().map(|column| Positions::all(column.domain.positions(), column.nullable)).collect()
-}
-
-/// Reads an expression under a model's schema.
-struct Reader<'m> {
-    model: &'m ModelFile,
+/// Turns expressions into boxes.
+struct Reader<F> {
     /// All positions of each column.
     all: Vec<Positions>,
-    /// The first test that nothing satisfies: the likeliest reason when nothing satisfies the whole.
-    impossible: Option<Error>,
+    /// The column that a test asks for, and the positions that make it true; false, where the flag says so.
+    satisfying: F,
 }
 
-impl Reader<'_> {
+impl<F: FnMut(&Test, bool) -> Result<(usize, Positions)>> Reader<F> {
     /// The rows for which an expression is true, or with `opposite` those for which it is false.
     fn boxes(&mut self, expression: &Expression, opposite: bool) -> Result<Boxes> {
         match expression {
             Expression::Not(inner) => self.boxes(inner, !opposite),
             Expression::Test(test) => {
-                let field = Field::of(test, self.model)?;
-                let positions = field.satisfying(test, opposite)?;
-                if positions.is_empty() && self.impossible.is_none() {
-                    self.impossible = Some(field.impossible(test));
-                }
-                Ok(Boxes::of(field.index, positions))
+                let (column, positions) = (self.satisfying)(test, opposite)?;
+                Ok(Boxes::of(column, positions))
             }
             Expression::All(parts) if !opposite => self.every(parts, opposite),
             Expression::Any(parts) if opposite => self.every(parts, opposite),
@@ -190,7 +194,90 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::parse::{Asked, Value};
     use super::*;
+    use crate::ingest::MISSING;
+    use proptest::prelude::*;
+
+    /// Expressions over the columns `a`, `b` and `c`, of the numbers 0 to 3 and missing cells.
+    fn text() -> impl Strategy<Value = String> {
+        let column = prop::sample::select(vec!["a", "b", "c"]);
+        let question = prop_oneof![
+            (prop::sample::select(vec!["=", "!=", "<", "<=", ">", ">="]), 0..4).prop_map(|(op, v)| format!("{op} {v}")),
+            (0..4, 0..4).prop_map(|(from, to)| format!("between {from} and {to}")),
+            (0..4, 0..4).prop_map(|(one, other)| format!("not in ({one}, {other})")),
+            prop::sample::select(vec!["is null", "is not null"]).prop_map(String::from),
+        ];
+        let test = (column, question).prop_map(|(column, question)| format!("{column} {question}"));
+        test.prop_recursive(4, 20, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" and "))),
+                prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" or "))),
+                inner.prop_map(|part| format!("not ({part})")),
+            ]
+        })
+    }
+
+    fn column(test: &Test) -> usize {
+        ["a", "b", "c"].iter().position(|name| *name == test.column).unwrap()
+    }
+
+    /// What SQL says of a test on one cell: true, false, or unknown.
+    fn answer(test: &Test, cell: u32) -> Option<bool> {
+        let number = |literal: &parse::Literal| match literal.value {
+            Value::Number(value, _) => value as u32,
+            _ => panic!("numbers only"),
+        };
+        let yes = match &test.asked {
+            Asked::Null => return Some((cell == MISSING) != test.negated),
+            _ if cell == MISSING => return None,
+            Asked::Equal(v) => cell == number(v),
+            Asked::Less(v) => cell < number(v),
+            Asked::LessOrEqual(v) => cell <= number(v),
+            Asked::In(list) => list.iter().any(|v| cell == number(v)),
+            Asked::Between(from, to) => (number(from)..=number(to)).contains(&cell),
+        };
+        Some(yes != test.negated)
+    }
+
+    fn truth(expression: &Expression, row: [u32; 3]) -> Option<bool> {
+        let all = |parts: &[Expression], end: bool| {
+            let answers: Vec<Option<bool>> = parts.iter().map(|part| truth(part, row)).collect();
+            if answers.contains(&Some(end)) {
+                Some(end)
+            } else {
+                answers.into_iter().find(Option::is_none).unwrap_or(Some(!end))
+            }
+        };
+        match expression {
+            Expression::All(parts) => all(parts, false),
+            Expression::Any(parts) => all(parts, true),
+            Expression::Not(inner) => truth(inner, row).map(|answer| !answer),
+            Expression::Test(test) => answer(test, row[column(test)]),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        /// A row is in one box when SQL says that the expression is true, and in none when it is false or unknown.
+        #[test]
+        fn boxes_say_what_sql_says(text in text()) {
+            let expression = parse(&text).unwrap();
+            let cells = || (0..4).chain([MISSING]);
+            let satisfying = |test: &Test, opposite: bool| {
+                let is = |cell: &u32| answer(test, *cell) == Some(!opposite);
+                let one = |cell: u32| if cell == MISSING { Positions::missing() } else { Positions::range(cell, cell + 1) };
+                Ok((column(test), cells().filter(is).map(one).fold(Positions::none(), |all, one| all.union(&one))))
+            };
+            let mut reader = Reader { all: vec![Positions::all(4, true); 3], satisfying };
+            let Ok(boxes) = reader.boxes(&expression, false) else { return Ok(()) };
+            for row in cells().flat_map(|a| cells().flat_map(move |b| cells().map(move |c| [a, b, c]))) {
+                let inside = |region: &&Region| region.iter().all(|(&j, positions)| positions.contains(row[j]));
+                let count = boxes.regions().iter().filter(inside).count();
+                prop_assert_eq!(count, usize::from(truth(&expression, row) == Some(true)), "{} {:?}", text, row);
+            }
+        }
+    }
 
     #[test]
     fn rarity_counts_units_and_doubts() {
