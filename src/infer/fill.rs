@@ -89,6 +89,9 @@ impl<'a> Fill<'a> {
     /// # Errors
     /// Bad input when the values of a column do not fit its type in the table, or when the name of the column that
     /// numbers the versions is taken.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
     pub fn new(
         model: &'a ModelFile,
         records: &'a Records,
@@ -159,6 +162,9 @@ impl<'a> Fill<'a> {
     ///
     /// # Errors
     /// What `sink` gives; a value that does not fit its column.
+    ///
+    /// # Privacy
+    /// Touches sensitive data: what is handed on holds it, for the data's controller.
     pub fn run(&self, mut sink: impl FnMut(Vec<RecordBatch>) -> Result<()>) -> Result<()> {
         let step = (ROWS_PER_BATCH / self.imputations).max(1);
         for start in (0..self.records.rows()).step_by(step) {

@@ -139,17 +139,8 @@ fn conditions_that_cannot_be_are_refused() {
     world.write("model.safetensors", INDEPENDENT.read("model.safetensors"));
     let deep = "not ".repeat(500) + "age = 1";
     let long = "age = 1 or ".repeat(500) + "age = 1";
-    let exploding = [
-        "(age < 30 or sex = 'F')",
-        "(weight < 60 or smoker = true)",
-        "(stage = 'I' or diagnosis = '486')",
-        "(readmitted = 'yes' or admitted < '2020-01-01')",
-        "(age < 50 or weight < 90)",
-        "(smoker is null or stage != 'IV')",
-        "(admitted < '2021-01-01' or diagnosis != '428')",
-        "(age != 25 or readmitted = 'no')",
-    ]
-    .join(" and ");
+    let pair = |age: u32| format!("(age = {age} and weight = {age})");
+    let exploding = (31..99).map(pair).collect::<Vec<_>>().join(" or ");
     for (condition, code, words) in [
         ("age >= 65 and", 2, &["character 14", "remedy"][..]),
         ("age >= 'x", 2, &["character 8", "never closed"]),
