@@ -4,7 +4,7 @@
 //! Real rows enter at [`ingest`], become codes in [`encode`], and leave only
 //! through the mechanisms of the trusted core (`synthward-privacy`), called by
 //! [`train`]. Everything after a released [`model`] is post-processing:
-//! [`cohort`] draws rows from it. [`evaluate`] reads real rows again, for the
+//! [`cohort`] draws rows from it, [`infer`] asks it about rows. [`evaluate`] reads real rows again, for the
 //! data's controller, and [`report`] says so. `ARCHITECTURE.md` has the map.
 
 #![deny(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod config;
 pub mod encode;
 pub mod error;
 pub mod evaluate;
+pub mod infer;
 pub mod ingest;
 pub mod model;
 #[allow(unsafe_code)] // One call of the matrix kernel, `nn::gemm`, and the allocator that tests count with.

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::{Global, print_json};
-use crate::cohort::{self, Cohort, Format};
+use crate::cohort::{self, Cohort, Condition, Format, Rarity};
 use crate::error::Result;
 use crate::model::ModelFile;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 ///
 /// This is post-processing: it may be repeated at no cost to anyone's privacy.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  synthward generate model.safetensors --rows 100000 -o cohort.parquet")]
+#[command(after_help = AFTER_HELP)]
 pub struct Generate {
     /// A model made by `fit`
     model: PathBuf,
@@ -21,26 +21,60 @@ pub struct Generate {
     /// The same seed gives the same bytes, at any number of threads
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
+    /// Only rows that satisfy a condition, such as "age >= 65 and readmitted = '<30'"
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
     /// The cohort: .parquet, .csv or .arrow
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
 
+const AFTER_HELP: &str = "\
+Examples:
+  synthward generate model.safetensors --rows 100000 -o cohort.parquet
+  synthward generate model.safetensors --rows 5000 --where \"age >= 65 and readmitted = '<30'\" -o old.parquet
+
+Conditions:
+  column = value   !=   <   <=   >   >=        numbers, true, false; texts and dates in 'single quotes'
+  column in ('a', 'b')   not in (...)   between 1 and 9   is null   is not null
+  joined by and, or, not and parentheses; names that are no plain words go in \"double quotes\"
+Ordinal columns are ordered as their categories stand in the schema. A missing cell satisfies no comparison. All rows of
+a patient satisfy the condition. Rare conditions cost no more than frequent ones; nothing is drawn and thrown away.";
+
 impl Generate {
     pub fn run(self, global: &Global) -> Result<()> {
         Format::of(&self.output)?;
         let (model, sha256) = ModelFile::read(&self.model)?;
-        write_cohort(global, &model, &sha256, self.rows, self.seed, &self.output)?;
+        let condition = self.condition.as_deref().map(|text| Condition::new(&model, text, self.seed)).transpose()?;
+        if let Some(condition) = &condition {
+            log_rarity(condition.rarity());
+        }
+        write_cohort(global, &model, &sha256, condition.as_ref(), self.rows, self.seed, &self.output)?;
         if global.json {
-            print_json(&serde_json::json!({
+            let mut printed = serde_json::json!({
                 "rows": self.rows,
                 "seed": self.seed,
                 "model_sha256": sha256,
                 "output": self.output,
-            }))?;
+            });
+            if let Some(condition) = &condition {
+                printed["where"] = serde_json::json!({ "condition": condition.text(), "rarity": condition.rarity() });
+            }
+            print_json(&printed)?;
         }
         Ok(())
     }
+}
+
+fn log_rarity(rarity: &Rarity) {
+    let Rarity { probability, expected_units, units, expected_units_std, .. } = rarity;
+    let doubt = rarity
+        .expected_units_opinion_std
+        .map_or_else(String::new, |std| format!(" and {std:.1} by what the model is unsure of"));
+    tracing::info!(
+        "the condition has probability {probability:.3e} in the model: about {expected_units:.1} of {units:.0} units, \
+         give or take {expected_units_std:.1} by chance{doubt}"
+    );
 }
 
 /// Draws and writes a cohort, with progress and provenance.
@@ -48,6 +82,7 @@ pub fn write_cohort(
     global: &Global,
     model: &ModelFile,
     model_sha256: &str,
+    condition: Option<&Condition>,
     rows: u64,
     seed: u64,
     output: &Path,
@@ -55,8 +90,12 @@ pub fn write_cohort(
     if let Some(reason) = model.header.plan.not_private() {
         tracing::warn!("NOT PRIVATE: {reason}; the cohort is personal data");
     }
-    let cohort = Cohort::new(model)?;
-    let provenance = model.provenance(model_sha256, seed);
+    let mut cohort = Cohort::new(model)?;
+    let mut provenance = model.provenance(model_sha256, seed);
+    if let Some(condition) = condition {
+        cohort = cohort.given(condition);
+        provenance.push(("synthward.where".to_owned(), condition.text().to_owned()));
+    }
     let mut progress = Progress::new(global, "generate", rows);
     let mut done = 0;
     cohort::write(&cohort, rows, seed, &provenance, output, |written| {

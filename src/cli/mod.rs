@@ -8,6 +8,7 @@ mod account;
 mod evaluate;
 mod fit;
 mod generate;
+mod infer;
 mod inspect;
 mod ledger;
 mod progress;
@@ -56,6 +57,8 @@ enum Command {
     Fit(fit::Fit),
     /// Draw a synthetic cohort from a model
     Generate(generate::Generate),
+    /// Score rows by a model, or fill their missing cells
+    Infer(infer::Infer),
     /// Compare a synthetic table with real ones
     Evaluate(evaluate::Evaluate),
     /// Answer accounting questions
@@ -98,6 +101,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Inspect(command) => command.run(global),
         Command::Fit(command) => command.run(global),
         Command::Generate(command) => command.run(global),
+        Command::Infer(command) => command.run(global),
         Command::Evaluate(command) => command.run(global),
         Command::Account(command) => command.run(global),
         Command::Ledger(command) => command.run(global),

@@ -56,7 +56,7 @@ impl Run {
         let out = |name: &str| self.output.join(name);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path)?;
-        write_cohort(global, &model, &sha256, config.cohort.rows, config.cohort.seed, &cohort_path)?;
+        write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
 
         tracing::info!("comparing the cohort with the holdout");
         // With the discovered domains, if any.

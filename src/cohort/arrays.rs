@@ -1,17 +1,18 @@
-//! Joint codes back to Arrow arrays in the input's own types.
+//! Positions back to Arrow arrays in the input's own types.
 
-use crate::encode::{Codec, Decoder, Domain};
+use super::numbers::Numbers;
+use crate::encode::Domain;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
-use crate::schema::{ArrowType, Column, Kind, datetime};
+use crate::schema::datetime::{self, Ticks};
+use crate::schema::{ArrowType, Column, Kind};
 use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
 use arrow_cast::cast;
-use arrow_schema::DataType;
-use rand_chacha::ChaCha8Rng;
+use arrow_schema::{ArrowError, DataType};
 use std::sync::Arc;
 
 /// The Arrow type of a column in the cohort: the schema's, else the plainest of its kind.
-pub(super) fn data_type(column: &Column) -> DataType {
+pub fn data_type(column: &Column) -> DataType {
     let default = || match column.kind {
         Kind::Integer | Kind::Identifier => ArrowType::INT64,
         Kind::Real => ArrowType::FLOAT64,
@@ -22,72 +23,84 @@ pub(super) fn data_type(column: &Column) -> DataType {
     column.arrow_type.clone().unwrap_or_else(default).data_type().clone()
 }
 
-/// Turns the joint codes of one modelled column into an array.
-pub(super) struct ColumnDecoder {
-    decoder: Decoder,
+/// Turns positions of one modelled column into an array.
+pub struct ColumnValues {
     kind: ValueKind,
+    /// The type between the values and `data_type`, where that is text.
+    own_type: DataType,
     data_type: DataType,
 }
 
 enum ValueKind {
     /// The labels in the target type.
     Labels(ArrayRef),
-    /// `min + step * position`, whole.
-    Whole { min: f64, step: f64 },
-    /// The same, rounded to decimals.
-    Real { min: f64, step: f64, decimals: Option<u32> },
+    Numbers(Numbers),
     /// A moment written as text.
-    MomentText { min: f64, step: f64, column: Box<Column> },
+    MomentText(Numbers, Box<Column>),
 }
 
-impl ColumnDecoder {
-    pub(super) fn new(column: &Column, domain: &Domain, codec: &Codec) -> Result<Self> {
-        let data_type = data_type(column);
+impl ColumnValues {
+    /// Values in the column's own type.
+    ///
+    /// # Errors
+    /// Bad input when the schema names a type that the values do not fit.
+    pub fn new(column: &Column, domain: &Domain) -> Result<Self> {
+        Self::in_type(column, domain, data_type(column))
+    }
+
+    /// Values in the type that a file has them in; text is spelled as the column's own type would be.
+    ///
+    /// # Errors
+    /// Bad input when the values do not fit the type.
+    pub fn in_type(column: &Column, domain: &Domain, data_type: DataType) -> Result<Self> {
+        let is_text = ArrowType::try_from(&data_type)?.is_text();
+        let own_type = if is_text { self::data_type(column) } else { data_type.clone() };
         let kind = match *domain {
             Domain::Labels { ref labels, .. } => {
                 let labels: ArrayRef = Arc::new(StringArray::from_iter_values(labels));
                 ValueKind::Labels(cast(&labels, &data_type).map_err(|_| not_writable(column))?)
             }
-            Domain::Numbers { min, step, .. } => match column.kind {
-                Kind::Datetime if ArrowType::try_from(&data_type)?.is_text() => {
-                    ValueKind::MomentText { min, step, column: Box::new(column.clone()) }
+            Domain::Numbers { min, step, .. } => {
+                let numbers = Numbers::new(column, min, step);
+                match Ticks::of(&data_type) {
+                    _ if column.kind == Kind::Datetime && is_text => {
+                        ValueKind::MomentText(numbers, Box::new(column.clone()))
+                    }
+                    Some(ticks) if ticks != column.ticks() => {
+                        ValueKind::Numbers(numbers.in_ticks(column.ticks(), ticks))
+                    }
+                    _ => ValueKind::Numbers(numbers),
                 }
-                Kind::Real => ValueKind::Real { min, step, decimals: column.decimals },
-                _ => ValueKind::Whole { min, step },
-            },
+            }
         };
-        Ok(Self { decoder: Decoder::new(codec), kind, data_type })
+        Ok(Self { kind, own_type, data_type })
     }
 
-    /// The array of a run of rows; codes are `codes[j], codes[j + width], ...`.
-    pub(super) fn decode(&self, codes: &[u16], column: usize, width: usize, rng: &mut ChaCha8Rng) -> Result<ArrayRef> {
-        let positions: Vec<u32> =
-            codes.iter().skip(column).step_by(width).map(|&code| self.decoder.draw(code, rng)).collect();
-        let number = |p: u32, min: f64, step: f64| (p != MISSING).then(|| min + step * f64::from(p));
+    /// The array of these positions.
+    ///
+    /// # Errors
+    /// The values cannot be cast.
+    pub fn array(&self, positions: &[u32]) -> Result<ArrayRef> {
+        let failed = |e: ArrowError| Error::failed(e.to_string());
+        let values =
+            |numbers: &Numbers| positions.iter().map(|&p| (p != MISSING).then(|| numbers.at(p))).collect::<Vec<_>>();
         let plain: ArrayRef = match &self.kind {
             ValueKind::Labels(labels) => {
                 let indices: UInt32Array = positions.iter().map(|&p| (p != MISSING).then_some(p)).collect();
-                return arrow_select::take::take(labels, &indices, None).map_err(|e| Error::failed(e.to_string()));
+                return arrow_select::take::take(labels, &indices, None).map_err(failed);
             }
-            ValueKind::Whole { min, step } => Arc::new(
-                positions.iter().map(|&p| number(p, *min, *step).map(|x| x.round() as i64)).collect::<Int64Array>(),
-            ),
-            ValueKind::Real { min, step, decimals } => {
-                let scale = decimals.map(|d| 10f64.powi(d as i32));
-                let rounded = |x: f64| scale.map_or(x, |s| (x * s).round() / s);
-                Arc::new(positions.iter().map(|&p| number(p, *min, *step).map(rounded)).collect::<Float64Array>())
+            ValueKind::Numbers(numbers) if numbers.is_whole() => {
+                Arc::new(values(numbers).into_iter().map(|x| x.map(|x| x as i64)).collect::<Int64Array>())
             }
-            ValueKind::MomentText { min, step, column } => Arc::new(
-                positions
-                    .iter()
-                    .map(|&p| {
-                        number(p, *min, *step)
-                            .and_then(|x| datetime::format(x, column.format.as_deref(), column.ticks()))
-                    })
-                    .collect::<StringArray>(),
-            ),
+            ValueKind::Numbers(numbers) => Arc::new(Float64Array::from(values(numbers))),
+            ValueKind::MomentText(numbers, column) => {
+                let text = |x: f64| datetime::format(x, column.format.as_deref(), column.ticks());
+                let texts: StringArray = values(numbers).into_iter().map(|x| x.and_then(text)).collect();
+                return cast(&texts, &self.data_type).map_err(failed);
+            }
         };
-        cast(&plain, &self.data_type).map_err(|e| Error::failed(e.to_string()))
+        let own = cast(&plain, &self.own_type).map_err(failed)?;
+        cast(&own, &self.data_type).map_err(failed)
     }
 }
 

@@ -1,14 +1,18 @@
 //! Drawing a cohort block by block.
 
-use super::arrays::{ColumnDecoder, data_type, surrogates};
+use super::arrays::{ColumnValues, data_type, surrogates};
+use super::condition::Condition;
+use crate::encode::Decoder;
 use crate::error::{Error, Result};
-use crate::model::ModelFile;
+use crate::model::{Evidence, ModelFile};
 use crate::schema::{Column, Kind, Schema as TableSchema};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
-use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Units drawn from one random stream. Part of what a seed means: changing it
@@ -22,7 +26,7 @@ const BLOCKS_PER_WAVE: u64 = 32;
 /// How a column of the cohort is made.
 enum Source {
     /// Decoded from the model's column of this index.
-    Model(usize, ColumnDecoder),
+    Model(usize, Decoder, ColumnValues),
     /// A fresh key per unit.
     UnitKey,
     /// A fresh key per row.
@@ -34,12 +38,25 @@ pub struct Cohort<'m> {
     model: &'m ModelFile,
     columns: Vec<(&'m Column, Source)>,
     schema: SchemaRef,
+    /// The cases of a condition; empty without one.
+    cases: Vec<Case<'m>>,
+}
+
+/// One of the disjoint cases of a condition.
+struct Case<'m> {
+    share: f64,
+    evidence: &'m Evidence,
+    /// What draws positions in the columns that the case narrows.
+    decoders: HashMap<usize, Decoder>,
 }
 
 /// The drawn codes of one block of units.
+#[derive(Default)]
 struct Block {
     codes: Vec<u16>,
     offsets: Vec<u32>,
+    /// The case of each row, where there are several.
+    cases: Vec<u16>,
 }
 
 impl<'m> Cohort<'m> {
@@ -63,16 +80,28 @@ impl<'m> Cohort<'m> {
                     .iter()
                     .position(|c| c.name == column.name)
                     .ok_or_else(|| Error::bad_input("the model lacks this column").column(&column.name))?;
-                Source::Model(
-                    index,
-                    ColumnDecoder::new(column, &domain.columns[index].domain, &model.header.codecs[index])?,
-                )
+                let values = ColumnValues::new(column, &domain.columns[index].domain)?;
+                Source::Model(index, Decoder::new(&model.header.codecs[index]), values)
             };
             columns.push((column, source));
         }
         let fields: Vec<Field> =
             columns.iter().map(|(column, _)| Field::new(&column.name, data_type(column), column.nullable)).collect();
-        Ok(Self { model, columns, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { model, columns, schema: Arc::new(Schema::new(fields)), cases: Vec::new() })
+    }
+
+    /// Draws only rows that satisfy a condition of the same model, by its own law given that. All rows of a unit do,
+    /// and all in the same of the condition's cases.
+    #[must_use]
+    pub fn given(mut self, condition: &'m Condition) -> Self {
+        let codecs = &self.model.header.codecs;
+        let case = |case: &'m super::condition::Case| Case {
+            share: case.share,
+            evidence: &case.evidence,
+            decoders: case.region.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect(),
+        };
+        self.cases = condition.cases().iter().map(case).collect();
+        self
     }
 
     /// The Arrow schema of the cohort: the input's types and order.
@@ -80,18 +109,45 @@ impl<'m> Cohort<'m> {
         self.schema.clone()
     }
 
-    fn draw(&self, seed: u64, block: u64) -> Block {
+    fn draw(&self, seed: u64, block: u64) -> Result<Block> {
         let mut rng = stream(seed, 2 * block);
-        let mut drawn = Block { codes: Vec::new(), offsets: Vec::new() };
-        self.model.generator.generate(
-            UNITS_PER_BLOCK,
-            self.model.domain.rows_column,
-            None,
-            &mut rng,
-            &mut drawn.codes,
-            &mut drawn.offsets,
-        );
+        match &self.cases[..] {
+            [] => Ok(self.units(UNITS_PER_BLOCK, None, &mut rng)),
+            [case] => self.checked(self.units(UNITS_PER_BLOCK, Some(case.evidence), &mut rng), case),
+            cases => {
+                let order = shared_out(cases.iter().map(|case| case.share), UNITS_PER_BLOCK, &mut rng);
+                let mut blocks = Vec::with_capacity(cases.len());
+                for (number, case) in (0..).zip(cases) {
+                    let units = order.iter().filter(|&&n| n == number).count();
+                    let own =
+                        if units > 0 { self.units(units, Some(case.evidence), &mut rng) } else { Block::default() };
+                    blocks.push(self.checked(own, case)?);
+                }
+                Ok(interleaved(&blocks, &order, self.model.domain.columns.len()))
+            }
+        }
+    }
+
+    fn units(&self, units: usize, evidence: Option<&Evidence>, rng: &mut ChaCha8Rng) -> Block {
+        let mut drawn = Block::default();
+        let Block { codes, offsets, .. } = &mut drawn;
+        self.model.generator.generate(units, self.model.domain.rows_column, evidence, rng, codes, offsets);
         drawn
+    }
+
+    /// Refuses rows that do not agree with their case: numbers so small that they vanished.
+    fn checked(&self, block: Block, case: &Case) -> Result<Block> {
+        let width = self.model.domain.columns.len().max(1);
+        let agrees = |j: usize| {
+            let agreement = case.evidence.column(j);
+            block.codes.iter().skip(j).step_by(width).all(|&code| agreement[usize::from(code)] > 0.0)
+        };
+        if case.evidence.columns().iter().all(|&j| agrees(j)) {
+            Ok(block)
+        } else {
+            Err(Error::bad_input("the condition is so improbable in the model that nothing can be drawn")
+                .remedy("ask for more values, or for fewer columns at once"))
+        }
     }
 
     /// Decodes the first `rows` rows of a drawn block.
@@ -103,7 +159,16 @@ impl<'m> Cohort<'m> {
             .columns
             .iter()
             .map(|(column, source)| match source {
-                Source::Model(index, decoder) => decoder.decode(codes, *index, width, &mut rng),
+                Source::Model(index, decoder, values) => {
+                    let codes = codes.iter().skip(*index).step_by(width);
+                    let decoder = |row: usize| {
+                        let case = self.cases.get(drawn.cases.get(row).map_or(0, |&case| usize::from(case)));
+                        case.and_then(|case| case.decoders.get(index)).unwrap_or(decoder)
+                    };
+                    let positions: Vec<u32> =
+                        codes.enumerate().map(|(row, &code)| decoder(row).draw(code, &mut rng)).collect();
+                    values.array(&positions)
+                }
                 Source::UnitKey => {
                     let first = block * UNITS_PER_BLOCK as u64 + 1;
                     let keys = drawn
@@ -118,6 +183,39 @@ impl<'m> Cohort<'m> {
             .collect::<Result<_>>()?;
         RecordBatch::try_new(self.schema.clone(), arrays).map_err(|e| Error::failed(e.to_string()))
     }
+}
+
+/// For each of `units` units the number of its case, in random order: each case has its share of them, up to one.
+fn shared_out(shares: impl Iterator<Item = f64>, units: usize, rng: &mut ChaCha8Rng) -> Vec<u16> {
+    let start: f64 = rng.random();
+    let mut order = Vec::with_capacity(units);
+    let (mut passed, mut last) = (0.0, 0);
+    for (number, share) in (0..).zip(shares) {
+        passed += share * units as f64;
+        while order.len() < units && (order.len() as f64 + start) < passed {
+            order.push(number);
+        }
+        last = if share > 0.0 { number } else { last };
+    }
+    // Rounding can leave the last ones out.
+    order.resize(units, last);
+    order.shuffle(rng);
+    order
+}
+
+/// The units of several blocks in the order of their cases.
+fn interleaved(blocks: &[Block], order: &[u16], width: usize) -> Block {
+    let mut all = Block { offsets: vec![0], ..Block::default() };
+    let mut next = vec![0; blocks.len()];
+    for &case in order {
+        let (block, unit) = (&blocks[usize::from(case)], &mut next[usize::from(case)]);
+        let rows = block.offsets[*unit] as usize..block.offsets[*unit + 1] as usize;
+        *unit += 1;
+        all.codes.extend_from_slice(&block.codes[rows.start * width..rows.end * width]);
+        all.cases.extend(rows.map(|_| case));
+        all.offsets.push(all.cases.len() as u32);
+    }
+    all
 }
 
 /// The random stream of one block: the cohort depends on the seed and the
@@ -145,7 +243,8 @@ pub fn generate(
     while done < rows {
         // A unit has at least one row, so more blocks than this cannot be needed.
         let blocks = (rows - done).div_ceil(UNITS_PER_BLOCK as u64).min(BLOCKS_PER_WAVE);
-        let wave: Vec<Block> = (block..block + blocks).into_par_iter().map(|b| cohort.draw(seed, b)).collect();
+        let wave: Vec<Block> =
+            (block..block + blocks).into_par_iter().map(|b| cohort.draw(seed, b)).collect::<Result<_>>()?;
         let mut first = done;
         let planned: Vec<(u64, u64, &Block, usize)> = wave
             .iter()

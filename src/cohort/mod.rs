@@ -19,8 +19,12 @@
 //! ```
 
 mod arrays;
+mod condition;
 mod generate;
+mod numbers;
 mod writer;
 
+pub use arrays::{ColumnValues, data_type};
+pub use condition::{Condition, Rarity};
 pub use generate::{Cohort, generate};
-pub use writer::{Format, Provenance, write};
+pub use writer::{Format, Provenance, write, write_batches};

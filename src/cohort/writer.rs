@@ -1,4 +1,4 @@
-//! Cohort files: Parquet, CSV, Arrow IPC; whole or not at all.
+//! Files of rows: Parquet, CSV, Arrow IPC; whole or not at all.
 
 use super::generate::{Cohort, generate};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
-/// Format of a cohort file, told by its name.
+/// Format of a file of rows, told by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Parquet,
@@ -34,7 +34,7 @@ impl Format {
             Some("parquet") => Ok(Self::Parquet),
             Some("csv") => Ok(Self::Csv),
             Some("arrow") => Ok(Self::Arrow),
-            _ => Err(Error::usage("cannot tell the format of the cohort from its name")
+            _ => Err(Error::usage("cannot tell the format of the output from its name")
                 .file(path)
                 .remedy("end the name in .parquet, .csv or .arrow")),
         }
@@ -57,29 +57,48 @@ pub fn write(
     path: &Path,
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
-    let format = Format::of(path)?;
-    output::atomically(path, |file| {
-        let schema = cohort.schema();
-        let mut sink: Box<dyn Sink + '_> = match format {
-            Format::Parquet => Box::new(ParquetSink::new(file, schema, provenance)?),
-            Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
-            Format::Arrow => Box::new(ArrowSink::new(file, schema, provenance)?),
-        };
-        if rows == 0 {
-            sink.write(vec![RecordBatch::new_empty(cohort.schema())])?;
-        }
+    write_batches(cohort.schema(), provenance, path, |sink| {
         generate(cohort, rows, seed, |batches| {
             let written: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            sink.write(batches)?;
+            sink(batches)?;
             progress(written as u64);
             Ok(())
+        })
+    })
+}
+
+/// Writes the batches that `fill` hands on to `path`, in order: to a temporary
+/// name first. What is handed on together is one row group of a Parquet file.
+///
+/// # Errors
+/// Usage error for a name that tells no format; what `fill` gives; failure to write.
+pub fn write_batches(
+    schema: SchemaRef,
+    provenance: &Provenance,
+    path: &Path,
+    fill: impl FnOnce(&mut dyn FnMut(Vec<RecordBatch>) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    let format = Format::of(path)?;
+    output::atomically(path, |file| {
+        let mut sink: Box<dyn Sink + '_> = match format {
+            Format::Parquet => Box::new(ParquetSink::new(file, schema.clone(), provenance)?),
+            Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
+            Format::Arrow => Box::new(ArrowSink::new(file, schema.clone(), provenance)?),
+        };
+        let mut empty = true;
+        fill(&mut |batches| {
+            empty = false;
+            sink.write(batches)
         })?;
+        if empty {
+            sink.write(vec![RecordBatch::new_empty(schema)])?;
+        }
         sink.finish()
     })
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::failed(format!("writing the cohort: {error}"))
+    Error::failed(format!("writing the table: {error}"))
 }
 
 trait Sink {

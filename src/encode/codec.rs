@@ -1,6 +1,7 @@
 //! A column's codec: joint cells for the networks, and the law inside each.
 
 use super::domain::Domain;
+use super::positions::Positions;
 use crate::ingest::MISSING;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -140,6 +141,30 @@ impl Codec {
         self.fine.get(next.saturating_sub(1)).map_or(0, |f| f.joint)
     }
 
+    /// For each joint cell, the part of its law that lies in the allowed positions.
+    pub fn shares(&self, allowed: &Positions) -> Vec<f32> {
+        let share = |(pieces, whole): (Vec<Piece>, f32)| pieces.iter().map(|piece| piece.weight).sum::<f32>() / whole;
+        (0..self.cells).map(|cell| share(self.pieces(cell, allowed)).clamp(0.0, 1.0)).collect()
+    }
+
+    /// The allowed parts of a joint cell's runs, and the weight of all its runs. A cell without mass counts its runs
+    /// alike.
+    fn pieces(&self, cell: usize, allowed: &Positions) -> (Vec<Piece>, f32) {
+        let own = || self.fine.iter().filter(|f| usize::from(f.joint) == cell);
+        let mass: f32 = own().map(|f| f.probability).sum();
+        let weight = |f: &Fine| if mass > 0.0 { f.probability } else { 1.0 };
+        let part = |f: &Fine, (first, last): (u32, u32)| {
+            let weight = if (first, last) == (f.first, f.last) {
+                weight(f)
+            } else {
+                weight(f) * (f64::from(last - first + 1) / (f64::from(f.last - f.first) + 1.0)) as f32
+            };
+            Piece { first, last, weight }
+        };
+        let parts = own().flat_map(|f| allowed.within(f.first, f.last).map(move |run| part(f, run)));
+        (parts.collect(), own().map(weight).sum())
+    }
+
     /// Whether the codec, read from a file, is consistent and fits its column:
     /// runs in order and inside the domain, missing last and only where it may
     /// be, no joint cell empty, probabilities that are numbers.
@@ -182,6 +207,13 @@ fn to_distribution(counts: &[f64], total: f64) -> Vec<f64> {
     counts.iter().map(|c| (c - threshold).max(0.0) / total).collect()
 }
 
+/// A run of positions that may be drawn.
+struct Piece {
+    first: u32,
+    last: u32,
+    weight: f32,
+}
+
 /// Tables for drawing positions inside joint cells.
 pub struct Decoder {
     /// Start of each joint cell in `runs`, and the end.
@@ -192,18 +224,22 @@ pub struct Decoder {
 
 impl Decoder {
     pub fn new(codec: &Codec) -> Self {
+        Self::within(codec, &Positions::all(MISSING, true))
+    }
+
+    /// Draws allowed positions only, by the law of each cell given that. A cell without any gives [`MISSING`]: it must
+    /// not be asked.
+    pub fn within(codec: &Codec, allowed: &Positions) -> Self {
         let mut starts = Vec::with_capacity(codec.cells + 1);
         let mut runs: Vec<(u32, u32, f32)> = Vec::with_capacity(codec.fine.len());
         for cell in 0..codec.cells {
             starts.push(runs.len() as u32);
-            let own = || codec.fine.iter().filter(|f| usize::from(f.joint) == cell);
-            let mass: f32 = own().map(|f| f.probability).sum();
-            let count = own().count() as f32;
+            let (pieces, _) = codec.pieces(cell, allowed);
+            let mass: f32 = pieces.iter().map(|piece| piece.weight).sum();
             let mut cumulative = 0.0;
-            for fine in own() {
-                // A cell without mass is drawn evenly.
-                cumulative += if mass > 0.0 { fine.probability / mass } else { 1.0 / count };
-                runs.push((fine.first, fine.last - fine.first, cumulative));
+            for Piece { first, last, weight } in pieces {
+                cumulative += weight / mass;
+                runs.push((first, last - first, cumulative));
             }
         }
         starts.push(runs.len() as u32);
@@ -271,6 +307,23 @@ mod tests {
         assert_eq!(codec.cells(), 3);
         assert_eq!(codec.joint_code(0), codec.joint_code(2));
         assert_ne!(codec.joint_code(0), codec.joint_code(1));
+    }
+
+    #[test]
+    fn a_restricted_decoder_draws_allowed_positions_by_their_law() {
+        let leaves = [Leaf { first: 0, last: 9, count: 100.0 }, Leaf { first: 10, last: 19, count: 300.0 }];
+        let codec = Codec::of_leaves(&leaves, Some(100.0), 500.0, 1);
+        let allowed = Positions::range(5, 12).union(&Positions::missing());
+        let shares = codec.shares(&allowed);
+        assert!((shares[0] - (50.0 + 60.0) / 400.0).abs() < 1e-6 && shares[1] == 1.0, "{shares:?}");
+        let decoder = Decoder::within(&codec, &allowed);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let draws: Vec<u32> = (0..8000).map(|_| decoder.draw(0, &mut rng)).collect();
+        assert!(draws.iter().all(|&p| allowed.contains(p) && p != MISSING));
+        let low = draws.iter().filter(|&&p| p < 10).count() as f64 / 8000.0;
+        assert!((low - 50.0 / 110.0).abs() < 0.03, "{low}");
+        assert_eq!(decoder.draw(1, &mut rng), MISSING);
+        assert_eq!(codec.shares(&Positions::missing()), [0.0, 1.0]);
     }
 
     proptest! {

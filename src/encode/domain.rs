@@ -35,6 +35,14 @@ impl Domain {
             Self::Numbers { positions, .. } => *positions,
         }
     }
+
+    /// Where a value without a place goes in a column that is declared complete.
+    pub(super) fn fallback(&self) -> u32 {
+        match self {
+            Self::Labels { other, .. } => other.unwrap_or(0),
+            Self::Numbers { .. } => 0,
+        }
+    }
 }
 
 /// One modelled column.

@@ -83,10 +83,7 @@ impl Grid {
             let mut positions = positions(values, &column.domain, rows);
             if !column.nullable {
                 // A missing cell in a column declared complete is outside the domain.
-                let fallback = match &column.domain {
-                    Domain::Labels { other, .. } => other.unwrap_or(0),
-                    Domain::Numbers { .. } => 0,
-                };
+                let fallback = column.domain.fallback();
                 for position in positions.iter_mut().filter(|p| **p == MISSING) {
                     *position = fallback;
                 }
@@ -159,7 +156,8 @@ fn bounded_rows(frame: &Frame, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec
     (rows, offsets)
 }
 
-fn positions(values: &Values, domain: &Domain, rows: &[u32]) -> Vec<u32> {
+/// Positions of some rows' cells; [`MISSING`] also where a value is outside and has no place to go.
+pub(super) fn positions(values: &Values, domain: &Domain, rows: &[u32]) -> Vec<u32> {
     match (values, domain) {
         (Values::Text { codes, labels }, Domain::Labels { labels: known, other, .. }) => {
             let place: HashMap<&str, u32> = known.iter().enumerate().map(|(i, l)| (l.as_str(), i as u32)).collect();

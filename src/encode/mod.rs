@@ -13,8 +13,12 @@ mod codes;
 mod domain;
 mod grid;
 mod icd9;
+mod positions;
+mod records;
 
 pub use codec::{Codec, Decoder, Leaf, MAX_BINS};
 pub use codes::{Codes, Layout};
 pub use domain::{Domain, ModelColumn, TableDomain};
 pub use grid::{Grid, UnitRows};
+pub use positions::Positions;
+pub use records::{Records, UNKNOWN};

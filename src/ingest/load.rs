@@ -15,6 +15,10 @@ enum Demand {
     Whole,
     /// Generated rows: what is modelled; identifiers may be left out, and missing cells are for the evaluation to judge.
     Modelled,
+    /// Real rows to score: what is modelled, and whole where the schema says so.
+    Scored,
+    /// Real rows to fill: any of what is modelled; what is missing is asked for.
+    Partial,
 }
 
 impl RawTable {
@@ -48,6 +52,30 @@ impl RawTable {
         self.frame(schema, Demand::Modelled)
     }
 
+    /// Applies a schema to real rows that a model is to score: identifiers may
+    /// be absent.
+    ///
+    /// # Errors
+    /// Bad input as for [`RawTable::load`].
+    ///
+    /// # Privacy
+    /// As [`RawTable::load`].
+    pub fn load_to_score(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
+        self.frame(schema, Demand::Scored).map(Sensitive::new)
+    }
+
+    /// Applies a schema to real rows that a model is to complete: any column
+    /// may be absent, and any cell missing.
+    ///
+    /// # Errors
+    /// Bad input as for [`RawTable::load`].
+    ///
+    /// # Privacy
+    /// As [`RawTable::load`].
+    pub fn load_to_fill(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
+        self.frame(schema, Demand::Partial).map(Sensitive::new)
+    }
+
     fn frame(&self, schema: &Schema, demand: Demand) -> Result<Frame> {
         self.check_columns(schema, demand)?;
         let columns = schema
@@ -56,7 +84,7 @@ impl RawTable {
             .map(|(column, raw)| {
                 let values =
                     self.values(column, raw, schema).map_err(|e| e.file(self.source.as_path()).column(&column.name))?;
-                if demand == Demand::Whole && !column.nullable {
+                if matches!(demand, Demand::Whole | Demand::Scored) && !column.nullable {
                     self.check_present(column, &values)?;
                 }
                 Ok(FrameColumn { name: column.name.clone(), values })
@@ -73,7 +101,8 @@ impl RawTable {
         let unit = schema.table.unit_column();
         let needed = |c: &&Column| match demand {
             Demand::Whole => !c.drop || Some(c.name.as_str()) == unit,
-            Demand::Modelled => c.is_modelled(),
+            Demand::Modelled | Demand::Scored => c.is_modelled(),
+            Demand::Partial => false,
         };
         let absent =
             quoted(schema.columns.iter().filter(needed).map(|c| c.name.as_str()).filter(|n| self.column(n).is_none()));

@@ -5,6 +5,7 @@
 //! file, the row and the column, never a cell. No type of polars leaves this
 //! room: the rest of the program sees a [`Frame`].
 
+mod batch;
 mod cells;
 mod columnar;
 mod csv;

@@ -1,5 +1,6 @@
 //! What training needs to know of a network.
 
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::encode::Codes;
@@ -24,6 +25,9 @@ pub trait Trainable: Sync {
     /// # Privacy
     /// Touches sensitive data, releases nothing.
     fn loss<'a>(&'a self, codes: &'a Codes, key: [u8; 32], step: u32) -> impl Network<Buffers = Self::Buffers> + 'a;
+
+    /// Rows of `units` units of the network's own, as public as its parameters.
+    fn draw(&self, parameters: &[f32], units: usize, rng: &mut ChaCha8Rng) -> Codes;
 
     /// Puts weights that the network must not have back to 0, as after every step.
     fn mask(&self, parameters: &mut [f32]);

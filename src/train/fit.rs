@@ -241,7 +241,7 @@ pub fn fit(
                 let mixture = Arc::new(mixture);
                 let vae = Vae::new(&layout, settings.clone(), mixture.clone(), domain.rows_column)?;
                 let parameters = vae.initialise(request.seed);
-                let parameters = dp_sgd::train(&mut plan, &codes, &vae, training, parameters, units, observe)?;
+                let parameters = dp_sgd::train(&mut plan, &codes, &vae, training, parameters, units, request.seed, observe)?;
                 let key = UnitKey::from_system()?.bytes();
                 let moments =
                     plan.gaussian_sum(PRIOR)?.release(&codes, Codes::units, vae.moments(), |codes, unit, out| {

@@ -15,6 +15,10 @@ pub struct World {
     _removed_at_the_end: Option<TempDir>,
 }
 
+fn words(arguments: &str) -> Vec<&str> {
+    arguments.split_whitespace().collect()
+}
+
 /// What the program answered.
 pub struct Outcome {
     command: String,
@@ -66,6 +70,11 @@ impl World {
         self.run_on(Stdio::null(), arguments)
     }
 
+    /// The same on arguments that may hold blanks.
+    pub fn run_words(&self, arguments: &[&str]) -> Outcome {
+        self.run_in(Stdio::null(), ("NO_COLOR", "1"), arguments)
+    }
+
     /// The same with a file of the folder as standard input.
     pub fn pipe(&self, name: &str, arguments: &str) -> Outcome {
         self.run_on(File::open(self.path(name)).unwrap().into(), arguments)
@@ -73,23 +82,23 @@ impl World {
 
     /// The same with a variable of the environment set.
     pub fn run_with(&self, variable: &str, value: &str, arguments: &str) -> Outcome {
-        self.run_in(Stdio::null(), (variable, value), arguments)
+        self.run_in(Stdio::null(), (variable, value), &words(arguments))
     }
 
     fn run_on(&self, input: Stdio, arguments: &str) -> Outcome {
-        self.run_in(input, ("NO_COLOR", "1"), arguments)
+        self.run_in(input, ("NO_COLOR", "1"), &words(arguments))
     }
 
-    fn run_in(&self, input: Stdio, (variable, value): (&str, &str), arguments: &str) -> Outcome {
+    fn run_in(&self, input: Stdio, (variable, value): (&str, &str), arguments: &[&str]) -> Outcome {
         let output = Command::new(env!("CARGO_BIN_EXE_synthward"))
-            .args(arguments.split_whitespace())
+            .args(arguments)
             .current_dir(&self.folder)
             .stdin(input)
             .env(variable, value)
             .output()
             .unwrap();
         Outcome {
-            command: format!("synthward {arguments}"),
+            command: format!("synthward {}", arguments.join(" ")),
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),

@@ -59,16 +59,19 @@ impl VaeGenerator {
     }
 }
 
-impl Sampler for VaeGenerator {
-    fn sample(
+impl Vae {
+    /// Rows of `units` units from the latent law `prior`: see [`Sampler::sample`].
+    pub(super) fn draw_rows(
         &self,
+        parameters: &[f32],
+        prior: &Prior,
         units: usize,
         rows_column: Option<usize>,
         rng: &mut ChaCha8Rng,
         codes: &mut Vec<u16>,
         offsets: &mut Vec<u32>,
     ) {
-        let (width, latent, shared) = (self.vae.width(), self.vae.settings.latent, self.vae.settings.shared);
+        let (width, latent, shared) = (self.width(), self.settings.latent, self.settings.shared);
         let (mut buffers, mut drawn, mut normals) = (SampleBuffers::default(), Vec::new(), Matrix::default());
         codes.clear();
         offsets.clear();
@@ -76,7 +79,7 @@ impl Sampler for VaeGenerator {
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = TILE_ROWS.min(units - start);
             normals.reshape(tile, latent);
-            self.vae.base.conditionals.start(tile, &mut buffers.posterior);
+            self.base.conditionals.start(tile, &mut buffers.posterior);
             // Round after round, the next row of each unit that has one left; the first row says how many there are.
             let mut active: Vec<usize> = (0..tile).collect();
             let mut rows: Vec<Vec<u16>> = vec![Vec::new(); tile];
@@ -86,9 +89,9 @@ impl Sampler for VaeGenerator {
                 buffers.latent.reshape(active.len(), latent);
                 for (i, &unit) in active.iter().enumerate() {
                     let keep = if is_first { 0 } else { shared };
-                    self.prior.draw(rng, keep, normals.row_mut(unit), buffers.latent.row_mut(i));
+                    prior.draw(rng, keep, normals.row_mut(unit), buffers.latent.row_mut(i));
                 }
-                self.vae.decoder.sample(&self.parameters, &self.vae.base, is_first, &mut buffers, rng, &mut drawn);
+                self.decoder.sample(parameters, &self.base, is_first, &mut buffers, rng, &mut drawn);
                 for (&unit, row) in active.iter().zip(drawn.chunks_exact_mut(width)) {
                     if let Some(column) = rows_column {
                         if is_first {
@@ -101,7 +104,7 @@ impl Sampler for VaeGenerator {
                     left[unit] -= 1;
                 }
                 let kept: Vec<usize> = (0..active.len()).filter(|&i| left[active[i]] > 0).collect();
-                self.vae.base.conditionals.keep(&kept, &mut buffers.posterior);
+                self.base.conditionals.keep(&kept, &mut buffers.posterior);
                 active = kept.into_iter().map(|i| active[i]).collect();
             }
             for row in rows {
@@ -109,6 +112,19 @@ impl Sampler for VaeGenerator {
                 offsets.push((codes.len() / width) as u32);
             }
         }
+    }
+}
+
+impl Sampler for VaeGenerator {
+    fn sample(
+        &self,
+        units: usize,
+        rows_column: Option<usize>,
+        rng: &mut ChaCha8Rng,
+        codes: &mut Vec<u16>,
+        offsets: &mut Vec<u32>,
+    ) {
+        self.vae.draw_rows(&self.parameters, &self.prior, units, rows_column, rng, codes, offsets);
     }
 
     /// The importance-weighted bound of each row (arXiv:1509.00519), [`DRAWS`] latent vectors each. Sums of weights

@@ -72,6 +72,13 @@ impl Trainable for Vae {
         VaeLoss { vae: self, codes, key, step }
     }
 
+    fn draw(&self, parameters: &[f32], units: usize, rng: &mut ChaCha8Rng) -> Codes {
+        let (mut codes, mut offsets) = (Vec::new(), Vec::new());
+        let prior = Prior::standard(self.settings.latent);
+        self.draw_rows(parameters, &prior, units, self.base.rows_column, rng, &mut codes, &mut offsets);
+        Codes { codes, width: self.width(), offsets }
+    }
+
     fn mask(&self, parameters: &mut [f32]) {
         self.decoder.mask(parameters);
     }

@@ -4,7 +4,7 @@ use super::source::{NamePath, Source};
 use super::{Findings, finding};
 
 /// Room and the rooms it may import. Whoever is not named in a row is out of its reach.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("error", &["privacy"]),
     ("output", &["error"]),
     ("config", &["error", "schema"]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("model", &["error", "nn", "encode", "schema", "privacy"]),
     ("train", &["error", "output", "config", "model", "nn", "encode", "ingest", "schema", "privacy"]),
     ("cohort", &["error", "output", "config", "model", "encode", "ingest", "schema", "privacy"]),
+    ("infer", &["error", "output", "config", "cohort", "model", "encode", "ingest", "schema", "privacy"]),
     ("evaluate", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
     ("audit", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
     ("report", BELOW_CLI),
@@ -24,13 +25,13 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 ];
 
 const BELOW_CLI: &[&str] = &[
-    "error", "output", "config", "evaluate", "audit", "cohort", "train", "model", "encode", "ingest", "schema",
-    "privacy",
+    "error", "output", "config", "evaluate", "audit", "infer", "cohort", "train", "model", "encode", "ingest",
+    "schema", "privacy",
 ];
 
 const BELOW_CLI_AND_REPORT: &[&str] = &[
-    "error", "output", "config", "report", "evaluate", "audit", "cohort", "train", "model", "encode", "ingest",
-    "schema", "privacy",
+    "error", "output", "config", "report", "evaluate", "audit", "infer", "cohort", "train", "model", "encode",
+    "ingest", "schema", "privacy",
 ];
 
 /// Names that a room must not use, wherever they come from: generation never
