@@ -17,8 +17,10 @@ pub enum ModelChoice {
     Auto,
     /// A mixture of products, fitted to noisy marginals of one, two and three columns.
     Marginal,
-    /// The variational autoencoder, trained by DP-SGD.
+    /// The variational autoencoder: `marginal` and what DP-SGD adds to it, column after column.
     Vae,
+    /// The diffusion model: `marginal` and what DP-SGD adds to it, columns in any order.
+    Diffusion,
     /// Noisy one-way marginals, columns independent: the control.
     Independent,
 }

@@ -84,6 +84,7 @@ pub fn kind(choice: ModelChoice) -> ModelKind {
     match choice {
         ModelChoice::Auto | ModelChoice::Marginal => ModelKind::Marginal,
         ModelChoice::Vae => ModelKind::Vae,
+        ModelChoice::Diffusion => ModelKind::Diffusion,
         ModelChoice::Independent => ModelKind::Independent,
     }
 }

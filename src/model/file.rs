@@ -4,7 +4,8 @@
 //! JSON text in the file's metadata. Loading executes nothing, follows no path,
 //! and checks every size before it is used.
 
-use super::{Generator, Mixture, Refined, VaeGenerator, VaeSettings};
+use super::refined::Sampler;
+use super::{DiffusionGenerator, DiffusionSettings, Generator, Mixture, Refined, Training, VaeGenerator, VaeSettings};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
@@ -29,6 +30,7 @@ pub enum ModelKind {
     Independent,
     Marginal,
     Vae,
+    Diffusion,
 }
 
 impl std::fmt::Display for ModelKind {
@@ -37,6 +39,42 @@ impl std::fmt::Display for ModelKind {
             Self::Independent => "independent",
             Self::Marginal => "marginal",
             Self::Vae => "vae",
+            Self::Diffusion => "diffusion",
+        })
+    }
+}
+
+/// What shapes the network of a model, and how it was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSettings {
+    pub training: Training,
+    pub network: Architecture,
+}
+
+/// What shapes a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    Vae(VaeSettings),
+    Diffusion(DiffusionSettings),
+}
+
+impl NetworkSettings {
+    fn read(
+        &self,
+        layout: &Layout,
+        mixture: Arc<Mixture>,
+        rows_column: Option<usize>,
+        tensors: &[Tensor],
+    ) -> Result<Box<dyn Sampler>> {
+        self.training.check()?;
+        Ok(match self.network.clone() {
+            Architecture::Vae(settings) => {
+                Box::new(VaeGenerator::from_tensors(layout, settings, mixture, rows_column, tensors)?)
+            }
+            Architecture::Diffusion(settings) => {
+                Box::new(DiffusionGenerator::from_tensors(layout, settings, mixture, rows_column, tensors)?)
+            }
         })
     }
 }
@@ -58,7 +96,7 @@ pub struct Header {
     /// Seed of the initialisation; never of the noise.
     pub seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub settings: Option<VaeSettings>,
+    pub settings: Option<NetworkSettings>,
     pub schema: Schema,
     /// One codec a modelled column.
     pub codecs: Vec<Codec>,
@@ -161,15 +199,15 @@ impl ModelFile {
             })
             .collect::<Result<_>>()?;
         let layout = Layout { cells: header.codecs.iter().map(Codec::cells).collect() };
+        let mixture = Mixture::from_tensors(&layout, &tensors)?;
         let generator: Box<dyn Generator> = match (header.model, &header.settings) {
-            (ModelKind::Independent | ModelKind::Marginal, _) => Box::new(Mixture::from_tensors(&layout, &tensors)?),
-            (ModelKind::Vae, Some(settings)) => {
-                let mixture = Arc::new(Mixture::from_tensors(&layout, &tensors)?);
-                let vae =
-                    VaeGenerator::from_tensors(&layout, settings.clone(), mixture.clone(), domain.rows_column, &tensors)?;
-                Box::new(Refined::from_tensors(&layout, Box::new(vae), mixture, &tensors)?)
+            (ModelKind::Independent | ModelKind::Marginal, None) => Box::new(mixture),
+            (ModelKind::Vae | ModelKind::Diffusion, Some(settings)) => {
+                let mixture = Arc::new(mixture);
+                let network = settings.read(&layout, mixture.clone(), domain.rows_column, &tensors)?;
+                Box::new(Refined::from_tensors(&layout, network, mixture, &tensors)?)
             }
-            (ModelKind::Vae, None) => return Err(damaged()),
+            _ => return Err(damaged()),
         };
         Ok(Self { header, domain, generator })
     }

@@ -4,22 +4,25 @@
 //! does after its weights and marginals were released is post-processing. It tells how a record comes to be: run
 //! forward it draws records; run backward it says how likely one is, and draws what is not known of one.
 
+pub mod diffusion;
 mod evidence;
 mod marginals;
 pub mod mixture;
 mod network;
 pub mod refined;
+mod rows;
 pub mod vae;
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::nn::Tensor;
 
+pub use diffusion::{Diffusion, DiffusionGenerator, DiffusionSettings};
 pub use evidence::Evidence;
 pub use marginals::Marginals;
 pub use mixture::{Conditionals, Measured, MeasuredTable, Mixture};
 mod file;
-pub use file::{FORMAT, Header, ModelFile, ModelKind, sha256};
+pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub use network::{Trainable, Training};
 pub use refined::Refined;
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};

@@ -1,5 +1,7 @@
 //! What training needs to know of a network.
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,9 @@ pub trait Trainable: Sync {
     /// Rows of `units` units of the network's own, as public as its parameters.
     fn draw(&self, parameters: &[f32], units: usize, rng: &mut ChaCha8Rng) -> Codes;
 
+    /// The parameters that [`Trainable::draw`] uses.
+    fn drawn_with(&self) -> Range<usize>;
+
     /// Puts weights that the network must not have back to 0, as after every step.
     fn mask(&self, parameters: &mut [f32]);
 }
@@ -48,19 +53,15 @@ pub struct Training {
 }
 
 impl Training {
-    /// From public facts only: the number of units and the epsilon of the fit.
-    pub fn choose(units: usize, epsilon: f64) -> Self {
+    /// From a public fact only: the number of units.
+    pub fn choose(units: usize) -> Self {
         let var = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        let few = epsilon < 2.0;
         Self {
-            expected_batch_size: (var("SW_B", if few { 8192.0 } else { 4096.0 }) as usize)
-                .min(units / 4)
-                .max(256)
-                .min(units.max(1)),
-            steps: var("SW_T", if few { 150.0 } else { 400.0 }) as usize,
-            learning_rate: var("SW_LR", if few { 5e-4 } else { 1e-3 }) as f32,
+            expected_batch_size: (units / 8).clamp(256, var("SW_B", 8192.0) as usize).min(units.max(1)),
+            steps: var("SW_T", 300.0) as usize,
+            learning_rate: var("SW_LR", 5e-4) as f32,
             clipping_norm: var("SW_C", 1.0) as f32,
-            average_decay: var("SW_EMA", 0.95) as f32,
+            average_decay: 0.98,
         }
     }
 

@@ -59,6 +59,17 @@ impl Embedding {
         }
     }
 
+    /// Turns an output `y` at which column `j` has code `old` into the one at which it has code `new`.
+    pub fn replace(&self, parameters: &[f32], j: usize, old: u16, new: u16, y: &mut [f32]) {
+        let weight = &parameters[self.weight.range()];
+        let hit = |code: u16| {
+            let position = self.offsets[j] + usize::from(code);
+            &weight[position * y.len()..(position + 1) * y.len()]
+        };
+        let (old, new) = (hit(old), hit(new));
+        vectorised(|| y.iter_mut().zip(old).zip(new).for_each(|((y, old), new)| *y += new - old));
+    }
+
     /// Adds the gradient of the parameters to `out`, given the rows of codes and the gradients `g` of the output; when
     /// it is the `first`, `out` starts from nothing.
     pub fn accumulate(&self, codes: &[u16], g: &Matrix, first: bool, out: &mut [f32]) {

@@ -1,5 +1,7 @@
 //! A chain of dense layers.
 
+use std::ops::Range;
+
 use rand::Rng;
 
 use super::activation::Activation;
@@ -65,23 +67,36 @@ impl Mlp {
 
     /// Runs `buffers.input()` through the layers; `buffers.output()` then holds the result.
     pub fn forward(&self, parameters: &[f32], buffers: &mut MlpBuffers) {
+        self.forward_hidden(parameters, buffers);
+        if let (Some(last), Some(input), Some(output)) =
+            (self.layers.last(), buffers.inputs.last(), buffers.outputs.last_mut())
+        {
+            output.reshape(input.rows(), last.outputs());
+            last.forward(parameters, input.view(), output.view_mut());
+        }
+    }
+
+    /// As [`Mlp::forward`], up to the last hidden layer.
+    pub fn forward_hidden(&self, parameters: &[f32], buffers: &mut MlpBuffers) {
         let (count, rows) = (self.layers.len(), buffers.input().rows());
         buffers.inputs.resize_with(count, Matrix::default);
         buffers.slopes.resize_with(count, Matrix::default);
         buffers.outputs.resize_with(count, Matrix::default);
-        for (i, layer) in self.layers.iter().enumerate() {
+        for (i, layer) in self.layers.iter().enumerate().take(count.saturating_sub(1)) {
             let (done, rest) = buffers.inputs.split_at_mut(i + 1);
-            let Some(next) = rest.first_mut() else {
-                let output = &mut buffers.outputs[i];
-                output.reshape(rows, layer.outputs());
-                layer.forward(parameters, done[i].view(), output.view_mut());
-                break;
-            };
+            let (next, slope) = (&mut rest[0], &mut buffers.slopes[i + 1]);
             next.reshape(rows, layer.outputs());
             layer.forward(parameters, done[i].view(), next.view_mut());
-            let slope = &mut buffers.slopes[i + 1];
             slope.reshape(rows, layer.outputs());
             self.activation.apply_with_slope(next.values_mut(), slope.values_mut());
+        }
+    }
+
+    /// The outputs `part`, after [`Mlp::forward_hidden`], into `out`.
+    pub fn forward_outputs(&self, parameters: &[f32], part: Range<usize>, buffers: &MlpBuffers, out: &mut Matrix) {
+        if let (Some(last), Some(input)) = (self.layers.last(), buffers.inputs.last()) {
+            out.reshape(input.rows(), part.len());
+            last.forward_part(parameters, input.view(), part, out.view_mut());
         }
     }
 

@@ -44,5 +44,5 @@ pub use gemm::gemm;
 pub use matrix::Matrix;
 pub use mlp::{Mlp, MlpBuffers};
 pub use parameters::{Slot, Table, Tensor, find_tensor};
-pub(crate) use simd::vectorised;
 pub use per_unit::{Network, Trace, Workspace, add_parts, clipped_sum, plain_sum};
+pub(crate) use simd::vectorised;

@@ -46,6 +46,7 @@ pub(super) fn train<T: Trainable>(
     let mut workspace = Workspace::default();
     let mut own = Own::new(seed, parameters.len());
     let clip = Clip::new(f64::from(training.clipping_norm))?;
+    let contrast: f32 = std::env::var("SW_CON").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0);
     let mut looked = Instant::now();
     for step in 0..steps {
         let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
@@ -57,7 +58,7 @@ pub(super) fn train<T: Trainable>(
         sum.release(own.len(), blocks, |(block, own), mean| {
             let mut difference = [0.0; ClippedSum::BLOCK];
             let difference = &mut difference[..mean.len()];
-            difference.iter_mut().zip(mean).zip(own).for_each(|((d, m), o)| *d = m - o);
+            difference.iter_mut().zip(mean).zip(own).for_each(|((d, m), o)| *d = m - contrast * o);
             block.step(difference);
         });
         network.mask(&mut parameters);
@@ -91,7 +92,13 @@ impl<B: Default + Send + Sync> Own<B> {
         Self { seed, gradient: vec![0.0; parameters], workspace: Workspace::default() }
     }
 
-    fn gradient<T: Trainable<Buffers = B>>(&mut self, network: &T, parameters: &[f32], step: u64, clip: Clip) -> &[f32] {
+    fn gradient<T: Trainable<Buffers = B>>(
+        &mut self,
+        network: &T,
+        parameters: &[f32],
+        step: u64,
+        clip: Clip,
+    ) -> &[f32] {
         let drawn: Vec<Codes> = (0..OWN_TASKS as u64)
             .into_par_iter()
             .map(|task| {
@@ -115,6 +122,8 @@ impl<B: Default + Send + Sync> Own<B> {
         add_parts(parts, 0, &mut self.gradient);
         let scale = 1.0 / units.len() as f32;
         self.gradient.iter_mut().for_each(|g| *g *= scale);
+        self.gradient[..network.drawn_with().start].fill(0.0);
+        self.gradient[network.drawn_with().end..].fill(0.0);
         &self.gradient
     }
 }
@@ -123,9 +132,10 @@ impl<B: Default + Send + Sync> Own<B> {
 mod tests {
     use super::*;
     use crate::encode::Layout;
-    use crate::model::{Marginals, Vae, VaeSettings};
+    use crate::model::{Marginals, Mixture, Vae, VaeSettings};
     use crate::nn::allocations::{allocations, count_this_thread};
     use crate::nn::gemm;
+    use std::sync::Arc;
     use synthward_privacy::plan::{Mechanism, Request, Share};
     use synthward_privacy::{Budget, PrivacyUnit};
 
@@ -144,9 +154,9 @@ mod tests {
     #[test]
     fn a_step_allocates_nothing_once_the_largest_batch_was_seen() {
         let layout = Layout { cells: vec![3, 4, 2] };
-        let vae = Vae::new(&layout, VaeSettings::choose(&layout, 1500, 1.0)).unwrap();
-        let marginals = Marginals::from_noisy(&layout, &[1.0; 9]).unwrap();
-        let mut parameters = vae.initialise(&marginals, 1);
+        let mixture = Arc::new(Mixture::independent(&Marginals::from_noisy(&layout, &[1.0; 9]).unwrap()));
+        let vae = Vae::new(&layout, VaeSettings::choose(), mixture, None).unwrap();
+        let mut parameters = vae.initialise(1);
         let settings = AdamSettings { learning_rate: 1e-3, average_decay: 0.9 };
         let mut optimiser = Adam::new(settings, &parameters);
         let sampled = Mechanism::SubsampledGaussian { clipping_norm: 1.0, sampling_rate: 1.0, steps: 8 };

@@ -1,20 +1,16 @@
 //! From a table and a schema to a released model.
 
 use super::discover::{self, BoundedTable, discover};
-use super::dp_sgd::{self, TRAIN};
 use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
+use super::network::{self, MEASURED_SHARE, Start, train_network};
 use super::tables::{self, measure_tables};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
-use crate::model::{
-    FORMAT, Generator, Header, Marginals, Mixture, ModelFile, ModelKind, Prior, Refined, Training, Vae, VaeGenerator,
-    VaeSettings, mixture,
-};
+use crate::model::{FORMAT, Generator, Header, Marginals, Mixture, ModelFile, ModelKind, NetworkSettings, mixture};
 use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
@@ -30,11 +26,6 @@ const COUNT: &str = "number of units";
 const COUNT_SHARE: f64 = 0.01;
 /// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too.
 const ONE_WAY_SHARE: f64 = 0.2;
-/// Part of the budget (of rho) for the latent prior.
-const PRIOR_SHARE: f64 = 0.02;
-/// Name of the latent prior's entry in the plan.
-const PRIOR: &str = "latent prior";
-
 /// What to fit. Everything but the rows behind `source` is public.
 pub struct FitRequest<'a> {
     pub source: &'a Source,
@@ -56,7 +47,7 @@ pub struct Planned {
     pub schema: Schema,
     /// Splitting rounds of each column: see [`rounds`].
     pub rounds: Vec<u32>,
-    pub settings: Option<(VaeSettings, Training)>,
+    pub settings: Option<NetworkSettings>,
 }
 
 /// How far the training is.
@@ -86,41 +77,16 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
             mechanism: Mechanism::Histogram,
         });
     }
-    let settings = match request.model {
-        ModelKind::Independent => {
-            planned.extend(requests(&domain, 1.0));
-            None
+    let units = schema.table.units.unwrap_or(NOMINAL_UNITS);
+    let settings = network::settings(request.model, &domain.largest_layout(), units);
+    match (request.model, &settings) {
+        (ModelKind::Independent, _) => planned.extend(requests(&domain, 1.0)),
+        (_, None) => planned.extend(measure_requests(&domain, 1.0)),
+        (_, Some(settings)) => {
+            planned.extend(measure_requests(&domain, MEASURED_SHARE));
+            planned.extend(network::requests(settings, units));
         }
-        ModelKind::Marginal => {
-            planned.extend(measure_requests(&domain, 1.0));
-            None
-        }
-        ModelKind::Vae => {
-            let units = schema.table.units.unwrap_or(NOMINAL_UNITS);
-            let settings = VaeSettings::choose(&domain.largest_layout(), units as usize, request.budget.epsilon());
-            let training = Training::choose(units as usize, request.budget.epsilon());
-            let var = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-            let measured = var("SW_M", if request.budget.epsilon() < 2.0 { 0.6 } else { 0.3 });
-            planned.extend(measure_requests(&domain, measured));
-            planned.push(Request {
-                name: PRIOR.into(),
-                share: Share::Prior,
-                weight: PRIOR_SHARE,
-                mechanism: Mechanism::GaussianSum { clipping_norm: 1.0 },
-            });
-            planned.push(Request {
-                name: TRAIN.into(),
-                share: Share::Train,
-                weight: 1.0 - measured - PRIOR_SHARE,
-                mechanism: Mechanism::SubsampledGaussian {
-                    clipping_norm: f64::from(training.clipping_norm),
-                    sampling_rate: (training.expected_batch_size as f64 / units as f64).min(1.0),
-                    steps: training.steps as u64,
-                },
-            });
-            Some((settings, training))
-        }
-    };
+    }
     let unit = schema.table.unit_column().map_or(PrivacyUnit::Row, |name| PrivacyUnit::Column(name.into()));
     let plan = Plan::calibrate(unit, request.budget, planned)?;
     Ok(Planned { plan, rounds: rounds(&domain), schema, settings })
@@ -222,14 +188,36 @@ pub fn fit(
         let mixture = match cache.as_ref().and_then(|c| std::fs::read(c).ok()) {
             Some(bytes) => {
                 let t = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-                let ts: Vec<crate::nn::Tensor> = t.tensors().into_iter().map(|(n, v)| (n, v.shape().to_vec(), v.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())).collect();
+                let ts: Vec<crate::nn::Tensor> = t
+                    .tensors()
+                    .into_iter()
+                    .map(|(n, v)| {
+                        (
+                            n,
+                            v.shape().to_vec(),
+                            v.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+                        )
+                    })
+                    .collect();
                 Mixture::from_tensors(&layout, &ts).unwrap()
             }
             None => {
                 let m = mixture::fit(&measured, request.seed);
                 if let Some(c) = cache {
-                    let ts: Vec<(String, Vec<usize>, Vec<u8>)> = m.tensors().into_iter().map(|(n, s, v)| (n, s, v.iter().flat_map(|x| x.to_le_bytes()).collect())).collect();
-                    let views: Vec<_> = ts.iter().map(|(n, s, b)| (n.as_str(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, s.clone(), b).unwrap())).collect();
+                    let ts: Vec<(String, Vec<usize>, Vec<u8>)> = m
+                        .tensors()
+                        .into_iter()
+                        .map(|(n, s, v)| (n, s, v.iter().flat_map(|x| x.to_le_bytes()).collect()))
+                        .collect();
+                    let views: Vec<_> = ts
+                        .iter()
+                        .map(|(n, s, b)| {
+                            (
+                                n.as_str(),
+                                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, s.clone(), b).unwrap(),
+                            )
+                        })
+                        .collect();
                     std::fs::write(c, safetensors::serialize(views, None).unwrap()).unwrap();
                 }
                 m
@@ -237,19 +225,10 @@ pub fn fit(
         };
         match &settings {
             None => Box::new(mixture),
-            Some((settings, training)) => {
-                let mixture = Arc::new(mixture);
-                let vae = Vae::new(&layout, settings.clone(), mixture.clone(), domain.rows_column)?;
-                let parameters = vae.initialise(request.seed);
-                let parameters = dp_sgd::train(&mut plan, &codes, &vae, training, parameters, units, request.seed, observe)?;
-                let key = UnitKey::from_system()?.bytes();
-                let moments =
-                    plan.gaussian_sum(PRIOR)?.release(&codes, Codes::units, vae.moments(), |codes, unit, out| {
-                        vae.latent_moments(&parameters, codes, unit, key, out);
-                    })?;
-                let prior = Prior::from_moments(&vae, moments.get(), units);
-                let network = Box::new(VaeGenerator::new(vae, parameters, prior));
-                Box::new(Refined::fit(network, mixture, &measured, domain.rows_column, request.seed))
+            Some(settings) => {
+                let start =
+                    Start { mixture, measured: &measured, rows_column: domain.rows_column, units, seed: request.seed };
+                train_network(&mut plan, &codes, settings, start, observe)?
             }
         }
     };
@@ -260,7 +239,7 @@ pub fn fit(
         plan,
         units,
         seed: request.seed,
-        settings: settings.map(|(settings, _)| settings),
+        settings,
         schema: schema.released(),
         codecs,
     };

@@ -9,6 +9,7 @@ mod dp_sgd;
 mod fit;
 mod ledger_file;
 mod measure;
+mod network;
 mod tables;
 
 pub use fit::{FitRequest, Planned, Progress, fit, plan};

@@ -1,5 +1,6 @@
 //! The mixture as what a network starts from: the law of each column given those before it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::s;
@@ -22,7 +23,6 @@ pub struct Conditionals {
 #[derive(Clone, Debug, Default)]
 pub struct Posterior {
     classes: Matrix,
-    column: Matrix,
     logs: Matrix,
 }
 
@@ -47,6 +47,11 @@ impl Conditionals {
         }
     }
 
+    /// Forgets all about row `r`.
+    pub fn forget(&self, r: usize, posterior: &mut Posterior) {
+        posterior.classes.row_mut(r).copy_from_slice(&self.mixture.weights);
+    }
+
     /// Keeps of the rows those in `kept`, in their order.
     pub fn keep(&self, kept: &[usize], posterior: &mut Posterior) {
         let classes = self.mixture.classes();
@@ -58,25 +63,52 @@ impl Conditionals {
 
     /// The logarithms of the probabilities of column `j`, one row a row.
     pub fn column<'p>(&self, j: usize, posterior: &'p mut Posterior) -> &'p mut Matrix {
-        let Posterior { classes, column, logs } = posterior;
-        let cells = self.mixture.offsets[j]..self.mixture.offsets[j + 1];
-        column.reshape(classes.rows(), cells.len());
+        self.logs(self.mixture.offsets[j]..self.mixture.offsets[j + 1], posterior)
+    }
+
+    /// The logarithms of the probabilities of all columns, one row a row.
+    pub fn columns<'p>(&self, posterior: &'p mut Posterior) -> &'p mut Matrix {
+        self.logs(0..self.mixture.probabilities.columns(), posterior)
+    }
+
+    fn logs<'p>(&self, cells: Range<usize>, posterior: &'p mut Posterior) -> &'p mut Matrix {
+        let Posterior { classes, logs } = posterior;
+        logs.reshape(classes.rows(), cells.len());
         let law = self.mixture.probabilities.view().slice_move(s![.., cells]);
-        gemm(classes.view(), law, 0.0, column.view_mut());
-        logs.reshape(column.rows(), column.columns());
-        logs.values_mut().iter_mut().zip(column.values()).for_each(|(l, p)| *l = p.max(LEAST_PROBABILITY).ln());
+        gemm(classes.view(), law, 0.0, logs.view_mut());
+        logs.values_mut().iter_mut().for_each(|p| *p = p.max(LEAST_PROBABILITY).ln());
         logs
     }
 
-    /// Row `r` has this code in column `j`, the last that [`Conditionals::column`] was asked for.
+    /// Row `r` has this code in column `j`.
     pub fn observe(&self, r: usize, j: usize, code: u16, posterior: &mut Posterior) {
         let says = self.by_cell.row(self.mixture.offsets[j] + usize::from(code));
-        let total = posterior.column.row(r)[usize::from(code)];
         let classes = posterior.classes.row_mut(r);
+        let total = vectorised(|| multiply_and_sum(classes, says));
         if total <= f32::MIN_POSITIVE {
             return classes.copy_from_slice(&self.mixture.weights);
         }
         let scale = 1.0 / total;
-        vectorised(|| classes.iter_mut().zip(says).for_each(|(c, p)| *c *= p * scale));
+        vectorised(|| classes.iter_mut().for_each(|c| *c *= scale));
     }
+
+    /// Row `r` knows what row `from` knows.
+    pub fn copy(&self, from: usize, r: usize, posterior: &mut Posterior) {
+        let classes = self.mixture.classes();
+        posterior.classes.values_mut().copy_within(from * classes..(from + 1) * classes, r * classes);
+    }
+}
+
+/// Multiplies `x` by `y` and adds the products up, sixteen sums at a time.
+#[inline(always)]
+fn multiply_and_sum(x: &mut [f32], y: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    for (x, y) in x.chunks_mut(LANES).zip(y.chunks(LANES)) {
+        for ((x, y), sum) in x.iter_mut().zip(y).zip(&mut sums) {
+            *x *= y;
+            *sum += *x;
+        }
+    }
+    sums.iter().sum()
 }

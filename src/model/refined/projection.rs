@@ -5,8 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use super::Sampler;
 use crate::encode::Layout;
 use crate::error::Result;
-use crate::model::{Measured, Mixture};
 use crate::model::mixture::toward;
+use crate::model::{Measured, Mixture};
 use crate::nn::{Tensor, find_tensor};
 
 const FACTORS: &str = "projection.factors";
@@ -80,19 +80,26 @@ impl Projection {
         let mode = std::env::var("SW_PROJ").unwrap_or("mix".into());
         let soft: f64 = std::env::var("SW_SOFT").ok().and_then(|v| v.parse().ok()).unwrap_or(2.0);
         let part: f64 = std::env::var("SW_PART").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0);
-        let tables: std::collections::HashMap<(usize, usize), &crate::model::MeasuredTable> =
-            measured.tables.iter().filter(|t| t.columns.len() == 2).map(|t| ((t.columns[0], t.columns[1]), t)).collect();
+        let tables: std::collections::HashMap<(usize, usize), &crate::model::MeasuredTable> = measured
+            .tables
+            .iter()
+            .filter(|t| t.columns.len() == 2)
+            .map(|t| ((t.columns[0], t.columns[1]), t))
+            .collect();
         let pseudo: f64 = std::env::var("SW_PS").ok().and_then(|v| v.parse().ok()).unwrap_or(0.0) / units as f64;
         let mut targets: Vec<(&Pair, Vec<f64>)> = Vec::new();
         for pair in &pairs {
             let own = fit.shares(pair, &even);
             let of_mixture = mixture.pair(pair.a, pair.b);
             let wanted: Vec<f64> = if mode == "mix" {
-                own.iter().zip(of_mixture.iter()).map(|(o, &m)| {
-                    let difference = f64::from(m) - o;
-                    let sampling = soft * (f64::from(m).max(*o) / units as f64).sqrt();
-                    o + part * difference.signum() * (difference.abs() - sampling).max(0.0)
-                }).collect()
+                own.iter()
+                    .zip(of_mixture.iter())
+                    .map(|(o, &m)| {
+                        let difference = f64::from(m) - o;
+                        let sampling = soft * (f64::from(m).max(*o) / units as f64).sqrt();
+                        o + part * difference.signum() * (difference.abs() - sampling).max(0.0)
+                    })
+                    .collect()
             } else {
                 let Some(table) = tables.get(&(pair.a, pair.b)) else { continue };
                 let noise = vec![table.noise_std; own.len()];
@@ -105,15 +112,32 @@ impl Projection {
         let mut ones: Vec<Vec<f32>> = offsets.windows(2).map(|b| vec![0.0; b[1] - b[0]]).collect();
         for _ in 0..(if mode == "none" { 0 } else { SWEEPS }) {
             for (j, ones) in ones.iter_mut().enumerate() {
-                if mode == "mix" { break }
+                if mode == "mix" {
+                    break;
+                }
                 let weights = fit.weights();
                 let mut now = vec![0.0; ones.len()];
                 fit.column_shares(j, &weights, &mut now);
-                let change: Vec<f32> = now.iter().zip(&one_way[offsets[j]..]).map(|(&now, &wanted)| if now < LEAST_SHARE { 0.0 } else { (f64::from(wanted) / now).clamp(1.0 / LARGEST_CHANGE, LARGEST_CHANGE).ln() as f32 }).collect();
+                let change: Vec<f32> = now
+                    .iter()
+                    .zip(&one_way[offsets[j]..])
+                    .map(|(&now, &wanted)| {
+                        if now < LEAST_SHARE {
+                            0.0
+                        } else {
+                            (f64::from(wanted) / now).clamp(1.0 / LARGEST_CHANGE, LARGEST_CHANGE).ln() as f32
+                        }
+                    })
+                    .collect();
                 ones.iter_mut().zip(&change).for_each(|(o, c)| *o += c);
                 // folded into the pair with the next column
                 let pair = pairs.iter().find(|p| p.a == j || p.b == j).unwrap();
-                let spread: Vec<f32> = pair.cells.clone().enumerate().map(|(i, _)| change[if pair.a == j { i / pair.stride } else { i % pair.stride }]).collect();
+                let spread: Vec<f32> = pair
+                    .cells
+                    .clone()
+                    .enumerate()
+                    .map(|(i, _)| change[if pair.a == j { i / pair.stride } else { i % pair.stride }])
+                    .collect();
                 log_factors[pair.cells.clone()].iter_mut().zip(&spread).for_each(|(f, c)| *f += c);
                 fit.multiply(pair, &spread);
             }
@@ -124,7 +148,11 @@ impl Projection {
                     .iter()
                     .zip(wanted)
                     .map(|(&now, &wanted)| {
-                        if now < LEAST_SHARE { 0.0 } else { ((wanted + pseudo) / (now + pseudo)).clamp(1.0 / LARGEST_CHANGE, LARGEST_CHANGE).ln() as f32 }
+                        if now < LEAST_SHARE {
+                            0.0
+                        } else {
+                            ((wanted + pseudo) / (now + pseudo)).clamp(1.0 / LARGEST_CHANGE, LARGEST_CHANGE).ln() as f32
+                        }
                     })
                     .collect();
                 log_factors[pair.cells.clone()].iter_mut().zip(&change).for_each(|(f, c)| *f += c);
@@ -133,7 +161,20 @@ impl Projection {
         }
         if std::env::var("SW_VERBOSE").is_ok() {
             let shares = inclusion_stats(&fit.log_weights);
-            let tv = |f: &Fit, w: &[f64]| pairs.iter().map(|p| f.shares(p, w).iter().zip(mixture.pair(p.a, p.b).iter()).map(|(o, m)| (o - f64::from(*m)).abs()).sum::<f64>() / 2.0).sum::<f64>() / pairs.len() as f64;
+            let tv = |f: &Fit, w: &[f64]| {
+                pairs
+                    .iter()
+                    .map(|p| {
+                        f.shares(p, w)
+                            .iter()
+                            .zip(mixture.pair(p.a, p.b).iter())
+                            .map(|(o, m)| (o - f64::from(*m)).abs())
+                            .sum::<f64>()
+                            / 2.0
+                    })
+                    .sum::<f64>()
+                    / pairs.len() as f64
+            };
             let before = tv(&fit, &even);
             let after = tv(&fit, &fit.weights());
             let (mut c2, mut r2) = (Vec::new(), Vec::new());
@@ -141,7 +182,11 @@ impl Projection {
             let cols: Vec<Vec<u16>> = (0..width).map(|j| c2.iter().skip(j).step_by(width).copied().collect()).collect();
             let largest = fit.log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let mean = fit.log_weights.iter().map(|w| (w - largest).exp()).sum::<f64>() / units as f64;
-            let me = Self { offsets: offsets.clone(), log_factors: log_factors.clone(), log_mean: (largest + mean.ln()) as f32 };
+            let me = Self {
+                offsets: offsets.clone(),
+                log_factors: log_factors.clone(),
+                log_mean: (largest + mean.ln()) as f32,
+            };
             let mut lw = Vec::new();
             me.log_weights(&c2, &r2, &mut lw);
             let f2 = Fit { units: UnitRows { offsets: &r2 }, columns: cols, log_weights: lw };
@@ -150,7 +195,13 @@ impl Projection {
             mixture.generate(units, rows_column, None, rng, &mut c2, &mut r2);
             let cols: Vec<Vec<u16>> = (0..width).map(|j| c2.iter().skip(j).step_by(width).copied().collect()).collect();
             let f3 = Fit { units: UnitRows { offsets: &r2 }, columns: cols, log_weights: vec![] };
-            eprintln!("projection: ess {:.3} kept4 {:.3} tv before {before:.4} after {after:.4} fresh {fresh:.4} floor {:.4} units {units} cells {}", shares.0, shares.1, tv(&f3, &even), mixture.width());
+            eprintln!(
+                "projection: ess {:.3} kept4 {:.3} tv before {before:.4} after {after:.4} fresh {fresh:.4} floor {:.4} units {units} cells {}",
+                shares.0,
+                shares.1,
+                tv(&f3, &even),
+                mixture.width()
+            );
         }
         let largest = fit.log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mean = fit.log_weights.iter().map(|w| (w - largest).exp()).sum::<f64>() / units as f64;

@@ -66,6 +66,11 @@ impl Decoder {
         self.mask(parameters);
     }
 
+    /// Where the decoder's parameters start; they are the last.
+    pub fn start(&self) -> usize {
+        self.embedding.weight.range().start
+    }
+
     /// Units of a hidden layer that see no column after the first `columns`.
     fn seeing(&self, layer: usize, columns: usize) -> usize {
         self.degrees[layer][columns + 1]

@@ -14,6 +14,7 @@ use crate::encode::Layout;
 use crate::error::Result;
 use crate::model::mixture::Mixture;
 use crate::model::refined::Sampler;
+use crate::model::rows::RowsOfUnits;
 use crate::nn::{Matrix, Tensor, softmax};
 
 /// A trained VAE, ready to generate.
@@ -54,6 +55,11 @@ impl VaeGenerator {
         Ok(Self { vae, parameters, prior })
     }
 
+    #[cfg(test)]
+    pub fn parameters(&self) -> &[f32] {
+        &self.parameters
+    }
+
     pub fn vae(&self) -> &Vae {
         &self.vae
     }
@@ -80,37 +86,19 @@ impl Vae {
             let tile = TILE_ROWS.min(units - start);
             normals.reshape(tile, latent);
             self.base.conditionals.start(tile, &mut buffers.posterior);
-            // Round after round, the next row of each unit that has one left; the first row says how many there are.
-            let mut active: Vec<usize> = (0..tile).collect();
-            let mut rows: Vec<Vec<u16>> = vec![Vec::new(); tile];
-            let mut left = vec![1usize; tile];
-            while !active.is_empty() {
-                let is_first = rows[active[0]].is_empty();
-                buffers.latent.reshape(active.len(), latent);
-                for (i, &unit) in active.iter().enumerate() {
+            let mut rows = RowsOfUnits::new(tile, rows_column);
+            while !rows.active.is_empty() {
+                let is_first = rows.is_first();
+                buffers.latent.reshape(rows.active.len(), latent);
+                for (i, &unit) in rows.active.iter().enumerate() {
                     let keep = if is_first { 0 } else { shared };
                     prior.draw(rng, keep, normals.row_mut(unit), buffers.latent.row_mut(i));
                 }
                 self.decoder.sample(parameters, &self.base, is_first, &mut buffers, rng, &mut drawn);
-                for (&unit, row) in active.iter().zip(drawn.chunks_exact_mut(width)) {
-                    if let Some(column) = rows_column {
-                        if is_first {
-                            left[unit] = usize::from(row[column]) + 1;
-                        } else {
-                            row[column] = rows[unit][column];
-                        }
-                    }
-                    rows[unit].extend_from_slice(row);
-                    left[unit] -= 1;
-                }
-                let kept: Vec<usize> = (0..active.len()).filter(|&i| left[active[i]] > 0).collect();
+                let kept = rows.add(&drawn, width);
                 self.base.conditionals.keep(&kept, &mut buffers.posterior);
-                active = kept.into_iter().map(|i| active[i]).collect();
             }
-            for row in rows {
-                codes.extend_from_slice(&row);
-                offsets.push((codes.len() / width) as u32);
-            }
+            rows.append_to(width, codes, offsets);
         }
     }
 }

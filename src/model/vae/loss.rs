@@ -1,5 +1,7 @@
 //! The evidence bound, forward and backward.
 
+use std::ops::Range;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -77,6 +79,10 @@ impl Trainable for Vae {
         let prior = Prior::standard(self.settings.latent);
         self.draw_rows(parameters, &prior, units, self.base.rows_column, rng, &mut codes, &mut offsets);
         Codes { codes, width: self.width(), offsets }
+    }
+
+    fn drawn_with(&self) -> Range<usize> {
+        self.decoder.start()..self.table.len()
     }
 
     fn mask(&self, parameters: &mut [f32]) {

@@ -93,7 +93,7 @@ impl Vae {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut parameters = vec![0.0; self.table.len()];
         self.embedding.initialise(&mut parameters, std::f32::consts::SQRT_2, &mut rng);
-        self.encoder.initialise(&mut parameters, std::env::var("SW_ENC").ok().and_then(|v| v.parse().ok()).unwrap_or(0.0), &mut rng);
+        self.encoder.initialise(&mut parameters, 0.0, &mut rng);
         self.decoder.initialise(&mut parameters, &mut rng);
         parameters
     }

@@ -21,16 +21,9 @@ pub struct VaeSettings {
 }
 
 impl VaeSettings {
-    /// Settings from public facts only: the shape of the table, the number of units and the epsilon of the fit.
-    pub fn choose(_layout: &Layout, _units: usize, epsilon: f64) -> Self {
-        let var = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        let width = var("SW_H", if epsilon < 2.0 { 128.0 } else { 256.0 }) as usize;
-        Self {
-            hidden: vec![width, width],
-            latent: var("SW_Z", 16.0) as usize,
-            shared: 8,
-            kl_weight: var("SW_KL", 1.0) as f32,
-        }
+    /// The settings that every table gets: the mixture below is what follows the table.
+    pub fn choose() -> Self {
+        Self { hidden: vec![128, 128], latent: 16, shared: 8, kl_weight: 1.0 }
     }
 
     /// Refuses settings that no network could be built from, so that a hostile model file cannot ask for more memory

@@ -1,0 +1,100 @@
+//! What DP-SGD adds to `marginal`: the planned events of a network, and its training from the mixture on.
+
+use super::dp_sgd::{TRAIN, train};
+use super::fit::Progress;
+use crate::encode::{Codes, Layout};
+use crate::error::Result;
+use crate::model::refined::Sampler;
+use crate::model::{
+    Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Measured, Mixture, ModelKind,
+    NetworkSettings, Prior, Refined, Training, Vae, VaeGenerator, VaeSettings,
+};
+use std::sync::Arc;
+use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
+use synthward_privacy::{Sensitive, UnitKey};
+
+/// Part of the budget (of rho) for marginals, when a network is trained, too.
+pub(super) const MEASURED_SHARE: f64 = 0.5;
+/// Part of the budget (of rho) for the latent prior of a VAE.
+const PRIOR_SHARE: f64 = 0.02;
+/// Name of the latent prior's entry in the plan.
+const PRIOR: &str = "latent prior";
+
+/// The settings of a network, from public facts; none for a model without one.
+pub(super) fn settings(model: ModelKind, layout: &Layout, units: u64) -> Option<NetworkSettings> {
+    let network = match model {
+        ModelKind::Independent | ModelKind::Marginal => return None,
+        ModelKind::Vae => Architecture::Vae(VaeSettings::choose()),
+        ModelKind::Diffusion => Architecture::Diffusion(DiffusionSettings::choose(layout)),
+    };
+    Some(NetworkSettings { training: Training::choose(units as usize), network })
+}
+
+/// The events of a network's training.
+pub(super) fn requests(settings: &NetworkSettings, units: u64) -> Vec<Request> {
+    let has_prior = matches!(settings.network, Architecture::Vae(_));
+    let prior = has_prior.then(|| Request {
+        name: PRIOR.into(),
+        share: Share::Prior,
+        weight: PRIOR_SHARE,
+        mechanism: Mechanism::GaussianSum { clipping_norm: 1.0 },
+    });
+    let training = &settings.training;
+    let steps = Request {
+        name: TRAIN.into(),
+        share: Share::Train,
+        weight: 1.0 - MEASURED_SHARE - prior.as_ref().map_or(0.0, |prior| prior.weight),
+        mechanism: Mechanism::SubsampledGaussian {
+            clipping_norm: f64::from(training.clipping_norm),
+            sampling_rate: (training.expected_batch_size as f64 / units as f64).min(1.0),
+            steps: training.steps as u64,
+        },
+    };
+    prior.into_iter().chain([steps]).collect()
+}
+
+/// What is released before a network is trained.
+pub(super) struct Start<'a> {
+    pub mixture: Mixture,
+    pub measured: &'a Measured,
+    pub rows_column: Option<usize>,
+    /// Public or released number of units.
+    pub units: f64,
+    pub seed: u64,
+}
+
+/// Trains a network from the mixture on, and projects its rows onto the mixture's marginals.
+///
+/// # Privacy
+/// Releases the events of [`requests`], nothing else.
+pub(super) fn train_network(
+    plan: &mut Plan,
+    codes: &Sensitive<Codes>,
+    settings: &NetworkSettings,
+    start: Start<'_>,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<Box<dyn Generator>> {
+    let Start { mixture, measured, rows_column, units, seed } = start;
+    let (mixture, layout) = (Arc::new(mixture), &measured.layout);
+    let network: Box<dyn Sampler> = match settings.network.clone() {
+        Architecture::Vae(architecture) => {
+            let vae = Vae::new(layout, architecture, mixture.clone(), rows_column)?;
+            let parameters = vae.initialise(seed);
+            let parameters = train(plan, codes, &vae, &settings.training, parameters, units, seed, observe)?;
+            let key = UnitKey::from_system()?.bytes();
+            let moments =
+                plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
+                    vae.latent_moments(&parameters, codes, unit, key, out);
+                })?;
+            let prior = Prior::from_moments(&vae, moments.get(), units);
+            Box::new(VaeGenerator::new(vae, parameters, prior))
+        }
+        Architecture::Diffusion(architecture) => {
+            let diffusion = Diffusion::new(layout, architecture, mixture.clone(), rows_column)?;
+            let parameters = diffusion.initialise(seed);
+            let parameters = train(plan, codes, &diffusion, &settings.training, parameters, units, seed, observe)?;
+            Box::new(DiffusionGenerator::new(diffusion, parameters))
+        }
+    };
+    Ok(Box::new(Refined::fit(network, mixture, measured, rows_column, seed)))
+}
