@@ -38,6 +38,11 @@ pub trait Trainable: Sync {
     fn mask(&self, parameters: &mut [f32]);
 }
 
+/// Expected number of units of a batch, at least and at most: an eighth of all between them. Noise grows with the batch
+/// only by what sampling no longer hides, so a larger batch costs time and no privacy.
+const LEAST_BATCH: usize = 256;
+const LARGEST_BATCH: usize = 8192;
+
 /// How a network is trained by DP-SGD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,12 +60,11 @@ pub struct Training {
 impl Training {
     /// From a public fact only: the number of units.
     pub fn choose(units: usize) -> Self {
-        let var = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
         Self {
-            expected_batch_size: (units / 8).clamp(256, var("SW_B", 8192.0) as usize).min(units.max(1)),
-            steps: var("SW_T", 300.0) as usize,
-            learning_rate: var("SW_LR", 5e-4) as f32,
-            clipping_norm: var("SW_C", 1.0) as f32,
+            expected_batch_size: (units / 8).clamp(LEAST_BATCH, LARGEST_BATCH).min(units.max(1)),
+            steps: 200,
+            learning_rate: 3e-3,
+            clipping_norm: 1.0,
             average_decay: 0.98,
         }
     }

@@ -46,7 +46,6 @@ pub(super) fn train<T: Trainable>(
     let mut workspace = Workspace::default();
     let mut own = Own::new(seed, parameters.len());
     let clip = Clip::new(f64::from(training.clipping_norm))?;
-    let contrast: f32 = std::env::var("SW_CON").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0);
     let mut looked = Instant::now();
     for step in 0..steps {
         let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
@@ -58,7 +57,7 @@ pub(super) fn train<T: Trainable>(
         sum.release(own.len(), blocks, |(block, own), mean| {
             let mut difference = [0.0; ClippedSum::BLOCK];
             let difference = &mut difference[..mean.len()];
-            difference.iter_mut().zip(mean).zip(own).for_each(|((d, m), o)| *d = m - contrast * o);
+            difference.iter_mut().zip(mean).zip(own).for_each(|((d, m), o)| *d = m - o);
             block.step(difference);
         });
         network.mask(&mut parameters);
@@ -73,7 +72,7 @@ pub(super) fn train<T: Trainable>(
 }
 
 /// Units that the network draws for each step, in tasks of so many.
-const OWN_TASKS: usize = 8;
+const OWN_TASKS: usize = 4;
 const OWN_PER_TASK: usize = 256;
 
 /// The mean clipped gradient of rows that the network draws itself.

@@ -184,50 +184,12 @@ pub fn fit(
         let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
         let labels = labels(&schema, &domain);
         let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), layout.clone(), &labels, units)?;
-        let cache = std::env::var("SW_CACHE").ok();
-        let mixture = match cache.as_ref().and_then(|c| std::fs::read(c).ok()) {
-            Some(bytes) => {
-                let t = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-                let ts: Vec<crate::nn::Tensor> = t
-                    .tensors()
-                    .into_iter()
-                    .map(|(n, v)| {
-                        (
-                            n,
-                            v.shape().to_vec(),
-                            v.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-                        )
-                    })
-                    .collect();
-                Mixture::from_tensors(&layout, &ts).unwrap()
-            }
-            None => {
-                let m = mixture::fit(&measured, request.seed);
-                if let Some(c) = cache {
-                    let ts: Vec<(String, Vec<usize>, Vec<u8>)> = m
-                        .tensors()
-                        .into_iter()
-                        .map(|(n, s, v)| (n, s, v.iter().flat_map(|x| x.to_le_bytes()).collect()))
-                        .collect();
-                    let views: Vec<_> = ts
-                        .iter()
-                        .map(|(n, s, b)| {
-                            (
-                                n.as_str(),
-                                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, s.clone(), b).unwrap(),
-                            )
-                        })
-                        .collect();
-                    std::fs::write(c, safetensors::serialize(views, None).unwrap()).unwrap();
-                }
-                m
-            }
-        };
+        let mixture = mixture::fit(&measured, request.seed);
         match &settings {
             None => Box::new(mixture),
             Some(settings) => {
                 let start =
-                    Start { mixture, measured: &measured, rows_column: domain.rows_column, units, seed: request.seed };
+                    Start { mixture, layout: &layout, rows_column: domain.rows_column, units, seed: request.seed };
                 train_network(&mut plan, &codes, settings, start, observe)?
             }
         }

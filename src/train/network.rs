@@ -6,7 +6,7 @@ use crate::encode::{Codes, Layout};
 use crate::error::Result;
 use crate::model::refined::Sampler;
 use crate::model::{
-    Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Measured, Mixture, ModelKind,
+    Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Mixture, ModelKind,
     NetworkSettings, Prior, Refined, Training, Vae, VaeGenerator, VaeSettings,
 };
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub(super) fn requests(settings: &NetworkSettings, units: u64) -> Vec<Request> {
 /// What is released before a network is trained.
 pub(super) struct Start<'a> {
     pub mixture: Mixture,
-    pub measured: &'a Measured,
+    pub layout: &'a Layout,
     pub rows_column: Option<usize>,
     /// Public or released number of units.
     pub units: f64,
@@ -74,8 +74,8 @@ pub(super) fn train_network(
     start: Start<'_>,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Box<dyn Generator>> {
-    let Start { mixture, measured, rows_column, units, seed } = start;
-    let (mixture, layout) = (Arc::new(mixture), &measured.layout);
+    let Start { mixture, layout, rows_column, units, seed } = start;
+    let mixture = Arc::new(mixture);
     let network: Box<dyn Sampler> = match settings.network.clone() {
         Architecture::Vae(architecture) => {
             let vae = Vae::new(layout, architecture, mixture.clone(), rows_column)?;
@@ -96,5 +96,5 @@ pub(super) fn train_network(
             Box::new(DiffusionGenerator::new(diffusion, parameters))
         }
     };
-    Ok(Box::new(Refined::fit(network, mixture, measured, rows_column, seed)))
+    Ok(Box::new(Refined::fit(network, mixture, rows_column, seed)))
 }

@@ -26,11 +26,10 @@ const HIDDEN: usize = 128;
 impl DiffusionSettings {
     /// Settings from public facts only.
     pub fn choose(layout: &Layout) -> Self {
-        let steps = std::env::var("SW_S").ok().and_then(|v| v.parse().ok()).unwrap_or(SAMPLING_STEPS);
         Self {
             hidden: vec![HIDDEN, HIDDEN],
             multiplicity: MULTIPLICITY,
-            sampling_steps: layout.width().clamp(1, steps),
+            sampling_steps: layout.width().clamp(1, SAMPLING_STEPS),
         }
     }
 

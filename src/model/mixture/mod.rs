@@ -31,7 +31,6 @@ pub use conditionals::{Conditionals, Posterior};
 pub use fit::fit;
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};
-pub(super) use project::toward;
 
 #[cfg(test)]
 mod tests;

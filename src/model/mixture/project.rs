@@ -77,7 +77,7 @@ fn shrunk(mixture: &Mixture, measured: &Measured) -> Measured {
 }
 
 /// `own` moved towards `released` by the part of their squared distance that noise does not explain.
-pub(in crate::model) fn toward(own: &[f32], released: &[f32], noise_std: &[f32]) -> Vec<f32> {
+pub(super) fn toward(own: &[f32], released: &[f32], noise_std: &[f32]) -> Vec<f32> {
     let distance: f64 = own.iter().zip(released).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     let expected: f64 = noise_std.iter().map(|std| f64::from(*std).powi(2)).sum();
     let kept = (1.0 - expected / distance.max(f64::MIN_POSITIVE)).max(0.0) as f32;
@@ -86,7 +86,7 @@ pub(in crate::model) fn toward(own: &[f32], released: &[f32], noise_std: &[f32])
 
 impl Mixture {
     /// The shares of each cell.
-    pub(in crate::model) fn one_way(&self) -> Vec<f32> {
+    fn one_way(&self) -> Vec<f32> {
         let mut shares = vec![0.0; self.probabilities.columns()];
         for (k, w) in self.weights.iter().enumerate() {
             shares.iter_mut().zip(self.probabilities.row(k)).for_each(|(s, p)| *s += w * p);

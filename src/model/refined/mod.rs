@@ -20,7 +20,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Evidence, Generator, Measured, Mixture};
+use super::{Evidence, Generator, Mixture};
 use crate::encode::Layout;
 use crate::error::Result;
 use crate::nn::Tensor;
@@ -47,11 +47,13 @@ pub trait Sampler: Send + Sync {
 }
 
 /// Candidates of the network for each unit that is wanted.
-const CANDIDATES: usize = 4;
+const CANDIDATES: usize = 2;
 /// Candidates of the mixture for each unit, where there is evidence.
 const CANDIDATES_GIVEN_EVIDENCE: usize = 16;
-/// Candidates that correct the probability of evidence.
-const CANDIDATES_OF_PROBABILITY: usize = 4096;
+/// Candidates that correct the probability of evidence ...
+const CANDIDATES_OF_PROBABILITY: usize = 2048;
+/// ... none of which counts more than so many times what it should on average.
+const LARGEST_RATIO: f64 = 20.0;
 
 /// A network with the mixture it started from and the projection of its rows.
 pub struct Refined {
@@ -68,12 +70,11 @@ impl Refined {
     pub fn fit(
         network: Box<dyn Sampler>,
         mixture: Arc<Mixture>,
-        measured: &Measured,
         rows_column: Option<usize>,
         seed: u64,
     ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let projection = Projection::fit(&*network, &mixture, measured, rows_column, &mut rng);
+        let projection = Projection::fit(&*network, &mixture, rows_column, &mut rng);
         Self { network, mixture, projection }
     }
 
@@ -96,12 +97,12 @@ impl Refined {
         &self,
         units: usize,
         rows_column: Option<usize>,
-        evidence: &Evidence,
+        evidence: Option<&Evidence>,
         rng: &mut ChaCha8Rng,
-        drawn: &mut Drawn,
-    ) {
-        let Drawn { codes, offsets, log_weights } = drawn;
-        self.mixture.generate(units, rows_column, Some(evidence), rng, codes, offsets);
+    ) -> Drawn {
+        let mut drawn = Drawn::default();
+        let Drawn { codes, offsets, log_weights } = &mut drawn;
+        self.mixture.generate(units, rows_column, evidence, rng, codes, offsets);
         let (mut by_mixture, mut by_network) = (vec![0.0; codes.len()], vec![0.0; codes.len()]);
         self.mixture.nats(codes, rng, &mut by_mixture);
         self.network.nats(codes, rng, &mut by_network);
@@ -111,6 +112,15 @@ impl Refined {
             let cells = unit[0] as usize * width..unit[1] as usize * width;
             *weight += by_mixture[cells.clone()].iter().sum::<f64>() - by_network[cells].iter().sum::<f64>();
         }
+        drawn
+    }
+
+    /// How much likelier rows that agree with the evidence are to this generator than to the mixture, up to a factor
+    /// that does not depend on it.
+    fn ratio(&self, evidence: Option<&Evidence>, rng: &mut ChaCha8Rng) -> f64 {
+        let drawn = self.candidates(CANDIDATES_OF_PROBABILITY, None, evidence, rng);
+        let ratio = |log: &f64| if log.is_nan() { 0.0 } else { log.exp().min(LARGEST_RATIO) };
+        drawn.log_weights.iter().map(ratio).sum::<f64>() / CANDIDATES_OF_PROBABILITY as f64
     }
 }
 
@@ -182,26 +192,22 @@ impl Generator for Refined {
         codes: &mut Vec<u16>,
         offsets: &mut Vec<u32>,
     ) {
-        let mut drawn = Drawn::default();
-        match evidence {
+        let drawn = match evidence {
             None => {
+                let mut drawn = Drawn::default();
                 let Drawn { codes, offsets, log_weights } = &mut drawn;
                 self.network.sample(CANDIDATES * units, rows_column, rng, codes, offsets);
                 self.projection.log_weights(codes, offsets, log_weights);
+                drawn
             }
-            Some(evidence) => {
-                self.candidates(CANDIDATES_GIVEN_EVIDENCE * units, rows_column, evidence, rng, &mut drawn);
-            }
-        }
+            Some(_) => self.candidates(CANDIDATES_GIVEN_EVIDENCE * units, rows_column, evidence, rng),
+        };
         drawn.select(units, rng, codes, offsets);
     }
 
     /// The mixture's opinions, corrected by one factor for all.
     fn probabilities(&self, evidence: &Evidence, rng: &mut ChaCha8Rng) -> Vec<f64> {
-        let mut drawn = Drawn::default();
-        self.candidates(CANDIDATES_OF_PROBABILITY, None, evidence, rng, &mut drawn);
-        let ratios = drawn.log_weights.iter().map(|w| w.exp()).filter(|ratio| ratio.is_finite());
-        let ratio = ratios.sum::<f64>() / CANDIDATES_OF_PROBABILITY as f64;
+        let ratio = self.ratio(Some(evidence), rng) / self.ratio(None, rng).max(f64::MIN_POSITIVE);
         self.mixture.probabilities(evidence, rng).iter().map(|p| (p * ratio).min(1.0)).collect()
     }
 
