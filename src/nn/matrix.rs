@@ -27,6 +27,12 @@ impl Matrix {
         }
     }
 
+    /// Takes the shape and the values of another matrix.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.reshape(other.rows, other.columns);
+        self.values_mut().copy_from_slice(other.values());
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }

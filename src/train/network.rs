@@ -6,8 +6,8 @@ use crate::encode::{Codes, Layout};
 use crate::error::Result;
 use crate::model::refined::Sampler;
 use crate::model::{
-    Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Mixture, ModelKind,
-    NetworkSettings, Prior, Refined, Training, Vae, VaeGenerator, VaeSettings,
+    Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Mixture, ModelKind, NetworkSettings,
+    Prior, Refined, Training, Vae, VaeGenerator, VaeSettings,
 };
 use std::sync::Arc;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};

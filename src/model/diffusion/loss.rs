@@ -14,24 +14,24 @@ use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
 #[derive(Clone, Debug, Default)]
 pub struct DiffusionBuffers {
     /// Rows as they are, and with hidden cells: one a row and draw.
-    whole: Vec<u16>,
-    shown: Vec<u16>,
+    pub(super) whole: Vec<u16>,
+    pub(super) shown: Vec<u16>,
     /// Weight of the loss of each of them.
-    weights: Vec<f32>,
+    pub(super) weights: Vec<f32>,
     order: Vec<usize>,
     posterior: Posterior,
     slope: Matrix,
     embedding_gradient: Matrix,
-    mlp: MlpBuffers,
+    pub(super) mlp: MlpBuffers,
 }
 
 /// The denoising loss of some units, with what is hidden fixed.
-struct DiffusionLoss<'a> {
-    model: &'a Diffusion,
-    codes: &'a Codes,
+pub(super) struct DiffusionLoss<'a> {
+    pub model: &'a Diffusion,
+    pub codes: &'a Codes,
     /// What is hidden depends on this key, the step and the unit's place.
-    key: [u8; 32],
-    step: u32,
+    pub key: [u8; 32],
+    pub step: u32,
 }
 
 impl Trainable for Diffusion {
@@ -61,7 +61,7 @@ impl Trainable for Diffusion {
 
 impl DiffusionLoss<'_> {
     /// Draws what is hidden of the rows of `units`, and starts the posterior of each with what is shown.
-    fn hide(&self, units: &[u32], buffers: &mut DiffusionBuffers) {
+    pub fn hide(&self, units: &[u32], buffers: &mut DiffusionBuffers) {
         let DiffusionBuffers { whole, shown, weights, order, posterior, .. } = buffers;
         let (model, width) = (self.model, self.model.width());
         assert_eq!(self.codes.width, width, "codes have the layout of the model");
@@ -106,18 +106,12 @@ impl DiffusionLoss<'_> {
     }
 }
 
-impl Network for DiffusionLoss<'_> {
-    type Buffers = DiffusionBuffers;
-
-    fn rows(&self, unit: u32) -> usize {
-        self.codes.unit_rows(unit as usize).len() * self.model.settings.multiplicity
-    }
-
-    fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut DiffusionBuffers) {
-        self.hide(units, buffers);
+impl DiffusionLoss<'_> {
+    /// Runs what is shown through the network, whose output then holds the logits of every column.
+    pub fn denoise(&self, parameters: &[f32], buffers: &mut DiffusionBuffers) {
         let model = self.model;
-        let DiffusionBuffers { whole, shown, weights, posterior, slope, embedding_gradient, mlp, .. } = buffers;
-        let (rows, width) = (weights.len(), model.width());
+        let DiffusionBuffers { shown, weights, posterior, slope, mlp, .. } = buffers;
+        let rows = weights.len();
         let hidden = mlp.input();
         hidden.reshape(rows, model.embedding.outputs());
         model.embedding.forward(parameters, shown, hidden);
@@ -127,6 +121,23 @@ impl Network for DiffusionLoss<'_> {
         let output = mlp.output();
         let base = model.base.columns(posterior);
         output.values_mut().iter_mut().zip(base.values()).for_each(|(o, b)| *o += b);
+    }
+}
+
+impl Network for DiffusionLoss<'_> {
+    type Buffers = DiffusionBuffers;
+
+    fn rows(&self, unit: u32) -> usize {
+        self.codes.unit_rows(unit as usize).len() * self.model.settings.multiplicity
+    }
+
+    fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut DiffusionBuffers) {
+        self.hide(units, buffers);
+        self.denoise(parameters, buffers);
+        let model = self.model;
+        let width = model.width();
+        let DiffusionBuffers { whole, shown, weights, slope, embedding_gradient, mlp, .. } = buffers;
+        let output = mlp.output();
         softmax::cross_entropy_gradient(output.values_mut(), &model.offsets, whole);
         for (r, &weight) in weights.iter().enumerate() {
             let row = output.row_mut(r);

@@ -93,3 +93,6 @@ impl Diffusion {
         parameters
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,36 +30,36 @@ const ORDERS: u64 = 2;
 
 /// Rows on their way.
 #[derive(Default)]
-struct Uncovering {
+pub(super) struct Uncovering {
     /// Sums into the first hidden layer.
     sums: Matrix,
-    posterior: Posterior,
+    pub posterior: Posterior,
     mlp: MlpBuffers,
 }
 
 impl Diffusion {
     /// Hides `rows` rows.
-    fn hide(&self, parameters: &[f32], rows: usize, state: &mut Uncovering) {
+    pub(super) fn hide(&self, parameters: &[f32], rows: usize, state: &mut Uncovering) {
         let hidden: Vec<u16> = (0..self.width()).map(|j| self.hidden_code(j)).collect();
         state.sums.reshape(rows, self.embedding.outputs());
         self.embedding.forward(parameters, &hidden.repeat(rows), &mut state.sums);
     }
 
     /// Shows the network the codes of column `j`.
-    fn show(&self, parameters: &[f32], j: usize, r: usize, code: u16, state: &mut Uncovering) {
+    pub(super) fn show(&self, parameters: &[f32], j: usize, r: usize, code: u16, state: &mut Uncovering) {
         self.embedding.replace(parameters, j, self.hidden_code(j), code, state.sums.row_mut(r));
     }
 
     /// Runs what is shown through the hidden layers.
-    fn think(&self, parameters: &[f32], state: &mut Uncovering) {
+    pub(super) fn think(&self, parameters: &[f32], state: &mut Uncovering) {
         let input = state.mlp.input();
-        input.clone_from(&state.sums);
+        input.copy_from(&state.sums);
         ACTIVATION.apply(input.values_mut());
         self.mlp.forward_hidden(parameters, &mut state.mlp);
     }
 
     /// The logits of column `j`, given what is shown.
-    fn logits(&self, parameters: &[f32], j: usize, state: &mut Uncovering, logits: &mut Matrix) {
+    pub(super) fn logits(&self, parameters: &[f32], j: usize, state: &mut Uncovering, logits: &mut Matrix) {
         let cells = self.offsets[j]..self.offsets[j + 1];
         self.mlp.forward_outputs(parameters, cells, &state.mlp, logits);
         let base = self.base.column(j, &mut state.posterior);

@@ -121,7 +121,7 @@ impl Decoder {
         let DecoderBuffers { slope, embedding_gradient, latent_gradient, mlp, .. } = buffers;
         self.mlp.backward(parameters, mlp, Some(embedding_gradient));
         embedding_gradient.values_mut().iter_mut().zip(slope.values()).for_each(|(g, s)| *g *= s);
-        latent_gradient.clone_from(embedding_gradient);
+        latent_gradient.copy_from(embedding_gradient);
         by_latent.reshape(embedding_gradient.rows(), self.latent.inputs());
         self.latent.backward(parameters, embedding_gradient.view(), by_latent.view_mut());
     }
