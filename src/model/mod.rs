@@ -20,7 +20,7 @@ use crate::nn::Tensor;
 pub use diffusion::{Diffusion, DiffusionGenerator, DiffusionSettings};
 pub use evidence::Evidence;
 pub use marginals::Marginals;
-pub use mixture::{Conditionals, Measured, MeasuredTable, Mixture};
+pub use mixture::{Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub use network::{Trainable, Training};

@@ -88,7 +88,7 @@ impl DiffusionLoss<'_> {
                     let hidden = rng.random_range(1..=order.len());
                     whole.extend_from_slice(row);
                     shown.extend_from_slice(row);
-                    model.base.copy(rows, trace, posterior);
+                    model.base.copy_row(rows, trace, posterior);
                     for (i, &j) in order.iter().enumerate() {
                         if i < hidden {
                             shown[trace * width + j] = model.hidden_code(j);
@@ -119,7 +119,7 @@ impl DiffusionLoss<'_> {
         ACTIVATION.apply_with_slope(hidden.values_mut(), slope.values_mut());
         model.mlp.forward(parameters, mlp);
         let output = mlp.output();
-        let base = model.base.columns(posterior);
+        let base = model.base.all_logs(posterior);
         output.values_mut().iter_mut().zip(base.values()).for_each(|(o, b)| *o += b);
     }
 }

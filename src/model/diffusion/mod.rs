@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::mixture::{Conditionals, Mixture};
+use super::mixture::Mixture;
 use crate::encode::Layout;
 use crate::error::Result;
 use crate::nn::{Activation, Embedding, Mlp, Table};
@@ -44,7 +44,7 @@ pub struct Diffusion {
     /// One cell more a column: hidden.
     embedding: Embedding,
     mlp: Mlp,
-    base: Conditionals,
+    base: Arc<Mixture>,
     /// The column that all rows of a unit share, if there is one.
     rows_column: Option<usize>,
 }
@@ -67,8 +67,7 @@ impl Diffusion {
         let embedding = Embedding::new(&mut table, "denoiser.embedding", with_hidden.offsets(), settings.hidden[0]);
         let widths: Vec<usize> = settings.hidden.iter().copied().chain([layout.total()]).collect();
         let mlp = Mlp::new(&mut table, "denoiser", &widths, ACTIVATION);
-        let base = Conditionals::new(mixture);
-        Ok(Self { settings, offsets: layout.offsets(), table, embedding, mlp, base, rows_column })
+        Ok(Self { settings, offsets: layout.offsets(), table, embedding, mlp, base: mixture, rows_column })
     }
 
     /// Number of columns.

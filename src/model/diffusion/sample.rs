@@ -62,7 +62,7 @@ impl Diffusion {
     pub(super) fn logits(&self, parameters: &[f32], j: usize, state: &mut Uncovering, logits: &mut Matrix) {
         let cells = self.offsets[j]..self.offsets[j + 1];
         self.mlp.forward_outputs(parameters, cells, &state.mlp, logits);
-        let base = self.base.column(j, &mut state.posterior);
+        let base = self.base.column_logs(j, &mut state.posterior);
         logits.values_mut().iter_mut().zip(base.values()).for_each(|(l, b)| *l += b);
     }
 

@@ -1,7 +1,6 @@
 //! The mixture as what a network starts from: the law of each column given those before it.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use ndarray::s;
 
@@ -11,14 +10,6 @@ use crate::nn::{Matrix, gemm, vectorised};
 /// Probabilities below this count as this: a network must be able to bring them back.
 const LEAST_PROBABILITY: f32 = 1e-7;
 
-/// A mixture, laid out for following what the columns of a row say of its class.
-#[derive(Clone, Debug)]
-pub struct Conditionals {
-    mixture: Arc<Mixture>,
-    /// Cells by classes: what each cell says.
-    by_cell: Matrix,
-}
-
 /// What is known of the classes of some rows: rows by classes, each row a distribution.
 #[derive(Clone, Debug, Default)]
 pub struct Posterior {
@@ -26,35 +17,23 @@ pub struct Posterior {
     logs: Matrix,
 }
 
-impl Conditionals {
-    pub fn new(mixture: Arc<Mixture>) -> Self {
-        let (classes, cells) = (mixture.probabilities.rows(), mixture.probabilities.columns());
-        let mut by_cell = Matrix::default();
-        by_cell.reshape(cells, classes);
-        by_cell.view_mut().assign(&mixture.probabilities.view().t());
-        Self { mixture, by_cell }
-    }
-
-    pub fn mixture(&self) -> &Arc<Mixture> {
-        &self.mixture
-    }
-
+impl Mixture {
     /// Forgets all about `rows` rows: their classes have their weights.
     pub fn start(&self, rows: usize, posterior: &mut Posterior) {
-        posterior.classes.reshape(rows, self.mixture.classes());
+        posterior.classes.reshape(rows, self.classes());
         for r in 0..rows {
-            posterior.classes.row_mut(r).copy_from_slice(&self.mixture.weights);
+            posterior.classes.row_mut(r).copy_from_slice(&self.weights);
         }
     }
 
     /// Forgets all about row `r`.
     pub fn forget(&self, r: usize, posterior: &mut Posterior) {
-        posterior.classes.row_mut(r).copy_from_slice(&self.mixture.weights);
+        posterior.classes.row_mut(r).copy_from_slice(&self.weights);
     }
 
     /// Keeps of the rows those in `kept`, in their order.
     pub fn keep(&self, kept: &[usize], posterior: &mut Posterior) {
-        let classes = self.mixture.classes();
+        let classes = self.classes();
         for (to, &from) in kept.iter().enumerate() {
             posterior.classes.values_mut().copy_within(from * classes..(from + 1) * classes, to * classes);
         }
@@ -62,39 +41,41 @@ impl Conditionals {
     }
 
     /// The logarithms of the probabilities of column `j`, one row a row.
-    pub fn column<'p>(&self, j: usize, posterior: &'p mut Posterior) -> &'p mut Matrix {
-        self.logs(self.mixture.offsets[j]..self.mixture.offsets[j + 1], posterior)
+    pub fn column_logs<'p>(&self, j: usize, posterior: &'p mut Posterior) -> &'p mut Matrix {
+        self.logs(self.offsets[j]..self.offsets[j + 1], posterior)
     }
 
     /// The logarithms of the probabilities of all columns, one row a row.
-    pub fn columns<'p>(&self, posterior: &'p mut Posterior) -> &'p mut Matrix {
-        self.logs(0..self.mixture.probabilities.columns(), posterior)
+    pub fn all_logs<'p>(&self, posterior: &'p mut Posterior) -> &'p mut Matrix {
+        self.logs(0..self.probabilities.columns(), posterior)
     }
 
     fn logs<'p>(&self, cells: Range<usize>, posterior: &'p mut Posterior) -> &'p mut Matrix {
         let Posterior { classes, logs } = posterior;
         logs.reshape(classes.rows(), cells.len());
-        let law = self.mixture.probabilities.view().slice_move(s![.., cells]);
+        let law = self.probabilities.view().slice_move(s![.., cells]);
         gemm(classes.view(), law, 0.0, logs.view_mut());
         logs.values_mut().iter_mut().for_each(|p| *p = p.max(LEAST_PROBABILITY).ln());
         logs
     }
 
-    /// Row `r` has this code in column `j`.
-    pub fn observe(&self, r: usize, j: usize, code: u16, posterior: &mut Posterior) {
-        let says = self.by_cell.row(self.mixture.offsets[j] + usize::from(code));
+    /// Row `r` has this code in column `j`; returns how likely that was. What was impossible is forgotten.
+    pub fn observe(&self, r: usize, j: usize, code: u16, posterior: &mut Posterior) -> f32 {
+        let says = self.by_cell.row(self.offsets[j] + usize::from(code));
         let classes = posterior.classes.row_mut(r);
         let total = vectorised(|| multiply_and_sum(classes, says));
         if total <= f32::MIN_POSITIVE {
-            return classes.copy_from_slice(&self.mixture.weights);
+            classes.copy_from_slice(&self.weights);
+            return 0.0;
         }
         let scale = 1.0 / total;
         vectorised(|| classes.iter_mut().for_each(|c| *c *= scale));
+        total
     }
 
     /// Row `r` knows what row `from` knows.
-    pub fn copy(&self, from: usize, r: usize, posterior: &mut Posterior) {
-        let classes = self.mixture.classes();
+    pub fn copy_row(&self, from: usize, r: usize, posterior: &mut Posterior) {
+        let classes = self.classes();
         posterior.classes.values_mut().copy_within(from * classes..(from + 1) * classes, r * classes);
     }
 }

@@ -19,13 +19,18 @@ pub struct Mixture {
     pub(super) offsets: Vec<usize>,
     /// The distribution of each column in each class: classes by cells.
     pub(super) probabilities: Matrix,
+    /// The same, cells by classes: what each cell says of the classes.
+    pub(super) by_cell: Matrix,
     /// Weight of each class; they add up to 1.
     pub(super) weights: Vec<f32>,
 }
 
 impl Mixture {
     pub(super) fn new(offsets: Vec<usize>, probabilities: Matrix, weights: Vec<f32>) -> Self {
-        Self { offsets, probabilities, weights }
+        let mut by_cell = Matrix::default();
+        by_cell.reshape(probabilities.columns(), probabilities.rows());
+        by_cell.view_mut().assign(&probabilities.view().t());
+        Self { offsets, probabilities, by_cell, weights }
     }
 
     /// One class, with these marginals: columns that know nothing of each other, the control that everyone must beat.
@@ -52,7 +57,7 @@ impl Mixture {
         }
         let part = 1.0 / mixtures.len() as f32;
         let weights = mixtures.iter().flat_map(|m| m.weights.iter().map(|w| w * part)).collect();
-        Self { offsets: mixtures[0].offsets.clone(), probabilities, weights }
+        Self::new(mixtures[0].offsets.clone(), probabilities, weights)
     }
 
     /// First cell of each column, and the total.
@@ -86,7 +91,7 @@ impl Mixture {
         let mut probabilities = Matrix::default();
         probabilities.reshape(classes, layout.total());
         probabilities.values_mut().copy_from_slice(values);
-        let mixture = Self { offsets, probabilities, weights };
+        let mixture = Self::new(offsets, probabilities, weights);
         let columns = |k: usize| mixture.offsets.windows(2).map(move |b| (k, b[0]..b[1]));
         let proper = (0..classes).flat_map(columns).all(|(k, b)| is_distribution(&mixture.probabilities.row(k)[b]));
         if is_distribution(&mixture.weights) && proper {

@@ -27,7 +27,7 @@ mod objective;
 mod posterior;
 mod project;
 
-pub use conditionals::{Conditionals, Posterior};
+pub use conditionals::Posterior;
 pub use fit::fit;
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};

@@ -2,9 +2,13 @@
 
 use rayon::prelude::*;
 
+use super::conditionals::Posterior;
 use super::fit::MEMBERS;
 use super::generate::Mixture;
 use crate::model::Evidence;
+
+/// Rows whose classes one task follows.
+const TILE_ROWS: usize = 256;
 
 impl Mixture {
     /// The probability that a row of class `k` agrees with the evidence, on all columns but `without`.
@@ -54,20 +58,12 @@ impl Mixture {
     /// The negative logarithm of the probability of each cell given those before it in the row.
     pub(super) fn exact_nats(&self, codes: &[u16], nats: &mut [f64]) {
         let width = self.offsets.len() - 1;
-        let rows = codes.par_chunks_exact(width).zip(nats.par_chunks_exact_mut(width));
-        rows.for_each_init(Vec::new, |posterior, (codes, nats)| {
-            posterior.clear();
-            posterior.extend(self.weights.iter().map(|&w| f64::from(w)));
-            for (j, (&code, nats)) in codes.iter().zip(nats).enumerate() {
-                let cell = self.offsets[j] + usize::from(code);
-                let mut likelihood = 0.0;
-                for (k, weight) in posterior.iter_mut().enumerate() {
-                    *weight *= f64::from(self.probabilities.row(k)[cell]);
-                    likelihood += *weight;
-                }
-                *nats = -likelihood.ln();
-                if likelihood > 0.0 {
-                    posterior.iter_mut().for_each(|weight| *weight /= likelihood);
+        let tiles = codes.par_chunks(TILE_ROWS * width).zip(nats.par_chunks_mut(TILE_ROWS * width));
+        tiles.for_each_init(Posterior::default, |posterior, (codes, nats)| {
+            for (codes, nats) in codes.chunks_exact(width).zip(nats.chunks_exact_mut(width)) {
+                self.start(1, posterior);
+                for (j, (&code, nats)) in codes.iter().zip(nats).enumerate() {
+                    *nats = -f64::from(self.observe(0, j, code, posterior)).ln();
                 }
             }
         });

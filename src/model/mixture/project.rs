@@ -25,7 +25,7 @@ const LEAST_PROBABILITY: f32 = 1e-8;
 pub(super) fn project(mixture: Mixture, measured: &Measured) -> Mixture {
     let shrunk = shrunk(&mixture, measured);
     let objective = Objective::new(&shrunk);
-    let Mixture { offsets, mut probabilities, mut weights } = mixture;
+    let Mixture { offsets, mut probabilities, mut weights, .. } = mixture;
     let log = |p: &f32| p.max(LEAST_PROBABILITY).ln();
     let cells = probabilities.values().len();
     let mut parameters: Vec<f32> = probabilities.values().iter().chain(&weights).map(log).collect();

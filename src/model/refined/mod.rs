@@ -49,7 +49,7 @@ pub trait Sampler: Send + Sync {
 /// Candidates of the network for each unit that is wanted.
 const CANDIDATES: usize = 2;
 /// Candidates of the mixture for each unit, where there is evidence.
-const CANDIDATES_GIVEN_EVIDENCE: usize = 16;
+const CANDIDATES_GIVEN_EVIDENCE: usize = 8;
 /// Candidates that correct the probability of evidence ...
 const CANDIDATES_OF_PROBABILITY: usize = 2048;
 /// ... none of which counts more than so many times what it should on average.
@@ -224,31 +224,4 @@ impl Generator for Refined {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inclusion_adds_up_and_stays_below_one() {
-        let shares = inclusion(&[0.0, 0.0, 0.0, 5.0, f64::NEG_INFINITY, f64::NAN], 2);
-        assert!((shares.iter().sum::<f64>() - 2.0).abs() < 1e-9, "{shares:?}");
-        assert_eq!((shares[3], shares[4], shares[5]), (1.0, 0.0, 0.0));
-        assert!((shares[0] - 1.0 / 3.0).abs() < 1e-9);
-        let even = inclusion(&[1.0; 8], 2);
-        assert!(even.iter().all(|s| (s - 0.25).abs() < 1e-9));
-        assert!(inclusion(&[f64::NEG_INFINITY; 4], 2).iter().all(|s| (s - 0.5).abs() < 1e-9));
-    }
-
-    #[test]
-    fn selection_follows_the_weights_and_takes_none_twice() {
-        let drawn = Drawn {
-            codes: (0..400).collect(),
-            offsets: (0..=400).collect(),
-            log_weights: (0..400).map(|i| if i < 200 { 3f64.ln() } else { 0.0 }).collect(),
-        };
-        let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-        drawn.select(100, &mut ChaCha8Rng::seed_from_u64(1), &mut codes, &mut offsets);
-        assert_eq!((codes.len(), offsets.len()), (100, 101));
-        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(codes.iter().filter(|&&c| c < 200).count().abs_diff(75) <= 1);
-    }
-}
+mod tests;

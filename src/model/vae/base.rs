@@ -1,13 +1,15 @@
 //! What the decoder starts from: the mixture's law of each column given those before it.
 
-use crate::model::mixture::{Conditionals, Posterior};
+use std::sync::Arc;
+
+use crate::model::mixture::{Mixture, Posterior};
 use crate::nn::Matrix;
 
 /// A mixture under a network: the network's logits are added to the logarithms of the mixture's probabilities, so that
 /// a network that says nothing is the mixture.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    pub conditionals: Conditionals,
+    pub mixture: Arc<Mixture>,
     /// The column that all rows of a unit share, if there is one: it says something once.
     pub rows_column: Option<usize>,
 }
@@ -29,29 +31,29 @@ impl Base {
     /// `codes` holds as many rows as `logits`; `rows` the row offsets of units, and the number of rows.
     pub fn add(&self, codes: &[u16], rows: &[usize], buffers: &mut BaseBuffers, logits: &mut Matrix) {
         let BaseBuffers { posterior, active, kept } = buffers;
-        let offsets = self.conditionals.mixture().offsets();
+        let offsets = self.mixture.offsets();
         let width = offsets.len() - 1;
         active.clear();
         active.extend(rows.windows(2).map(|unit| (unit[0], unit[1])).filter(|unit| unit.1 > unit.0));
-        self.conditionals.start(active.len(), posterior);
+        self.mixture.start(active.len(), posterior);
         let mut round = 0;
         while !active.is_empty() {
             for j in 0..width {
-                let column = self.conditionals.column(j, posterior);
+                let column = self.mixture.column_logs(j, posterior);
                 for (i, (first, _)) in active.iter().enumerate() {
                     let own = &mut logits.row_mut(first + round)[offsets[j]..offsets[j + 1]];
                     own.iter_mut().zip(column.row(i)).for_each(|(l, log)| *l += log);
                 }
                 if round == 0 || Some(j) != self.rows_column {
                     for (i, (first, _)) in active.iter().enumerate() {
-                        self.conditionals.observe(i, j, codes[(first + round) * width + j], posterior);
+                        self.mixture.observe(i, j, codes[(first + round) * width + j], posterior);
                     }
                 }
             }
             round += 1;
             kept.clear();
             kept.extend(active.iter().enumerate().filter(|(_, (a, b))| a + round < *b).map(|(i, _)| i));
-            self.conditionals.keep(kept, posterior);
+            self.mixture.keep(kept, posterior);
             active.retain(|(a, b)| a + round < *b);
         }
     }

@@ -185,14 +185,14 @@ impl Decoder {
                 cells.clone(),
                 logits.view_mut(),
             );
-            let start = base.conditionals.column(j, posterior);
+            let start = base.mixture.column_logs(j, posterior);
             logits.values_mut().iter_mut().zip(start.values()).for_each(|(l, s)| *l += s);
             for r in 0..rows {
                 let mut code = [0];
                 softmax::sample(logits.row_mut(r), &[0, cells.len()], || rng.random(), &mut code);
                 codes[r * columns + j] = code[0];
                 if is_first || Some(j) != base.rows_column {
-                    base.conditionals.observe(r, j, code[0], posterior);
+                    base.mixture.observe(r, j, code[0], posterior);
                 }
                 let hit = embedding.row(cells.start + usize::from(code[0]));
                 let later = self.seeing(0, j)..;

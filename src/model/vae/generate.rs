@@ -6,6 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::base::BaseBuffers;
 use super::decoder::SampleBuffers;
 use super::loss::{VaeBuffers, VaeLoss};
 use super::{Prior, Vae, VaeSettings};
@@ -85,7 +86,7 @@ impl Vae {
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = TILE_ROWS.min(units - start);
             normals.reshape(tile, latent);
-            self.base.conditionals.start(tile, &mut buffers.posterior);
+            self.base.mixture.start(tile, &mut buffers.posterior);
             let mut rows = RowsOfUnits::new(tile, rows_column);
             while !rows.active.is_empty() {
                 let is_first = rows.is_first();
@@ -96,7 +97,7 @@ impl Vae {
                 }
                 self.decoder.sample(parameters, &self.base, is_first, &mut buffers, rng, &mut drawn);
                 let kept = rows.add(&drawn, width);
-                self.base.conditionals.keep(&kept, &mut buffers.posterior);
+                self.base.mixture.keep(&kept, &mut buffers.posterior);
             }
             rows.append_to(width, codes, offsets);
         }
@@ -127,12 +128,18 @@ impl Sampler for VaeGenerator {
             let units: Vec<u32> = (0..rows as u32).collect();
             // Logarithms of the draws' weights: draws by rows by columns, the sums so far.
             let mut sums = vec![0.0f64; DRAWS * rows * width];
+            let mut base = Matrix::default();
+            base.reshape(rows, self.vae.offsets[width]);
+            base.values_mut().fill(0.0);
+            let starts: Vec<usize> = (0..=rows).collect();
+            self.vae.base.add(&codes.codes, &starts, &mut BaseBuffers::default(), &mut base);
             for (draw, sums) in sums.chunks_exact_mut(rows * width).enumerate() {
                 let loss = VaeLoss { vae: &self.vae, codes: &codes, key, step: (tile * DRAWS + draw) as u32 };
                 loss.encode(&self.parameters, &units, buffers);
                 let ratios: Vec<f64> = (0..rows).map(|r| buffers.log_ratio(r, &self.prior)).collect();
-                buffers.decode(&self.vae, &self.parameters);
+                self.vae.decoder.forward(&self.parameters, &codes.codes, &mut buffers.decoder);
                 let output = buffers.decoder.mlp.output();
+                output.values_mut().iter_mut().zip(base.values()).for_each(|(o, b)| *o += b);
                 softmax::probabilities(output.values_mut(), &self.vae.offsets);
                 for (r, (sums, ratio)) in sums.chunks_exact_mut(width).zip(ratios).enumerate() {
                     let mut sum = ratio;

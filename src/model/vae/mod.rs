@@ -27,7 +27,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::mixture::{Conditionals, Mixture};
+use super::mixture::Mixture;
 use crate::encode::Layout;
 use crate::error::Result;
 use crate::nn::{Activation, Embedding, Mlp, Table};
@@ -72,7 +72,7 @@ impl Vae {
         let encoder_widths: Vec<usize> = hidden.iter().copied().chain([2 * latent]).collect();
         let encoder = Mlp::new(&mut table, "encoder", &encoder_widths, ACTIVATION);
         let decoder = Decoder::new(&mut table, offsets.clone(), *latent, hidden);
-        let base = Base { conditionals: Conditionals::new(mixture), rows_column };
+        let base = Base { mixture, rows_column };
         Ok(Self { settings, offsets, table, embedding, encoder, decoder, base })
     }
 
