@@ -19,6 +19,16 @@ pub(super) const TRAIN: &str = "dp-sgd";
 /// Time between two looks at the progress.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// How a training goes.
+#[derive(Clone, Copy)]
+pub(super) struct Course<'a> {
+    pub training: &'a Training,
+    /// Public or released number of units.
+    pub units: f64,
+    /// Of the rows that the network draws for itself; never of the noise.
+    pub seed: u64,
+}
+
 /// Trains a network by DP-SGD from `parameters` on, and returns the running average of its weights.
 ///
 /// No loss is ever computed for show: a loss on real rows is a release. The
@@ -30,12 +40,11 @@ pub(super) fn train<T: Trainable>(
     plan: &mut Plan,
     codes: &Sensitive<Codes>,
     network: &T,
-    training: &Training,
+    course: Course<'_>,
     mut parameters: Vec<f32>,
-    units: f64,
-    seed: u64,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Vec<f32>> {
+    let Course { training, units, seed } = course;
     let steps = training.steps as u64;
     let mut mechanism = plan.subsampled_gaussian(TRAIN, units)?;
     let mut optimiser = Adam::new(
@@ -172,7 +181,9 @@ mod tests {
             let request = Request { name: TRAIN.into(), share: Share::Train, weight: 1.0, mechanism: sampled };
             let budget = Budget::new(500.0, 1e-6).unwrap();
             let mut plan = Plan::calibrate(PrivacyUnit::Row, budget, vec![request]).unwrap();
-            let parameters = train(&mut plan, data, network, training, start, 2000.0, 1, &mut |_| ()).unwrap();
+            let parameters =
+                train(&mut plan, data, network, Course { training, units: 2000.0, seed: 1 }, start, &mut |_| ())
+                    .unwrap();
             network.draw(&parameters, 1000, &mut ChaCha8Rng::seed_from_u64(1))
         }
         let vae =

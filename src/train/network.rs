@@ -1,6 +1,6 @@
 //! What DP-SGD adds to `marginal`: the planned events of a network, and its training from the mixture on.
 
-use super::dp_sgd::{TRAIN, train};
+use super::dp_sgd::{Course, TRAIN, train};
 use super::fit::Progress;
 use crate::encode::{Codes, Layout};
 use crate::error::Result;
@@ -76,11 +76,12 @@ pub(super) fn train_network(
 ) -> Result<Box<dyn Generator>> {
     let Start { mixture, layout, rows_column, units, seed } = start;
     let mixture = Arc::new(mixture);
+    let course = Course { training: &settings.training, units, seed };
     let network: Box<dyn Sampler> = match settings.network.clone() {
         Architecture::Vae(architecture) => {
             let vae = Vae::new(layout, architecture, mixture.clone(), rows_column)?;
             let parameters = vae.initialise(seed);
-            let parameters = train(plan, codes, &vae, &settings.training, parameters, units, seed, observe)?;
+            let parameters = train(plan, codes, &vae, course, parameters, observe)?;
             let key = UnitKey::from_system()?.bytes();
             let moments =
                 plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
@@ -92,7 +93,7 @@ pub(super) fn train_network(
         Architecture::Diffusion(architecture) => {
             let diffusion = Diffusion::new(layout, architecture, mixture.clone(), rows_column)?;
             let parameters = diffusion.initialise(seed);
-            let parameters = train(plan, codes, &diffusion, &settings.training, parameters, units, seed, observe)?;
+            let parameters = train(plan, codes, &diffusion, course, parameters, observe)?;
             Box::new(DiffusionGenerator::new(diffusion, parameters))
         }
     };

@@ -47,9 +47,7 @@ impl Trainable for Diffusion {
     }
 
     fn draw(&self, parameters: &[f32], units: usize, rng: &mut ChaCha8Rng) -> Codes {
-        let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-        self.draw_rows(parameters, units, self.rows_column, rng, &mut codes, &mut offsets);
-        Codes { codes, width: self.width(), offsets }
+        self.draw_rows(parameters, units, self.rows_column, rng)
     }
 
     fn drawn_with(&self) -> std::ops::Range<usize> {

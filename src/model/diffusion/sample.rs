@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{ACTIVATION, Diffusion, DiffusionSettings};
-use crate::encode::Layout;
+use crate::encode::{Codes, Layout};
 use crate::error::Result;
 use crate::model::mixture::{Mixture, Posterior};
 use crate::model::refined::Sampler;
@@ -73,13 +73,9 @@ impl Diffusion {
         units: usize,
         rows_column: Option<usize>,
         rng: &mut ChaCha8Rng,
-        codes: &mut Vec<u16>,
-        offsets: &mut Vec<u32>,
-    ) {
+    ) -> Codes {
+        let (mut codes, mut offsets) = (Vec::new(), vec![0]);
         let (mut state, mut logits) = (Uncovering::default(), Matrix::default());
-        codes.clear();
-        offsets.clear();
-        offsets.push(0);
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = TILE_ROWS.min(units - start);
             self.base.start(tile, &mut state.posterior);
@@ -90,8 +86,9 @@ impl Diffusion {
                 let kept = rows.add(&drawn, self.width());
                 self.base.keep(&kept, &mut state.posterior);
             }
-            rows.append_to(self.width(), codes, offsets);
+            rows.append_to(self.width(), &mut codes, &mut offsets);
         }
+        Codes { codes, width: self.width(), offsets }
     }
 
     /// Draws the next row of each active unit.
@@ -175,7 +172,8 @@ impl Sampler for DiffusionGenerator {
         codes: &mut Vec<u16>,
         offsets: &mut Vec<u32>,
     ) {
-        self.model.draw_rows(&self.parameters, units, rows_column, rng, codes, offsets);
+        let drawn = self.model.draw_rows(&self.parameters, units, rows_column, rng);
+        (*codes, *offsets) = (drawn.codes, drawn.offsets);
     }
 
     /// The evidence bound: the mean over random orders of what each column adds, given the columns uncovered before it.

@@ -75,14 +75,10 @@ impl Vae {
         units: usize,
         rows_column: Option<usize>,
         rng: &mut ChaCha8Rng,
-        codes: &mut Vec<u16>,
-        offsets: &mut Vec<u32>,
-    ) {
+    ) -> Codes {
         let (width, latent, shared) = (self.width(), self.settings.latent, self.settings.shared);
         let (mut buffers, mut drawn, mut normals) = (SampleBuffers::default(), Vec::new(), Matrix::default());
-        codes.clear();
-        offsets.clear();
-        offsets.push(0);
+        let (mut codes, mut offsets) = (Vec::new(), vec![0]);
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = TILE_ROWS.min(units - start);
             normals.reshape(tile, latent);
@@ -99,8 +95,9 @@ impl Vae {
                 let kept = rows.add(&drawn, width);
                 self.base.mixture.keep(&kept, &mut buffers.posterior);
             }
-            rows.append_to(width, codes, offsets);
+            rows.append_to(width, &mut codes, &mut offsets);
         }
+        Codes { codes, width, offsets }
     }
 }
 
@@ -113,7 +110,8 @@ impl Sampler for VaeGenerator {
         codes: &mut Vec<u16>,
         offsets: &mut Vec<u32>,
     ) {
-        self.vae.draw_rows(&self.parameters, &self.prior, units, rows_column, rng, codes, offsets);
+        let drawn = self.vae.draw_rows(&self.parameters, &self.prior, units, rows_column, rng);
+        (*codes, *offsets) = (drawn.codes, drawn.offsets);
     }
 
     /// The importance-weighted bound of each row (arXiv:1509.00519), [`DRAWS`] latent vectors each. Sums of weights

@@ -75,10 +75,8 @@ impl Trainable for Vae {
     }
 
     fn draw(&self, parameters: &[f32], units: usize, rng: &mut ChaCha8Rng) -> Codes {
-        let (mut codes, mut offsets) = (Vec::new(), Vec::new());
         let prior = Prior::standard(self.settings.latent);
-        self.draw_rows(parameters, &prior, units, self.base.rows_column, rng, &mut codes, &mut offsets);
-        Codes { codes, width: self.width(), offsets }
+        self.draw_rows(parameters, &prior, units, self.base.rows_column, rng)
     }
 
     fn drawn_with(&self) -> Range<usize> {
