@@ -325,7 +325,7 @@ impl Plan {
     /// # Privacy
     /// Public: part of the claim.
     pub fn not_private(&self) -> Option<NotPrivate> {
-        if self.epsilon == f64::INFINITY {
+        if self.epsilon == f64::INFINITY || self.entries.iter().any(|e| e.noise_multiplier <= 0.0) {
             Some(NotPrivate::NoNoise)
         } else {
             (!self.private).then_some(NotPrivate::SeededNoise)
@@ -467,6 +467,7 @@ impl Plan {
             .entries
             .iter_mut()
             .find(|e| e.name == name && !e.taken && kind(&e.mechanism))
+            .filter(|e| e.noise_multiplier > 0.0 || self.epsilon == f64::INFINITY)
             .ok_or_else(|| Error::NotPlanned { name: name.into() })?;
         entry.taken = true;
         Ok(entry.clone())
@@ -633,5 +634,17 @@ mod tests {
         let request =
             Request { name: "a".into(), share: Share::Measure, weight: f64::NAN, mechanism: Mechanism::Histogram };
         assert!(Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), vec![request]).is_err());
+    }
+
+    /// A plan that was edited to have no noise hands out nothing, and is not taken for private.
+    #[test]
+    fn a_finite_plan_without_noise_is_no_plan() {
+        let plan = plan();
+        let mut edited = serde_json::to_value(&plan).unwrap();
+        edited["events"][0]["noise_multiplier"] = 0.0.into();
+        let mut edited: Plan = serde_json::from_value(edited).unwrap();
+        assert!(plan.is_private() || cfg!(feature = "test-noise"));
+        assert_eq!(edited.not_private(), Some(NotPrivate::NoNoise));
+        assert!(matches!(edited.histogram("age"), Err(Error::NotPlanned { .. })));
     }
 }

@@ -55,6 +55,7 @@ impl Generate {
                 "rows": self.rows,
                 "seed": self.seed,
                 "model_sha256": sha256,
+                "private": model.header.plan.is_private(),
                 "output": self.output,
             });
             if let Some(condition) = &condition {

@@ -97,8 +97,11 @@ pub fn write_batches(
     })
 }
 
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::failed(format!("writing the table: {error}"))
+/// What went wrong is not repeated: the error of a writer may quote a cell, and `infer` writes real ones.
+fn failed<E>(_error: E) -> Error {
+    Error::failed("the table cannot be written").remedy(
+        "check the room on the disk; where a value does not fit the format, write another one: .parquet or .arrow",
+    )
 }
 
 trait Sink {

@@ -82,7 +82,7 @@ impl Table {
     /// # Errors
     /// Bad input when a tensor is missing, has another shape, or holds a value that is not finite.
     pub fn import(&self, tensors: &[Tensor]) -> Result<Vec<f32>> {
-        let mut flat = Vec::with_capacity(self.len);
+        let mut flat = Vec::new();
         for (name, slot) in &self.entries {
             flat.extend_from_slice(find_tensor(tensors, name, &[slot.rows, slot.columns])?);
         }

@@ -197,6 +197,11 @@ impl Schema {
             (Some(0), _) => Err(Error::bad_input("max_rows_per_unit is 0")
                 .expected("1 or more")
                 .remedy("raise it, or leave it out")),
+            (Some(rows), _) if rows as usize > MAX_CATEGORIES => {
+                Err(Error::bad_input(format!("max_rows_per_unit is {rows}"))
+                    .expected(format!("at most {MAX_CATEGORIES}"))
+                    .remedy("lower it: noise grows with what one unit may add"))
+            }
             (Some(2..), Some(ROW)) => {
                 Err(Error::bad_input("max_rows_per_unit is above 1, but each row is its own unit")
                     .expected("1")

@@ -143,7 +143,7 @@ impl Sampler for VaeGenerator {
                     let mut sum = ratio;
                     for (j, s) in sums.iter_mut().enumerate() {
                         let p = output.row(r)[self.vae.offsets[j] + usize::from(codes.row(r)[j])];
-                        sum += f64::from(p).ln();
+                        sum += f64::from(p.max(f32::MIN_POSITIVE)).ln();
                         *s = sum;
                     }
                 }

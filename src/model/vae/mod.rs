@@ -11,9 +11,10 @@
 //! part are averaged over the rows of a unit; generation draws it once per synthetic unit. A unit touches only its
 //! own rows, so its gradient can be clipped.
 //!
-//! # What is free
-//! The decoder's output biases start at the logarithm of the released one-way marginals, so that an untrained VAE is
-//! the independent control; [`Vae::calibrate`] moves them back there after training.
+//! # The decoder
+//! It is autoregressive: each column is drawn given the latent numbers and the columns before it, and its logits stand
+//! on the logarithms of what the mixture of `marginal` says of the column, given the same columns (`base`). A network
+//! that says nothing is the mixture, so training starts where marginals end.
 
 mod base;
 mod decoder;
