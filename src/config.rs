@@ -12,7 +12,7 @@ pub const DEFAULT_DELTA: f64 = 1e-6;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelChoice {
-    /// The best this version has: `marginal`.
+    /// The best for most tables: `marginal`; `docs/generators.md` has the reasons.
     #[default]
     Auto,
     /// A mixture of products, fitted to noisy marginals of one, two and three columns.

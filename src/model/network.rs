@@ -92,3 +92,74 @@ pub(super) fn not_negative(name: &str, value: f32) -> Result<()> {
     }
     Err(Error::bad_input(format!("network setting `{name}` is not a number of at least zero")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Layout;
+    use crate::model::{Diffusion, DiffusionSettings, Mixture, Vae, VaeSettings};
+    use crate::nn::{Workspace, add_parts, clipped_sum, softmax};
+    use rand::{Rng, SeedableRng};
+    use std::sync::Arc;
+
+    const CLASSES: usize = 300;
+
+    /// A mixture of many classes: who shares a tile decides how its products are rounded.
+    fn mixture(layout: &Layout, rng: &mut ChaCha8Rng) -> Arc<Mixture> {
+        let mut rows: Vec<f32> = (0..CLASSES * layout.total()).map(|_| rng.random_range(-2.0..2.0)).collect();
+        softmax::probabilities(&mut rows, &layout.offsets());
+        let weights = vec![1.0 / CLASSES as f32; CLASSES];
+        let tensors = [
+            ("mixture.probabilities".to_owned(), vec![CLASSES, layout.total()], rows),
+            ("mixture.weights".to_owned(), vec![1, CLASSES], weights),
+        ];
+        Arc::new(Mixture::from_tensors(layout, &tensors).unwrap())
+    }
+
+    /// One unit more or less moves the clipped sum by at most the norm, and by what the noise allows for rounding: half of
+    /// 2^-17 a unit (the margin of `SubsampledGaussian`; half, because this is one pair of tables of many).
+    fn one_unit_moves_the_sum_by_its_norm<T: Trainable>(network: &T, mut parameters: Vec<f32>, codes: &Codes) {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.2..0.2));
+        network.mask(&mut parameters);
+        let all: Vec<u32> = (0..codes.units() as u32).collect();
+        let clip = |squared: f64| (1.0 / squared.sqrt()).min(1.0) as f32;
+        let sum = |units: &[u32]| {
+            let mut workspace = Workspace::default();
+            let mut sum = vec![0.0f32; parameters.len()];
+            add_parts(
+                clipped_sum(&network.loss(codes, [7; 32], 1), &parameters, units, &clip, &mut workspace),
+                0,
+                &mut sum,
+            );
+            sum
+        };
+        let whole = sum(&all);
+        for left_out in [0, 3, 4, 77] {
+            let others: Vec<u32> = all.iter().copied().filter(|&unit| unit != left_out).collect();
+            let squares = whole.iter().zip(sum(&others)).map(|(a, b)| f64::from(a - b).powi(2));
+            let moved = squares.sum::<f64>().sqrt();
+            let margin = codes.units() as f64 * 2f64.powi(-18);
+            assert!(moved <= 1.0 + margin, "unit {left_out}: {moved}, margin {margin}");
+        }
+    }
+
+    #[test]
+    fn one_unit_moves_the_sums_of_both_networks_by_its_norm() {
+        let layout = Layout { cells: vec![3, 7, 2, 40] };
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let (mut codes, mut offsets) = (Vec::new(), vec![0]);
+        for unit in 0..240usize {
+            for _ in 0..[1, 1, 3, 0, 40][unit % 5] {
+                codes.extend(layout.cells.iter().map(|&cells| rng.random_range(0..cells as u16)));
+            }
+            offsets.push((codes.len() / 4) as u32);
+        }
+        let codes = Codes { codes, width: 4, offsets };
+        let mixture = mixture(&layout, &mut rng);
+        let vae = Vae::new(&layout, VaeSettings::choose(), mixture.clone(), None).unwrap();
+        one_unit_moves_the_sum_by_its_norm(&vae, vae.initialise(1), &codes);
+        let diffusion = Diffusion::new(&layout, DiffusionSettings::choose(&layout), mixture, None).unwrap();
+        one_unit_moves_the_sum_by_its_norm(&diffusion, diffusion.initialise(1), &codes);
+    }
+}

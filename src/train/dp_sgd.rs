@@ -53,7 +53,7 @@ pub(super) fn train<T: Trainable>(
     );
     let key = UnitKey::from_system()?.bytes();
     let mut workspace = Workspace::default();
-    let mut own = Own::new(seed, parameters.len());
+    let mut own = Own::new(seed, training.expected_batch_size, parameters.len());
     let clip = Clip::new(f64::from(training.clipping_norm))?;
     let mut looked = Instant::now();
     for step in 0..steps {
@@ -80,9 +80,9 @@ pub(super) fn train<T: Trainable>(
     Ok(average)
 }
 
-/// Units that the network draws for each step, in tasks of so many.
+/// Units that the network draws for each step: as many as are expected in the batch, up to this, in so many tasks.
+const MOST_OWN: usize = 1024;
 const OWN_TASKS: usize = 4;
-const OWN_PER_TASK: usize = 256;
 
 /// The mean clipped gradient of rows that the network draws itself.
 ///
@@ -91,13 +91,15 @@ const OWN_PER_TASK: usize = 256;
 /// is off by the same, and costs nothing: steps follow the difference, which vanishes where the network is right.
 struct Own<B> {
     seed: u64,
+    units: usize,
     gradient: Vec<f32>,
     workspace: Workspace<B>,
 }
 
 impl<B: Default + Send + Sync> Own<B> {
-    fn new(seed: u64, parameters: usize) -> Self {
-        Self { seed, gradient: vec![0.0; parameters], workspace: Workspace::default() }
+    fn new(seed: u64, expected_batch_size: usize, parameters: usize) -> Self {
+        let units = expected_batch_size.clamp(OWN_TASKS, MOST_OWN);
+        Self { seed, units, gradient: vec![0.0; parameters], workspace: Workspace::default() }
     }
 
     fn gradient<T: Trainable<Buffers = B>>(
@@ -112,7 +114,7 @@ impl<B: Default + Send + Sync> Own<B> {
             .map(|task| {
                 let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
                 rng.set_stream(step * OWN_TASKS as u64 + task);
-                network.draw(parameters, OWN_PER_TASK, &mut rng)
+                network.draw(parameters, self.units / OWN_TASKS, &mut rng)
             })
             .collect();
         let mut codes = Codes { codes: Vec::new(), width: drawn[0].width, offsets: vec![0] };

@@ -2,7 +2,8 @@
 //!
 //! The plan is made from public facts, the ledger records the intent, the
 //! table is read, and then only planned mechanisms touch it: noisy quantiles and
-//! thresholded counts give the domains that are not public, noisy counts give the codecs, noisy gradients the weights, a noisy sum the latent prior.
+//! thresholded counts give the domains that are not public, noisy counts give the codecs and, pair by pair of columns,
+//! the mixture; noisy gradients give the weights of a network, a noisy sum the latent prior.
 
 mod discover;
 mod dp_sgd;

@@ -97,5 +97,5 @@ pub(super) fn train_network(
             Box::new(DiffusionGenerator::new(diffusion, parameters))
         }
     };
-    Ok(Box::new(Refined::fit(network, mixture, rows_column, seed)))
+    Ok(Box::new(Refined::fit(network, mixture, rows_column, units, seed)))
 }

@@ -67,9 +67,15 @@ impl Refined {
     ///
     /// # Privacy
     /// Post-processing.
-    pub fn fit(network: Box<dyn Sampler>, mixture: Arc<Mixture>, rows_column: Option<usize>, seed: u64) -> Self {
+    pub fn fit(
+        network: Box<dyn Sampler>,
+        mixture: Arc<Mixture>,
+        rows_column: Option<usize>,
+        units: f64,
+        seed: u64,
+    ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let projection = Projection::fit(&*network, &mixture, rows_column, &mut rng);
+        let projection = Projection::fit(&*network, &mixture, rows_column, units, &mut rng);
         Self { network, mixture, projection }
     }
 

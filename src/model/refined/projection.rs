@@ -13,9 +13,11 @@ const MEAN: &str = "projection.mean";
 
 /// Cells of rows that the fit looks at, at most ...
 const MOST_CELLS: usize = 4_000_000;
-/// ... and units, at most and at least.
+/// ... units, at most and at least ...
 const MOST_UNITS: usize = 160_000;
 const LEAST_UNITS: usize = 10_000;
+/// ... and for each unit that the model was fitted to.
+const UNITS_PER_UNIT: f64 = 4.0;
 /// Times that all marginals are gone through.
 const SWEEPS: usize = 8;
 /// A factor changes by at most this in one go.
@@ -64,16 +66,17 @@ fn pairs(offsets: &[usize]) -> Vec<Pair> {
 impl Projection {
     /// Fits the factors to rows of `network`, by raking: pair after pair, each cell's factor takes the ratio of the
     /// share that is wanted to the one that is there. Wanted are the mixture's marginals, which are the released ones
-    /// shrunk by their own noise.
+    /// shrunk by their own noise. `units` is the public or released number of units behind them.
     pub(super) fn fit(
         network: &dyn Sampler,
         mixture: &Mixture,
         rows_column: Option<usize>,
+        units: f64,
         rng: &mut ChaCha8Rng,
     ) -> Self {
         let offsets = mixture.offsets().to_vec();
         let width = mixture.width();
-        let units = (MOST_CELLS / width).clamp(LEAST_UNITS, MOST_UNITS);
+        let units = ((UNITS_PER_UNIT * units) as usize).min(MOST_CELLS / width).clamp(LEAST_UNITS, MOST_UNITS);
         let (mut codes, mut rows) = (Vec::new(), Vec::new());
         network.sample(units, rows_column, rng, &mut codes, &mut rows);
         let column = |j: usize| codes.iter().skip(j).step_by(width).copied().collect();

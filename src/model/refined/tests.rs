@@ -32,7 +32,7 @@ impl Sampler for Even {
 /// One class: the first column is 1 in three of four rows, the second in one of two.
 fn refined() -> Refined {
     let marginals = Marginals::from_noisy(&layout(), &[250.0, 750.0, 500.0, 500.0]).unwrap();
-    Refined::fit(Box::new(Even), Arc::new(Mixture::independent(&marginals)), None, 1)
+    Refined::fit(Box::new(Even), Arc::new(Mixture::independent(&marginals)), None, 40_000.0, 1)
 }
 
 fn layout() -> Layout {
