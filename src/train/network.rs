@@ -83,11 +83,12 @@ pub(super) fn train_network(
             let parameters = vae.initialise(seed);
             let parameters = train(plan, codes, &vae, course, parameters, observe)?;
             let key = UnitKey::from_system()?.bytes();
-            let moments =
-                plan.gaussian_sum(PRIOR)?.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
-                    vae.latent_moments(&parameters, codes, unit, key, out);
-                })?;
-            let prior = Prior::from_moments(&vae, moments.get(), units);
+            let sum = plan.gaussian_sum(PRIOR)?;
+            let noise_std = sum.noise_std();
+            let moments = sum.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
+                vae.latent_moments(&parameters, codes, unit, key, out);
+            })?;
+            let prior = Prior::from_moments(&vae, moments.get(), noise_std, units);
             Box::new(VaeGenerator::new(vae, parameters, prior))
         }
         Architecture::Diffusion(architecture) => {

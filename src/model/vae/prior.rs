@@ -86,18 +86,27 @@ impl Prior {
         Self { mean: vec![0.0; latent], cholesky }
     }
 
-    /// Reads the noisy sum over `units` units of [`Vae::latent_moments`]. The covariance is moved to the nearest one
-    /// with a variance of at least [`LEAST_VARIANCE`] in every direction.
+    /// Reads the noisy sum over `units` units of [`Vae::latent_moments`], whose entries have noise of standard deviation
+    /// `noise_std`. It is shrunk towards that of the standard law by what the noise alone makes of their distance (James
+    /// and Stein 1961); the covariance is moved to the nearest one with a variance of at least [`LEAST_VARIANCE`] in every
+    /// direction.
     ///
     /// # Privacy
     /// Post-processing.
     ///
     /// # Panics
     /// When `sums` does not have [`Vae::moments`] numbers.
-    pub fn from_moments(vae: &Vae, sums: &[f64], units: f64) -> Self {
+    pub fn from_moments(vae: &Vae, sums: &[f64], noise_std: f64, units: f64) -> Self {
         let (latent, radius) = (vae.settings.latent, vae.latent_radius());
         assert_eq!(sums.len(), vae.moments(), "one sum a moment");
         let scale = std::f64::consts::SQRT_2 / units.max(1.0);
+        let of_standard: Vec<f64> = std::iter::repeat_n(0.0, latent)
+            .chain(lower_triangle(latent).map(|(i, j)| if i == j { 1.0 / (scale * radius * radius) } else { 0.0 }))
+            .collect();
+        let distance: f64 = sums.iter().zip(&of_standard).map(|(s, o)| (s - o).powi(2)).sum();
+        let by_noise = noise_std.powi(2) * sums.len() as f64;
+        let kept = (1.0 - by_noise / distance.max(f64::MIN_POSITIVE)).max(0.0);
+        let sums: Vec<f64> = sums.iter().zip(&of_standard).map(|(s, o)| o + kept * (s - o)).collect();
         let mean: Vec<f64> = sums[..latent].iter().map(|s| s * scale * radius).collect();
         let mut covariance = vec![0.0; latent * latent];
         for (s, (i, j)) in sums[latent..].iter().zip(lower_triangle(latent)) {
@@ -211,6 +220,21 @@ mod tests {
             (0..n).map(|k| f64::from(factor[i * n + k]) * f64::from(factor[j * n + k])).sum()
         };
         (0..n * n).map(|e| entry(e / n, e % n)).collect()
+    }
+
+    /// Noise alone leaves the standard law.
+    #[test]
+    fn noisy_moments_are_shrunk_to_the_standard_law() {
+        let layout = crate::encode::Layout { cells: vec![2] };
+        let marginals = crate::model::Marginals::from_noisy(&layout, &[1.0, 1.0]).unwrap();
+        let mixture = std::sync::Arc::new(crate::model::Mixture::independent(&marginals));
+        let vae = Vae::new(&layout, crate::model::VaeSettings::choose(), mixture, None).unwrap();
+        let noisy: Vec<f64> = (0..vae.moments()).map(|i| if i % 2 == 0 { 30.0 } else { -30.0 }).collect();
+        let prior = Prior::from_moments(&vae, &noisy, 40.0, 50.0);
+        assert!(prior.mean.iter().all(|&m| m == 0.0));
+        let standard = Prior::standard(16);
+        assert!(prior.cholesky.iter().zip(&standard.cholesky).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert_ne!(Prior::from_moments(&vae, &noisy, 1.0, 50.0), prior);
     }
 
     #[test]

@@ -151,7 +151,7 @@ fn training_learns_that_one_column_copies_another() {
             assert!(moments.iter().map(|m| m * m).sum::<f64>() <= 1.0 + 1e-9);
             sums.iter_mut().zip(&moments).for_each(|(s, m)| *s += m);
         }
-        let prior = Prior::from_moments(&vae, &sums, 256.0);
+        let prior = Prior::from_moments(&vae, &sums, 0.0, 256.0);
         let generator = VaeGenerator::new(vae.clone(), parameters.to_vec(), prior);
         let (mut out, mut offsets) = (Vec::new(), Vec::new());
         generator.sample(1000, None, &mut ChaCha8Rng::seed_from_u64(8), &mut out, &mut offsets);
