@@ -5,6 +5,7 @@
 //! found a leak.
 
 mod account;
+mod audit;
 mod evaluate;
 mod fit;
 mod generate;
@@ -61,11 +62,13 @@ enum Command {
     Infer(infer::Infer),
     /// Compare a synthetic table with real ones
     Evaluate(evaluate::Evaluate),
+    /// Test whether a synthetic table betrays who was in the training table
+    Audit(audit::AuditCommand),
     /// Answer accounting questions
     Account(account::Account),
     /// Show or verify a ledger
     Ledger(ledger::LedgerCommand),
-    /// Do all of it: model, cohort, evaluation, report, ledger
+    /// Do all of it: model, cohort, evaluation, audit, report, ledger
     Run(run::Run),
 }
 
@@ -103,6 +106,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Generate(command) => command.run(global),
         Command::Infer(command) => command.run(global),
         Command::Evaluate(command) => command.run(global),
+        Command::Audit(command) => command.run(global),
         Command::Account(command) => command.run(global),
         Command::Ledger(command) => command.run(global),
         Command::Run(command) => command.run(global),

@@ -15,7 +15,7 @@
 //! (`numpy_choice`), so that both print the same distances. None of the figures is evidence of
 //! privacy: that is for the accountant and the audit.
 
-mod boosting;
+pub(crate) mod boosting;
 mod codes;
 mod detection;
 mod evaluation;
@@ -26,7 +26,7 @@ mod linear;
 mod metrics;
 mod numpy_choice;
 mod quality;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod tree;

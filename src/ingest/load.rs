@@ -17,6 +17,8 @@ enum Demand {
     Modelled,
     /// Real rows to score: what is modelled, and whole where the schema says so.
     Scored,
+    /// Real rows to audit with: what is modelled, missing cells anywhere, and the privacy unit.
+    Audited,
     /// Real rows to fill: any of what is modelled; what is missing is asked for.
     Partial,
 }
@@ -64,6 +66,31 @@ impl RawTable {
         self.frame(schema, Demand::Scored).map(Sensitive::new)
     }
 
+    /// Applies a schema to real rows that an audit compares: other identifiers than the privacy unit may be absent, and a
+    /// missing cell is accepted anywhere, since holdout rows may miss what no training row does.
+    ///
+    /// # Errors
+    /// Bad input as for [`RawTable::load`].
+    ///
+    /// # Privacy
+    /// As [`RawTable::load`].
+    pub fn load_to_audit(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
+        self.frame(schema, Demand::Audited).map(Sensitive::new)
+    }
+
+    /// The text of the privacy unit of each row, where the schema names its column: to find a person in two tables.
+    ///
+    /// # Errors
+    /// A row without its unit, a column that cannot be read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn unit_labels(&self, schema: &Schema) -> Result<Option<Sensitive<Vec<String>>>> {
+        let Some(raw) = schema.table.unit_column().and_then(|name| self.column(name)) else { return Ok(None) };
+        self.units(raw, schema)?;
+        Ok(Some(Sensitive::new(self.texts(raw, schema)?.labels)))
+    }
+
     /// Applies a schema to real rows that a model is to complete: any column
     /// may be absent, and any cell missing.
     ///
@@ -102,6 +129,7 @@ impl RawTable {
         let needed = |c: &&Column| match demand {
             Demand::Whole => !c.drop || Some(c.name.as_str()) == unit,
             Demand::Modelled | Demand::Scored => c.is_modelled(),
+            Demand::Audited => c.is_modelled() || Some(c.name.as_str()) == unit,
             Demand::Partial => false,
         };
         let absent =

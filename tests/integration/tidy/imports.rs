@@ -17,11 +17,15 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("cohort", &["error", "output", "config", "model", "encode", "ingest", "schema", "privacy"]),
     ("infer", &["error", "output", "config", "cohort", "model", "encode", "ingest", "schema", "privacy"]),
     ("evaluate", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
-    ("audit", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
+    ("audit", BELOW_AUDIT),
     ("report", BELOW_CLI),
     ("cli", BELOW_CLI_AND_REPORT),
     ("lib", &["cli"]),
     ("main", &["cli"]),
+];
+
+const BELOW_AUDIT: &[&str] = &[
+    "error", "output", "config", "evaluate", "cohort", "train", "model", "nn", "encode", "ingest", "schema", "privacy",
 ];
 
 const BELOW_CLI: &[&str] = &[

@@ -1,0 +1,230 @@
+//! Does the synthetic table betray who was in the training table?
+//!
+//! An audit looks at three tables: the synthetic one, whoever made it; its *members*, the rows that it was made from; and
+//! a *holdout*, rows of other people from the same population. Attacks score every record without knowing which of the
+//! two it is; if members score higher, the synthetic table knows them. Membership is the random unit of every test: a
+//! person, where the schema names the column of the privacy unit.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `records` | the rows in one numbering, members and holdout pooled |
+//! | `neighbours` | who is like whom |
+//! | `attack/` | the attacks: a score for each unit |
+//! | `strata` | everybody, the most isolated, rare groups |
+//! | `membership` | attacks on strata as tests, corrected together |
+//! | `risks` | singling out, linkability, inference |
+//! | `control` | what the audit finds where the answer is known; how small a leak it can see |
+//! | `bound/` | lower bounds of epsilon |
+//!
+//! It shares no code with the accountants: it is a second opinion. No figure is about a single record, and none is a
+//! guarantee: attacks that nobody tried may still succeed.
+
+mod attack;
+pub mod bound;
+mod control;
+mod membership;
+mod neighbours;
+mod records;
+mod result;
+mod risks;
+mod statistics;
+mod strata;
+
+pub use result::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, RiskKind, Roc, Sizes, TprAtFpr, Verdict};
+
+use crate::error::{Error, Result};
+use crate::evaluate::table::Tables;
+use crate::ingest::Frame;
+use bound::{Guesses, steinke};
+use membership::FAMILY_WISE;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Binomial, Distribution};
+use records::{Records, counts};
+
+/// Goes with every audit.
+const NOTE: &str = "Computed on real rows for the controller of the data, outside the epsilon claim. No score of these \
+    attacks is a guarantee: they are the attackers that were tried.";
+/// Units of either side below which nothing can be told.
+const LEAST_UNITS: usize = 200;
+/// A leak of more than this, in percent of the members, must be found, or the audit is inconclusive.
+const POWER: f64 = 1.0;
+/// Confidence of the lower bound of epsilon.
+const CONFIDENCE: f64 = 0.95;
+/// Attacks whose ROC curves are given.
+const ROC_OF: [&str; 4] = ["agreement", "density, narrow", "lineage", "ensemble"];
+const TESTED: [&str; 4] = [
+    "somebody who has the synthetic table, knows one person's whole record and asks whether it was in the training table",
+    "the same with other records of the population to compare with, and a mind to try fourteen attacks",
+    "somebody who knows half of the columns of a person and wants to link or infer the rest",
+    "somebody who looks for a predicate that fits one person alone",
+];
+const NOT_TESTED: [&str; 4] = [
+    "somebody who has several synthetic tables of the same people",
+    "somebody who has the model as well as the table, unless a white-box test is part of this audit",
+    "somebody with models of his own of the same population (shadow models)",
+    "the reconstruction of whole records from what the table says of groups",
+];
+
+/// The tables of an audit.
+pub struct AuditRequest<'a> {
+    pub members: &'a Frame,
+    pub holdout: &'a Frame,
+    pub synthetic: &'a Frame,
+    /// Columns that an attacker would want to know of a person; without any, the audit chooses.
+    pub secrets: &'a [String],
+    /// Fixes subsamples and models.
+    pub seed: u64,
+}
+
+/// Audits a synthetic table. The same figures at any number of threads.
+///
+/// # Errors
+/// Bad input: a table without rows, columns that differ, a column without a value, a holdout that is the members' table.
+///
+/// # Privacy
+/// Touches sensitive data. The figures are unprotected functions of groups of real rows: for the controller, outside
+/// the epsilon claim, as [`Audit::note`] says.
+pub fn audit(request: &AuditRequest) -> Result<Audit> {
+    let AuditRequest { members, holdout, synthetic, secrets, seed } = *request;
+    let units = |frame: &Frame| frame.unit.clone().unwrap_or_else(|| (0..frame.rows as u32).collect());
+    let tables = Tables::align(members, holdout, synthetic)?;
+    let records = Records::new(tables, &units(members), &units(holdout))?;
+    refuse_same_table(&records)?;
+    let member_units = records.members();
+    let holdout_units = records.units() - member_units;
+    let sizes = Sizes {
+        members: member_units,
+        holdout: holdout_units,
+        member_rows: members.rows,
+        holdout_rows: holdout.rows,
+        synthetic_rows: synthetic.rows,
+        columns: records.columns.len(),
+    };
+    let attacks = attack::attack(&records, seed);
+    let strata = strata::strata(&records, &attacks.isolation);
+    let secrets: Vec<usize> = secrets.iter().filter_map(|name| records.names.iter().position(|n| n == name)).collect();
+    let risks = risks::risks(&records, &attacks, &secrets, seed);
+    let (figures, risks) = membership::tests(&records, &attacks, &strata, &risks);
+    let controls = control::controls(&records, seed);
+    let least = control::least_copies(&records, seed);
+    let minimum_detectable_leak = least.map(|copies| 100.0 * copies as f64 / member_units as f64);
+    let (epsilon_lower_bound, epsilon_ceiling) = epsilon_bound(&records, &attacks, seed);
+    let (verdict, reasons) = verdict(&sizes, &figures, &risks, &controls, minimum_detectable_leak);
+    let copied = copied(&records, &attacks);
+    Ok(Audit {
+        note: NOTE.into(),
+        verdict,
+        reasons,
+        seed,
+        sizes,
+        family_wise_level: FAMILY_WISE,
+        minimum_detectable_leak,
+        epsilon_lower_bound,
+        epsilon_ceiling,
+        epsilon_basis: "heuristic: holds if a fair coin decided who of members and holdout was trained on".into(),
+        roc: membership::roc(&records, &attacks, &ROC_OF),
+        attacks: figures,
+        risks,
+        copies: copied,
+        controls,
+        proxies: attacks.proxies,
+        threats_tested: TESTED.map(String::from).to_vec(),
+        threats_not_tested: NOT_TESTED.map(String::from).to_vec(),
+    })
+}
+
+/// A holdout whose rows are the members' rows, beyond what is usual among the members themselves.
+fn refuse_same_table(records: &Records) -> Result<()> {
+    let of = |member: bool| -> Vec<u64> {
+        let rows = (0..records.pool_rows()).filter(|&row| records.member[records.unit_of[row] as usize] == member);
+        rows.map(|row| records.pool_keys[row]).collect()
+    };
+    let (members, holdout) = (of(true), of(false));
+    let equal = counts(&members);
+    let repeated = members.iter().filter(|key| equal[key] > 1).count() as f64 / members.len() as f64;
+    let shared = holdout.iter().filter(|key| equal.contains_key(key)).count() as f64 / holdout.len() as f64;
+    if shared > 0.5 && shared > repeated + 0.25 {
+        return Err(Error::bad_input("the holdout has the rows of the members' table")
+            .expected("rows of other people than those that the synthetic table was made from")
+            .remedy("give as --holdout a part of the data that was set aside before the fit"));
+    }
+    Ok(())
+}
+
+/// A lower bound of epsilon from guesses in one run, and what it would be with every guess right (Steinke et al.,
+/// 2305.08846). Fair coins are made of the pool by drawing how many members and others there are. Whoever has an exact
+/// copy is guessed to be a member: the synthetic table and the pool decide how many guesses there are, not the labels.
+fn epsilon_bound(records: &Records, attacks: &attack::Attacks, seed: u64) -> (f64, f64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut members, mut others): (Vec<usize>, Vec<usize>) =
+        (0..records.units()).partition(|&unit| records.member[unit]);
+    members.shuffle(&mut rng);
+    others.shuffle(&mut rng);
+    let side = members.len().min(others.len());
+    // So many coins that neither side runs out of units but once in ten thousand times.
+    let coins = (2.0 * (side as f64 - 2.0 * (side as f64).sqrt())).max(0.0) as usize;
+    let Ok(law) = Binomial::new(coins as u64, 0.5) else { return (0.0, 0.0) };
+    let heads = (law.sample(&mut rng) as usize).min(side).max(coins.saturating_sub(side));
+    let copies = &attacks.scored[0];
+    let copied = |units: &[usize]| units.iter().filter(|&&unit| copies.scores[unit] == 1.0).count();
+    let (right, wrong) = (copied(&members[..heads]), copied(&others[..coins - heads]));
+    let guesses = Guesses { canaries: coins, guesses: right + wrong, right };
+    let all = Guesses { canaries: coins, guesses: coins, right: coins };
+    (steinke(guesses, 0.0, CONFIDENCE), steinke(all, 0.0, CONFIDENCE))
+}
+
+fn copied(records: &Records, attacks: &attack::Attacks) -> CopyFigures {
+    let share = |of: bool| {
+        let units: Vec<usize> = (0..records.units()).filter(|&unit| records.member[unit] == of).collect();
+        let copied = units.iter().filter(|&&unit| attacks.scored[0].scores[unit] > 0.0).count();
+        copied as f64 / units.len() as f64
+    };
+    CopyFigures { members: share(true), holdout: share(false) }
+}
+
+/// The verdict and its reasons. A leak that was found stands, whatever the controls say of the audit's power; one that
+/// comes with members and holdout that differ may be their difference.
+fn verdict(
+    sizes: &Sizes,
+    attacks: &[AttackFigures],
+    risks: &[Risk],
+    controls: &Controls,
+    least: Option<f64>,
+) -> (Verdict, Vec<String>) {
+    let mut doubts = Vec::new();
+    if sizes.members.min(sizes.holdout) < LEAST_UNITS {
+        doubts.push(format!("fewer than {LEAST_UNITS} members or others: too few to tell"));
+    }
+    if !controls.exchangeable {
+        doubts.push("members and holdout differ: they are no random split of one population".into());
+    }
+    if !controls.fresh_passes {
+        doubts.push("rows of nobody in the training table raised an alarm".into());
+    }
+    let mut weak = Vec::new();
+    match least {
+        None => weak.push("not even copies of a fifth of the members could be found: rows of this table are alike".into()),
+        Some(percent) if percent > POWER => weak.push(format!(
+            "copies of {percent:.1} % of the members are the least that can be found, more than {POWER} %: a larger holdout helps"
+        )),
+        Some(_) => {}
+    }
+    if !controls.planted_found {
+        weak.push("copies that were planted were not found".into());
+    }
+    let named = attacks.iter().filter(|a| a.leak).map(|a| format!("{}, on {}", a.name, a.stratum));
+    let named = named.chain(risks.iter().filter(|r| r.leak).map(|r| format!("{}: {}", r.risk, r.what)));
+    let found: Vec<String> = named.take(5).collect();
+    match (found.is_empty(), doubts.is_empty(), weak.is_empty()) {
+        (_, false, _) => (Verdict::Inconclusive, [doubts, weak].concat()),
+        (false, true, _) => (Verdict::LeakFound, found),
+        (true, true, false) => (Verdict::Inconclusive, weak),
+        (true, true, true) => {
+            let percent = least.unwrap_or(POWER);
+            let power = format!("copies of {percent:.2} % of the members would have been found");
+            (Verdict::NoLeakFound, vec![power])
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `synthward audit`.
+
+use super::{Global, print, print_json, to_json};
+use crate::audit::{Audit, AuditRequest, Verdict, audit};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::{self, Frame, RawTable, Source};
+use crate::output;
+use crate::schema::Schema;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use synthward_privacy::Sensitive;
+
+/// Attacks shown in the summary.
+const SHOWN: usize = 5;
+
+/// Test whether a synthetic table betrays who was in the training table.
+///
+/// Any tool's synthetic table will do. The figures are computed on real rows: they are for the data's controller and
+/// lie outside the privacy guarantee. Exit code 5: a leak was found.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  synthward audit --members train.parquet --holdout test.parquet --synthetic cohort.parquet --schema schema.toml -o audit.json"
+)]
+pub struct AuditCommand {
+    /// The rows that the synthetic table was made from
+    #[arg(long, value_name = "TABLE")]
+    members: String,
+    /// Real rows of other people, drawn from the same population; as many as members are best
+    #[arg(long, value_name = "TABLE")]
+    holdout: String,
+    /// The table to audit
+    #[arg(long, value_name = "TABLE")]
+    synthetic: String,
+    /// What the columns mean, and whose rows are whose
+    #[arg(long, value_name = "SCHEMA")]
+    schema: PathBuf,
+    /// Fixes subsamples and models
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// Write the figures here as JSON
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl AuditCommand {
+    pub fn run(self, global: &Global) -> Result<()> {
+        if let Some(path) = &self.output {
+            output::check_writable(path)?;
+        }
+        let schema = Schema::read(&self.schema)?;
+        let tables = AuditTables::read(&schema, &self.members, &self.holdout, &self.synthetic)?;
+        let audit = tables.audit(&schema, self.seed)?;
+        if let Some(path) = &self.output {
+            output::write_bytes(path, to_json(&audit)?.as_bytes())?;
+        }
+        if global.json {
+            print_json(&audit)?
+        } else {
+            print(&summary(&audit))?
+        }
+        refuse_leak(&audit)
+    }
+}
+
+/// The three tables of an audit.
+pub struct AuditTables {
+    members: Frame,
+    holdout: Frame,
+    synthetic: Frame,
+}
+
+impl AuditTables {
+    /// Reads the tables.
+    ///
+    /// # Errors
+    /// Bad input, and a person who is in both real tables.
+    ///
+    /// # Privacy
+    /// Touches sensitive data for the controller's own audit, outside the guarantee.
+    pub fn read(schema: &Schema, members: &str, holdout: &str, synthetic: &str) -> Result<Self> {
+        let read = |name: &str| ingest::read(&Source::from(name));
+        let (members, others) = (read(members)?, read(holdout)?);
+        let units = |table: &RawTable| Ok::<_, Error>(table.unit_labels(schema)?.map(Sensitive::for_controller));
+        if let (Some(units), Some(of_others)) = (units(&members)?, units(&others)?) {
+            let units: HashSet<String> = units.into_iter().collect();
+            let shared = of_others.iter().filter(|unit| units.contains(*unit)).count();
+            if shared > 0 {
+                return Err(Error::bad_input("people of the members' table are in the holdout, too")
+                    .file(holdout)
+                    .column(schema.table.unit_column().unwrap_or_default())
+                    .expected("a holdout of other people: split the data by person, not by row")
+                    .remedy("leave the rows of those people out of one of the tables"));
+            }
+        }
+        Ok(Self {
+            members: members.load_to_audit(schema)?.for_controller(),
+            holdout: others.load_to_audit(schema)?.for_controller(),
+            synthetic: read(synthetic)?.load_cohort(schema)?,
+        })
+    }
+
+    /// Audits the synthetic table; the schema's targets are what an attacker wants to know.
+    pub fn audit(&self, schema: &Schema, seed: u64) -> Result<Audit> {
+        let secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
+        audit(&AuditRequest {
+            members: &self.members,
+            holdout: &self.holdout,
+            synthetic: &self.synthetic,
+            secrets: &secrets,
+            seed,
+        })
+    }
+}
+
+/// An error, with its exit code, where the audit says that something is wrong.
+pub fn refuse_leak(audit: &Audit) -> Result<()> {
+    let what = match audit.verdict {
+        Verdict::LeakFound => "the synthetic table betrays who was in the training table",
+        Verdict::Bug => "the white-box test refutes the claimed epsilon",
+        Verdict::NoLeakFound | Verdict::Inconclusive => return Ok(()),
+    };
+    let remedy = "do not share the synthetic table; the attacks that succeeded are listed in the audit";
+    Err(Error::new(ErrorKind::LeakFound, what).remedy(remedy))
+}
+
+/// Verdict, power, controls, and the clearest attacks.
+pub fn summary(audit: &Audit) -> String {
+    let mut text = format!("verdict: {}\n", audit.verdict);
+    for reason in &audit.reasons {
+        text.push_str(&format!("  {reason}\n"));
+    }
+    let least = audit.minimum_detectable_leak.map_or_else(|| "none".into(), |p| format!("{p:.2} % of the members"));
+    let yes = |yes: bool| if yes { "yes" } else { "NO" };
+    let controls = &audit.controls;
+    for (name, figure) in [
+        ("smallest leak that would be found", least),
+        ("planted copies are found", yes(controls.planted_found).into()),
+        ("a fresh sample passes", yes(controls.fresh_passes).into()),
+        ("members and holdout are alike", yes(controls.exchangeable).into()),
+        (
+            "epsilon, lower bound",
+            format!("{:.2}  (at most {:.2} could be shown)", audit.epsilon_lower_bound, audit.epsilon_ceiling),
+        ),
+    ] {
+        text.push_str(&format!("{name:<36}{figure}\n"));
+    }
+    text.push_str(&format!("\n{:<24}{:<40}{:>8}{:>18}{:>12}\n", "attack", "on", "AUC", "95 % interval", "p (Holm)"));
+    for attack in audit.attacks.iter().take(SHOWN) {
+        let interval = format!("{:.3} to {:.3}", attack.auc_ci.0, attack.auc_ci.1);
+        let line = format!(
+            "{:<24}{:<40}{:>8.3}{interval:>18}{:>12.2e}\n",
+            attack.name, attack.stratum, attack.auc, attack.p_holm
+        );
+        text.push_str(&line);
+    }
+    text.push_str(&format!("\n{:<24}{:<40}{:>8}{:>18}{:>12}\n", "risk", "of", "excess", "95 % interval", "p (Holm)"));
+    for risk in &audit.risks {
+        let interval = format!("{:.3} to {:.3}", risk.excess_ci.0, risk.excess_ci.1);
+        let name = risk.risk.to_string();
+        text.push_str(&format!(
+            "{name:<24}{:<40}{:>8.3}{interval:>18}{:>12.2e}\n",
+            risk.what, risk.excess, risk.p_holm
+        ));
+    }
+    text
+}
