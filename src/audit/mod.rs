@@ -29,6 +29,8 @@ mod result;
 mod risks;
 mod statistics;
 mod strata;
+#[cfg(test)]
+mod tests;
 
 pub use result::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, RiskKind, Roc, Sizes, TprAtFpr, Verdict};
 

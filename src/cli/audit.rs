@@ -101,7 +101,9 @@ impl AuditTables {
 
     /// Audits the synthetic table; the schema's targets are what an attacker wants to know.
     pub fn audit(&self, schema: &Schema, seed: u64) -> Result<Audit> {
-        let secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
+        let mut secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
+        secrets.sort_unstable();
+        secrets.dedup();
         audit(&AuditRequest {
             members: &self.members,
             holdout: &self.holdout,

@@ -1,9 +1,11 @@
 //! `synthward run`: everything that one file asks for, into one folder.
 
+use super::audit::{AuditTables, refuse_leak};
 use super::evaluate::{Tables, summary};
 use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
 use super::{Global, print, print_json, to_json};
+use crate::audit::Audit;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
@@ -65,6 +67,11 @@ impl Run {
         let evaluation = tables.evaluate(schema, config.cohort.seed)?;
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
 
+        tracing::info!("auditing the cohort");
+        let audited = AuditTables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
+        let audit = audited.audit(schema, config.cohort.seed)?;
+        output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
+
         let files = vec![
             file("training table", &table, &tables.real.rows)?,
             file("holdout", &holdout, &tables.holdout.rows)?,
@@ -75,6 +82,7 @@ impl Run {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
             evaluation: Some(evaluation.clone()),
+            audit: Some(audit.clone()),
             marginals: plots(schema, &tables),
             reproduce: Some(Reproduce {
                 commands: vec![format!("synthward run {}", self.config.display())],
@@ -85,10 +93,11 @@ impl Run {
         output::write_bytes(&out("report.json"), to_json(&report)?.as_bytes())?;
         output::write_bytes(&out("report.html"), render(&report)?.as_bytes())?;
         tracing::info!("wrote {}", self.output.display());
-        self.tell(global, &model, &evaluation)
+        self.tell(global, &model, &evaluation, &audit)?;
+        refuse_leak(&audit)
     }
 
-    fn tell(&self, global: &Global, model: &ModelFile, evaluation: &Evaluation) -> Result<()> {
+    fn tell(&self, global: &Global, model: &ModelFile, evaluation: &Evaluation, audit: &Audit) -> Result<()> {
         if global.json {
             print_json(&serde_json::json!({
                 "output": self.output,
@@ -96,9 +105,11 @@ impl Run {
                 "delta": model.header.plan.delta(),
                 "unit": model.header.plan.unit(),
                 "evaluation": evaluation,
+                "audit": audit,
             }))
         } else {
-            print(&summary(evaluation))
+            print(&summary(evaluation))?;
+            print(&format!("\n{}", super::audit::summary(audit)))
         }
     }
 }

@@ -59,6 +59,35 @@ pub(super) fn gauge(axis: (f64, f64), floor: Option<f64>, ceiling: Option<f64>, 
     })
 }
 
+/// True positive rate over false positive rate, both in logarithm from 0.001 to 1, with its band.
+///
+/// `points` are (false positive rate, true positive rate, lower, upper bound) with rising false positive rate. The
+/// diagonal is chance.
+pub(super) fn roc(points: &[(f64, f64, f64, f64)]) -> Result<String> {
+    const SIDE: i32 = 640;
+    const LEFT: i32 = 110;
+    const BOTTOM: i32 = 80;
+    const TOP: i32 = 20;
+    const LEAST: f64 = 1e-3;
+    let at = |rate: f64| (rate.max(LEAST) / LEAST).log10() / -LEAST.log10();
+    let x = |rate: f64| LEFT + (at(rate) * f64::from(WIDTH - LEFT - 30)).round() as i32;
+    let y = |rate: f64| SIDE - BOTTOM - (at(rate) * f64::from(SIDE - BOTTOM - TOP)).round() as i32;
+    draw(WIDTH, SIDE, |canvas| {
+        for (rate, text) in [(0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")] {
+            canvas.draw(&PathElement::new(vec![(x(rate), y(LEAST)), (x(rate), y(1.0))], GRID.stroke_width(2)))?;
+            canvas.draw(&PathElement::new(vec![(x(LEAST), y(rate)), (x(1.0), y(rate))], GRID.stroke_width(2)))?;
+            write(canvas, text, (x(rate), y(LEAST) + 14), HPos::Center, VPos::Top)?;
+            write(canvas, text, (LEFT - 14, y(rate)), HPos::Right, VPos::Center)?;
+        }
+        let low = points.iter().map(|&(fpr, _, low, _)| (x(fpr), y(low)));
+        let high = points.iter().rev().map(|&(fpr, _, _, high)| (x(fpr), y(high)));
+        canvas.draw(&Polygon::new(low.chain(high).collect::<Vec<_>>(), SYNTHETIC.mix(0.25).filled()))?;
+        canvas.draw(&PathElement::new(vec![(x(LEAST), y(LEAST)), (x(1.0), y(1.0))], REAL.stroke_width(4)))?;
+        let line: Vec<(i32, i32)> = points.iter().map(|&(fpr, tpr, ..)| (x(fpr), y(tpr))).collect();
+        canvas.draw(&PathElement::new(line, SYNTHETIC.stroke_width(6)))
+    })
+}
+
 fn draw(width: i32, height: i32, paint: impl FnOnce(&Canvas) -> Drawn) -> Result<String> {
     let mut svg = String::new();
     let canvas = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();

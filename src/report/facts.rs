@@ -2,9 +2,9 @@
 //! template prints it, and its JSON is the report's twin for machines.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::MarginalPlot;
+use crate::audit::Audit;
 use crate::evaluate::Evaluation;
 use synthward_privacy::infinite::OrInfinity;
 
@@ -36,8 +36,7 @@ pub struct Report {
     pub columns: Vec<ColumnFact>,
     pub files: Vec<FileFact>,
     pub evaluation: Option<Evaluation>,
-    /// The content of `audit.json`.
-    pub audit: Option<Value>,
+    pub audit: Option<Audit>,
     pub marginals: Vec<MarginalPlot>,
     pub reproduce: Option<Reproduce>,
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::facts::{BudgetLine, LedgerLine, Report};
 use super::{MarginalPlot, chart};
+use crate::audit::{AttackFigures, Audit, Roc};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, Figure, ModelKind, Scores, Tstr};
 use synthward_privacy::infinite::OrInfinity;
@@ -23,6 +24,7 @@ pub(super) struct Page<'a> {
     ledger_sum: LedgerSum,
     utility: Option<Utility<'a>>,
     plots: Vec<Plot<'a>>,
+    audit: Option<Audited<'a>>,
 }
 
 impl<'a> Page<'a> {
@@ -36,6 +38,7 @@ impl<'a> Page<'a> {
             shares: by_share(&report.budget),
             ledger_sum: LedgerSum::of(&report.ledger),
             utility: evaluation.map(Utility::of).transpose()?,
+            audit: report.audit.as_ref().map(Audited::of).transpose()?,
             plots: report.marginals.iter().map(|plot| Plot::of(plot, evaluation)).collect::<Result<_>>()?,
         })
     }
@@ -131,6 +134,35 @@ impl LedgerSum {
             epsilon: OrInfinity(ledger.iter().filter_map(|line| line.epsilon).map(|epsilon| epsilon.0).sum()),
             delta: ledger.iter().filter_map(|line| line.delta).sum(),
         }
+    }
+}
+
+/// Attacks that are shown of each kind.
+const SHOWN: usize = 12;
+
+/// The audit, attacks on everybody apart from those on single strata, and ROC curves.
+#[derive(Serialize)]
+struct Audited<'a> {
+    on_all: Vec<&'a AttackFigures>,
+    /// The clearest of those on strata.
+    on_strata: Vec<&'a AttackFigures>,
+    tests: usize,
+    curves: Vec<(&'a str, Value)>,
+}
+
+impl<'a> Audited<'a> {
+    fn of(audit: &'a Audit) -> Result<Self> {
+        let (on_all, on_strata): (Vec<_>, Vec<_>) = audit.attacks.iter().partition(|attack| attack.stratum == "all");
+        let curve = |roc: &'a Roc| -> Result<_> {
+            let points: Vec<_> = roc.points.iter().map(|p| (p.fpr, p.tpr, p.interval.0, p.interval.1)).collect();
+            Ok((roc.attack.as_str(), safe(chart::roc(&points)?)))
+        };
+        Ok(Self {
+            on_all,
+            on_strata: on_strata.into_iter().take(SHOWN).collect(),
+            tests: audit.attacks.len() + audit.risks.len(),
+            curves: audit.roc.iter().map(curve).collect::<Result<_>>()?,
+        })
     }
 }
 

@@ -60,6 +60,9 @@ pub fn render(report: &Report) -> Result<String> {
 mod tests {
     use super::super::*;
     use super::render;
+    use crate::audit::{
+        AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, RiskKind, Roc, Sizes, TprAtFpr, Verdict,
+    };
     use crate::evaluate::{
         ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, RareShare, Rows,
         Scores, Tstr, Tvd, Validity, Violations,
@@ -181,13 +184,76 @@ mod tests {
             columns: vec![ColumnFact { name: text(), kind: text(), domain: text(), vouched_by: text() }],
             files: vec![FileFact { role: text(), name: text(), sha256: text(), rows: Some(12_000) }],
             evaluation: Some(evaluation(&text())),
-            audit: Some(serde_json::json!({
-                "verdict": text(),
-                "attacks": [{"name": text(), "stratum": text(), "auc": 0.51, "p_holm": 1.0}],
-                "epsilon_lower_bound": 0.2,
-            })),
+            audit: Some(audit(&text())),
             marginals: vec![marginal(&text(), None), marginal(&text(), Some([text(), text()]))],
             reproduce: Some(Reproduce { commands: vec![text()], run_toml: Some(text()) }),
+        }
+    }
+
+    fn audit(text: &str) -> Audit {
+        let text = || text.to_owned();
+        let at = |fpr: f64| TprAtFpr { fpr, tpr: fpr, interval: (fpr / 2.0, 1.0) };
+        Audit {
+            note: text(),
+            verdict: Verdict::LeakFound,
+            reasons: vec![text()],
+            seed: 0,
+            sizes: Sizes {
+                members: 3000,
+                holdout: 1500,
+                member_rows: 3000,
+                holdout_rows: 1500,
+                synthetic_rows: 3000,
+                columns: 45,
+            },
+            family_wise_level: 0.01,
+            minimum_detectable_leak: Some(0.63),
+            epsilon_lower_bound: 0.2,
+            epsilon_ceiling: 6.9,
+            epsilon_basis: text(),
+            attacks: vec![AttackFigures {
+                name: text(),
+                stratum: text(),
+                units: 80,
+                members: 50,
+                auc: 0.51,
+                auc_ci: (0.4, 0.6),
+                tpr_at_fpr: [0.001, 0.01, 0.1].map(at).into(),
+                p: 0.5,
+                p_holm: 1.0,
+                leak: false,
+            }],
+            roc: vec![Roc { attack: text(), points: [0.001, 0.01, 0.1, 1.0].map(at).into() }],
+            risks: vec![Risk {
+                risk: RiskKind::Inference,
+                what: text(),
+                members: 0.3,
+                control: 0.3,
+                excess: 0.0,
+                excess_ci: (-0.1, 0.1),
+                p: 0.5,
+                p_holm: 1.0,
+                leak: false,
+            }],
+            copies: CopyFigures { members: 0.01, holdout: 0.0 },
+            controls: Controls {
+                planted: 1.0,
+                planted_found: true,
+                fresh_passes: true,
+                exchangeable: true,
+                exchangeable_p: 0.4,
+            },
+            proxies: Proxies {
+                note: text(),
+                nearest_is_member: 0.66,
+                nearest_is_member_expected: 0.67,
+                distance_5_percent_members: 1.0,
+                distance_5_percent_holdout: 1.0,
+                distance_ratio_members: 0.9,
+                distance_ratio_holdout: 0.9,
+            },
+            threats_tested: vec![text()],
+            threats_not_tested: vec![text()],
         }
     }
 
@@ -198,7 +264,7 @@ mod tests {
             assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
             assert!(page.contains(&format!("href=\"#{section}\"")), "{section}");
         }
-        assert!(page.contains("absent:</b> the membership-inference audit is not part of this version"));
+        assert!(page.contains("absent:</b> no audit was made"));
         assert!(page.contains("absent:</b> no differential privacy is claimed"));
         assert!(page.matches("absent:").count() >= 9);
         assert!(!page.contains("<svg"));

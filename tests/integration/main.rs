@@ -1,5 +1,6 @@
 //! The one integration binary: the program as its users meet it, and the house rules.
 
+mod audit;
 mod bad_input;
 mod budget;
 mod canary;

@@ -1,0 +1,157 @@
+//! The audit on tables of which the answer is known.
+
+use super::*;
+use crate::evaluate::table::Tables;
+use crate::ingest::{FrameColumn, Values};
+use rand::Rng;
+
+const COLUMNS: usize = 8;
+
+/// `rows` rows of an invented population: four numbers and four categories that hang together.
+fn population(rows: usize, seed: u64) -> Vec<Vec<f64>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let row = |_| {
+        let severity: f64 = rng.random();
+        let mut row: Vec<f64> =
+            (0..COLUMNS / 2).map(|_| (50.0 * severity + 20.0 * rng.random::<f64>()).round()).collect();
+        row.extend((0..COLUMNS / 2).map(|_| (8.0 * severity + 3.0 * rng.random::<f64>()).floor()));
+        row
+    };
+    (0..rows).map(row).collect()
+}
+
+fn frame(rows: &[Vec<f64>], unit: Option<Vec<u32>>) -> Frame {
+    let number = |c: usize| Values::Number(rows.iter().map(|row| row[c]).collect());
+    let category = |c: usize| Values::Text {
+        codes: rows.iter().map(|row| row[c] as u32).collect(),
+        labels: (0..12).map(|label| format!("group {label}")).collect(),
+    };
+    let column =
+        |c| FrameColumn { name: format!("column {c}"), values: if c < COLUMNS / 2 { number(c) } else { category(c) } };
+    Frame { rows: rows.len(), columns: (0..COLUMNS).map(column).collect(), unit }
+}
+
+fn audited(members: &[Vec<f64>], holdout: &[Vec<f64>], synthetic: &[Vec<f64>]) -> Audit {
+    let (members, holdout, synthetic) = (frame(members, None), frame(holdout, None), frame(synthetic, None));
+    audit(&AuditRequest { members: &members, holdout: &holdout, synthetic: &synthetic, secrets: &[], seed: 1 }).unwrap()
+}
+
+#[test]
+fn copies_and_blurred_copies_are_found_and_fresh_rows_are_not() {
+    let (members, holdout, fresh) = (population(700, 1), population(700, 2), population(700, 3));
+    let clean = audited(&members, &holdout, &fresh);
+    assert_eq!(clean.verdict, Verdict::Inconclusive, "{:?}", clean.reasons);
+    assert!(clean.reasons[0].contains("a larger holdout helps"), "{:?}", clean.reasons);
+    assert!(clean.attacks.iter().all(|a| !a.leak) && clean.risks.iter().all(|r| !r.leak));
+    assert!(clean.controls.planted_found && clean.controls.fresh_passes && clean.controls.exchangeable);
+    assert!(clean.epsilon_lower_bound < 0.1 && clean.epsilon_ceiling > 4.0);
+
+    let some_copies = [&members[..40], &fresh[40..]].concat();
+    let found = audited(&members, &holdout, &some_copies);
+    assert_eq!(found.verdict, Verdict::LeakFound, "{:?}", found.reasons);
+    assert!(found.attacks[0].leak && found.copies.members > found.copies.holdout);
+    assert!(found.epsilon_lower_bound > 1.0 && found.epsilon_lower_bound < found.epsilon_ceiling);
+
+    let blurred: Vec<Vec<f64>> = members
+        .iter()
+        .map(|row| row.iter().enumerate().map(|(c, &x)| if c < COLUMNS / 2 { x + 1.0 } else { x }).collect())
+        .collect();
+    let found = audited(&members, &holdout, &blurred);
+    assert_eq!(found.verdict, Verdict::LeakFound, "{:?}", found.reasons);
+    assert_eq!(found.copies.members, found.copies.holdout, "there is no exact copy");
+}
+
+#[test]
+fn the_same_figures_at_any_number_of_threads() {
+    let (members, holdout, synthetic) = (population(300, 4), population(250, 5), population(200, 6));
+    let at = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| audited(&members, &holdout, &synthetic))
+    };
+    assert_eq!(at(1), at(3));
+}
+
+/// Every person has three rows and the synthetic table one of them: the person is the unit.
+#[test]
+fn rows_of_a_person_are_pooled() {
+    let (members, holdout) = (population(1500, 7), population(1500, 8));
+    let synthetic: Vec<Vec<f64>> = members.iter().step_by(15).cloned().chain(population(400, 9)).collect();
+    let persons = Some((0..1500).map(|row| row / 3).collect());
+    let (members, holdout) = (frame(&members, persons.clone()), frame(&holdout, persons));
+    let synthetic = frame(&synthetic, None);
+    let found =
+        audit(&AuditRequest { members: &members, holdout: &holdout, synthetic: &synthetic, secrets: &[], seed: 1 })
+            .unwrap();
+    assert_eq!((found.sizes.members, found.sizes.holdout, found.sizes.member_rows), (500, 500, 1500));
+    assert_eq!(found.verdict, Verdict::LeakFound, "{:?}", found.reasons);
+    assert!((found.copies.members - 0.2).abs() < 0.03, "{}", found.copies.members);
+    assert!(found.attacks.iter().all(|attack| attack.units <= 1000));
+}
+
+#[test]
+fn a_holdout_of_members_and_an_empty_column_are_refused() {
+    let (members, synthetic) = (population(300, 10), population(300, 11));
+    let refused = |members: &Frame, holdout: &Frame| {
+        let synthetic = frame(&synthetic, None);
+        let request = AuditRequest { members, holdout, synthetic: &synthetic, secrets: &[], seed: 1 };
+        audit(&request).unwrap_err().to_string()
+    };
+    let table = frame(&members, None);
+    assert!(refused(&table, &table).contains("the holdout has the rows of the members' table"));
+    let empty = |rows: &[Vec<f64>]| {
+        let rows: Vec<Vec<f64>> = rows.iter().map(|row| [&[f64::NAN], &row[1..]].concat()).collect();
+        frame(&rows, None)
+    };
+    let message = refused(&empty(&members), &empty(&population(300, 12)));
+    assert!(message.contains("column `column 0`: every cell of the column is missing"), "{message}");
+}
+
+#[test]
+fn too_few_people_and_a_split_that_is_none_are_inconclusive() {
+    let few = audited(&population(150, 13), &population(150, 14), &population(150, 15));
+    assert_eq!(few.verdict, Verdict::Inconclusive);
+    assert!(few.reasons[0].contains("fewer than 200"), "{:?}", few.reasons);
+    let mut older = population(800, 16);
+    older.iter_mut().for_each(|row| row[0] += 15.0);
+    let differ = audited(&population(800, 17), &older, &population(800, 18));
+    assert_eq!(differ.verdict, Verdict::Inconclusive);
+    assert!(differ.reasons[0].contains("no random split"), "{:?}", differ.reasons);
+}
+
+/// Whoever is compared with the pool is not compared with himself, and agreement is what it says.
+#[test]
+fn neighbours_are_those_that_a_plain_loop_finds() {
+    use super::neighbours::{Measure, Side};
+    let (members, holdout, made) = (population(90, 19), population(60, 20), population(70, 21));
+    let tables = Tables::align(&frame(&members, None), &frame(&holdout, None), &frame(&made, None)).unwrap();
+    let units: Vec<u32> = (0..90).map(|row| row / 2).collect();
+    let records = Records::new(tables, &units, &(0..60).collect::<Vec<_>>()).unwrap();
+    let measure = Measure::new(&records, None);
+    let rows: Vec<usize> = (0..150).collect();
+    for side in [Side::Pool, Side::Synthetic] {
+        let targets = measure.targets(side, (0..if side == Side::Pool { 150 } else { 70 }).collect());
+        let near = measure.surroundings(&records, &rows, &targets, side);
+        for (row, near) in near.iter().enumerate() {
+            let distance = |other: usize| -> u32 {
+                let of = |column: &records::Places| {
+                    let (places, sizes) = match side {
+                        Side::Pool => (&column.pool, &column.pool_sizes),
+                        Side::Synthetic => (&column.synthetic, &column.synthetic_sizes),
+                    };
+                    if column.is_number {
+                        let apart = u32::from(sizes[other].abs_diff(column.pool_sizes[row]).min(24));
+                        apart * apart / 2
+                    } else {
+                        24 * u32::from(places[other] != column.pool[row])
+                    }
+                };
+                records.columns.iter().map(of).sum()
+            };
+            let others = (0..if side == Side::Pool { 150 } else { 70 })
+                .filter(|other| side == Side::Synthetic || !records.kin(row).contains(other));
+            let least = others.map(distance).min().unwrap();
+            assert_eq!(near.distance[0], f64::from(least) / 16.0, "row {row}");
+            assert!(near.agreement[0] <= 1.0 && near.agreement.is_sorted_by(|a, b| a >= b));
+        }
+    }
+}
