@@ -5,6 +5,7 @@ use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
 use super::network::{self, MEASURED_SHARE, Start, train_network};
 use super::tables::{self, measure_tables};
+use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
@@ -137,8 +138,9 @@ pub fn fit(
     ledger: &LedgerFile,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<(ModelFile, String)> {
-    let Planned { mut plan, schema, rounds, settings } = plan(request)?;
-    let fit = fit_name(&plan)?;
+    let planned = plan(request)?;
+    let plan = &planned.plan;
+    let fit = fit_name(plan)?;
     ledger.append(Record::Intent {
         fit: fit.clone(),
         epsilon: plan.epsilon(),
@@ -147,7 +149,7 @@ pub fn fit(
         adjacency: plan.adjacency(),
         event: plan.event(),
     })?;
-    let table = match read_table(request, &schema) {
+    let table = match read_table(request, &planned.schema, &Unwatched) {
         Ok(table) => table,
         Err(e) => {
             if e.kind == ErrorKind::BadInput {
@@ -156,6 +158,40 @@ pub fn fit(
             return Err(e);
         }
     };
+    Ok((release(request, planned, table, &Unwatched, observe)?, fit))
+}
+
+/// Fits a throwaway model as [`fit`] does, by the same code and under the same plan, while `witness` looks on. Nothing is
+/// kept, so nothing goes into the ledger.
+///
+/// # Errors
+/// Bad input; what the witness refuses.
+///
+/// # Privacy
+/// For the data's controller, outside the guarantee: the model is dropped, and what the witness makes of it is for those
+/// who may see the table.
+pub(crate) fn rehearse<W: Witness>(
+    request: &FitRequest,
+    planned: Planned,
+    witness: &W,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<()> {
+    let table = read_table(request, &planned.schema, witness)?;
+    release(request, planned, table, witness, observe).map(drop)
+}
+
+/// From a table to a released model.
+///
+/// # Privacy
+/// Releases the planned events and nothing else.
+fn release<W: Witness>(
+    request: &FitRequest,
+    planned: Planned,
+    table: Sensitive<BoundedTable>,
+    witness: &W,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<ModelFile> {
+    let Planned { mut plan, schema, rounds, settings } = planned;
     let units = match schema.table.units {
         Some(units) => units as f64,
         None => {
@@ -168,13 +204,15 @@ pub fn fit(
     };
     let schema = discover(&mut plan, &table, &schema, units)?;
     let domain = TableDomain::of(&schema)?;
+    witness.placed(&domain)?;
     let grid = place(table, &schema, &domain)?;
     let bins = match request.model {
         ModelKind::Independent => MAX_BINS,
         _ => tables::bins(&domain, units, request.budget.epsilon()),
     };
-    let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins)?;
+    let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins, witness)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
+    witness.encoded(&codecs);
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
@@ -183,14 +221,14 @@ pub fn fit(
     } else {
         let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
         let labels = labels(&schema, &domain);
-        let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), layout.clone(), &labels, units)?;
+        let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), &labels, units, witness)?;
         let mixture = mixture::fit(&measured, request.seed);
         match &settings {
             None => Box::new(mixture),
             Some(settings) => {
                 let start =
                     Start { mixture, layout: &layout, rows_column: domain.rows_column, units, seed: request.seed };
-                train_network(&mut plan, &codes, settings, start, observe)?
+                train_network(&mut plan, &codes, settings, start, witness, observe)?
             }
         }
     };
@@ -205,7 +243,7 @@ pub fn fit(
         schema: schema.released(),
         codecs,
     };
-    Ok((ModelFile::new(header, generator)?, fit))
+    ModelFile::new(header, generator)
 }
 
 /// The modelled columns that the schema names as targets.
@@ -222,18 +260,20 @@ fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the table fits its schema
 /// and the public number of units, or where it does not.
-fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
+fn read_table<W: Witness>(request: &FitRequest, schema: &Schema, witness: &W) -> Result<Sensitive<BoundedTable>> {
     let frame = load(request.source, schema)?;
     frame
-        .map(|frame| {
-            let rows = UnitRows::new(&frame, schema.table.max_rows_per_unit() as usize, &UnitKey::from_system()?);
-            match schema.table.units {
-                Some(units) if units != rows.units() as u64 => {
-                    Err(Error::bad_input("the table does not have the number of units that the schema makes public")
-                        .file(request.source.as_path())
-                        .remedy("correct `units` in [table], or remove it to have the units counted privately"))
-                }
-                _ => Ok(BoundedTable { frame, rows }),
+        .map(|frame| match schema.table.units {
+            Some(units) if units != frame.units() as u64 => {
+                Err(Error::bad_input("the table does not have the number of units that the schema makes public")
+                    .file(request.source.as_path())
+                    .remedy("correct `units` in [table], or remove it to have the units counted privately"))
+            }
+            _ => {
+                let frame = witness.join(frame);
+                let key = UnitKey::from_system()?;
+                let rows = UnitRows::new(&frame, schema.table.max_rows_per_unit() as usize, &key);
+                Ok(BoundedTable { frame, rows })
             }
         })
         .transpose()

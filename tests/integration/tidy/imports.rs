@@ -17,7 +17,10 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("cohort", &["error", "output", "config", "model", "encode", "ingest", "schema", "privacy"]),
     ("infer", &["error", "output", "config", "cohort", "model", "encode", "ingest", "schema", "privacy"]),
     ("evaluate", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
-    ("audit", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
+    (
+        "audit",
+        &["error", "output", "config", "cohort", "train", "model", "nn", "encode", "ingest", "schema", "privacy"],
+    ),
     ("report", BELOW_CLI),
     ("cli", BELOW_CLI_AND_REPORT),
     ("lib", &["cli"]),
