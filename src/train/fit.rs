@@ -9,7 +9,9 @@ use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
-use crate::model::{FORMAT, Generator, Header, Marginals, Mixture, ModelFile, ModelKind, NetworkSettings, mixture};
+use crate::model::{
+    FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture,
+};
 use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
 use synthward_privacy::ledger::Record;
@@ -158,11 +160,11 @@ pub fn fit(
             return Err(e);
         }
     };
-    Ok((release(request, planned, table, &Unwatched, observe)?, fit))
+    Ok((release(request, planned, table, observe)?, fit))
 }
 
-/// Fits a throwaway model as [`fit`] does, by the same code and under the same plan, while `witness` looks on. Nothing is
-/// kept, so nothing goes into the ledger.
+/// Fits a throwaway model as [`fit`] does, by the same code and under the same plan, while `witness` looks on, as far as
+/// anything is released. Nothing is kept, so nothing goes into the ledger.
 ///
 /// # Errors
 /// Bad input; what the witness refuses.
@@ -177,20 +179,66 @@ pub(crate) fn rehearse<W: Witness>(
     observe: &mut dyn FnMut(Progress),
 ) -> Result<()> {
     let table = read_table(request, &planned.schema, witness)?;
-    release(request, planned, table, witness, observe).map(drop)
+    let mut counted = count(request, planned, table, witness)?;
+    // Without a network nothing is released after the counts.
+    if counted.settings.is_some() {
+        generator(request, &mut counted, witness, observe)?;
+    }
+    Ok(())
 }
 
 /// From a table to a released model.
 ///
 /// # Privacy
 /// Releases the planned events and nothing else.
-fn release<W: Witness>(
+fn release(
+    request: &FitRequest,
+    planned: Planned,
+    table: Sensitive<BoundedTable>,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<ModelFile> {
+    let mut counted = count(request, planned, table, &Unwatched)?;
+    let generator = generator(request, &mut counted, &Unwatched, observe)?;
+    let Counted { plan, schema, settings, codecs, units, .. } = counted;
+    let header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: request.model,
+        plan,
+        units,
+        seed: request.seed,
+        settings,
+        schema: schema.released(),
+        codecs,
+    };
+    ModelFile::new(header, generator)
+}
+
+/// A fit as far as its noisy counts.
+struct Counted {
+    plan: Plan,
+    /// With the discovered domains.
+    schema: Schema,
+    settings: Option<NetworkSettings>,
+    rows_column: Option<usize>,
+    /// Public or released number of units.
+    units: f64,
+    codecs: Vec<Codec>,
+    marginals: Marginals,
+    /// The table's codes and what was measured of several columns at once; none where columns are independent.
+    tables: Option<(Sensitive<Codes>, Measured)>,
+}
+
+/// Discovers what is to be discovered, and takes all noisy counts.
+///
+/// # Privacy
+/// Releases planned events and nothing else.
+fn count<W: Witness>(
     request: &FitRequest,
     planned: Planned,
     table: Sensitive<BoundedTable>,
     witness: &W,
-    observe: &mut dyn FnMut(Progress),
-) -> Result<ModelFile> {
+) -> Result<Counted> {
     let Planned { mut plan, schema, rounds, settings } = planned;
     let units = match schema.table.units {
         Some(units) => units as f64,
@@ -216,34 +264,35 @@ fn release<W: Witness>(
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
-    let generator: Box<dyn Generator> = if request.model == ModelKind::Independent {
-        Box::new(Mixture::independent(&marginals))
+    let tables = if request.model == ModelKind::Independent {
+        None
     } else {
         let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
         let labels = labels(&schema, &domain);
         let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), &labels, units, witness)?;
-        let mixture = mixture::fit(&measured, request.seed);
-        match &settings {
-            None => Box::new(mixture),
-            Some(settings) => {
-                let start =
-                    Start { mixture, layout: &layout, rows_column: domain.rows_column, units, seed: request.seed };
-                train_network(&mut plan, &codes, settings, start, witness, observe)?
-            }
-        }
+        Some((codes, measured))
     };
-    let header = Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: request.model,
-        plan,
-        units,
-        seed: request.seed,
-        settings,
-        schema: schema.released(),
-        codecs,
-    };
-    ModelFile::new(header, generator)
+    let rows_column = domain.rows_column;
+    Ok(Counted { plan, schema, settings, rows_column, units, codecs, marginals, tables })
+}
+
+/// From noisy counts to what draws rows.
+///
+/// # Privacy
+/// Releases planned events and nothing else.
+fn generator<W: Witness>(
+    request: &FitRequest,
+    counted: &mut Counted,
+    witness: &W,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<Box<dyn Generator>> {
+    let Counted { plan, settings, rows_column, units, marginals, tables, .. } = counted;
+    let Some((codes, measured)) = tables else { return Ok(Box::new(Mixture::independent(marginals))) };
+    let mixture = mixture::fit(measured, request.seed);
+    let Some(settings) = settings else { return Ok(Box::new(mixture)) };
+    let (rows_column, units) = (*rows_column, *units);
+    let start = Start { mixture, layout: &measured.layout, rows_column, units, seed: request.seed };
+    train_network(plan, codes, settings, start, witness, observe)
 }
 
 /// The modelled columns that the schema names as targets.

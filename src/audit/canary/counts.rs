@@ -12,24 +12,23 @@ pub struct Noisy<'a> {
     pub noise_std: f64,
 }
 
-/// What all noisy counts of a fit said so far.
+/// What all noisy counts of a fit said.
 ///
-/// A canary in the table adds the weight 1 to its cells of each histogram. Whoever knows all others knows the counts
-/// without it, up to the other canaries' coins, and what is left is Gaussian: the log likelihood ratio of a canary is
-/// the sum, over its cells, of what is left over the variance of the noise, half the expected canaries taken away.
+/// A canary in the table adds the weight 1 to its cells of each histogram. Whoever knows all members knows the counts
+/// without canaries, so what is left are the canaries' coins, added up cell by cell, under Gaussian noise: a linear
+/// problem. Its best linear answer gives each canary's log likelihood ratio.
 #[derive(Default)]
 pub struct Counts {
-    /// Log likelihood ratio of each canary, were the others' coins no further noise.
-    ratios: Vec<f64>,
-    /// Mean of each ratio's difference between in and out, which is also its variance by noise.
-    information: Vec<f64>,
-    /// Residuals, coins known, in standard deviations: the sum of their squares, and their number.
-    squares: f64,
-    cells: f64,
-    /// The weight of a canary by least squares: numerator and denominator.
-    weight: f64,
-    precision: f64,
+    /// Each canary's weights, by cell, over the standard deviation of the noise there.
+    canaries: Vec<Vec<(u32, f32)>>,
+    /// What the canaries and the noise leave of each count, in standard deviations.
+    rest: Vec<f64>,
 }
+
+/// Prior precision of a fair coin.
+const COIN_PRECISION: f64 = 4.0;
+/// Rounds of the linear solver: as many digits as a ranking needs.
+const ROUNDS: usize = 200;
 
 impl Counts {
     /// Takes in one histogram. The data have the canaries whose coin says so behind their own units, `candidates` has all
@@ -42,80 +41,120 @@ impl Counts {
         Noisy { counts, noise_std }: Noisy<'_>,
         cells_of: &dyn Fn(&T, usize, &mut Vec<usize>),
     ) {
-        self.ratios.resize(coins.len(), 0.0);
-        self.information.resize(coins.len(), 0.0);
         let within = coins.iter().filter(|coin| **coin).count();
-        let members = |data: &T| weights(data, units(data) - within, counts.len(), cells_of);
-        let own = data.map_ref(members).for_controller();
-        let rest: Vec<f64> = counts.iter().zip(own).map(|(noisy, own)| noisy - own).collect();
-        let (mut all, mut within) = (vec![0.0; counts.len()], vec![0.0; counts.len()]);
+        let mut own = data
+            .map_ref(|data| {
+                let (mut own, mut hit) = (vec![0.0; counts.len()], Vec::new());
+                for unit in 0..units(data) - within {
+                    visit_weights(data, unit, cells_of, &mut hit, |cell, weight| {
+                        if let Some(sum) = own.get_mut(cell) {
+                            *sum += weight;
+                        }
+                    });
+                }
+                own
+            })
+            .for_controller();
+        own.iter_mut().zip(counts).for_each(|(own, noisy)| *own = (noisy - *own) / noise_std);
+        let first = self.rest.len();
+        self.rest.append(&mut own);
+        self.canaries.resize_with(coins.len(), Vec::new);
         let mut hit = Vec::new();
-        let mut of_candidate = |canary: usize, visit: &mut dyn FnMut(usize, f64)| {
-            hit.clear();
-            cells_of(candidates, canary, &mut hit);
-            let weight = 1.0 / hit.len().max(1) as f64;
-            hit.iter().filter(|&&cell| cell < counts.len()).for_each(|&cell| visit(cell, weight));
-        };
-        for (canary, &coin) in coins.iter().enumerate() {
-            of_candidate(canary, &mut |cell, weight| {
-                all[cell] += weight;
-                within[cell] += if coin { weight } else { 0.0 };
+        for (canary, weights) in self.canaries.iter_mut().enumerate() {
+            let own = weights.len();
+            visit_weights(candidates, canary, cells_of, &mut hit, |cell, weight| {
+                let (cell, weight) = ((first + cell) as u32, (weight / noise_std) as f32);
+                match weights[own..].iter_mut().find(|(known, _)| *known == cell) {
+                    Some((_, sum)) => *sum += weight,
+                    None if (cell as usize) < self.rest.len() => weights.push((cell, weight)),
+                    None => {}
+                }
             });
         }
-        let precision = noise_std.powi(-2);
-        for canary in 0..coins.len() {
-            let mut own: Vec<(usize, f64)> = Vec::new();
-            of_candidate(canary, &mut |cell, weight| match own.iter_mut().find(|(known, _)| *known == cell) {
-                Some((_, sum)) => *sum += weight,
-                None => own.push((cell, weight)),
-            });
-            for (cell, weight) in own {
-                self.ratios[canary] += precision * weight * (rest[cell] - 0.5 * all[cell]);
-                self.information[canary] += precision * weight * weight;
-            }
-        }
-        for (rest, within) in rest.iter().zip(&within) {
-            self.squares += precision * (rest - within).powi(2);
-            self.weight += precision * within * rest;
-            self.precision += precision * within * within;
-        }
-        self.cells += counts.len() as f64;
     }
 
-    /// Log likelihood ratio of each canary; empty where nothing was counted. The other canaries' coins count as further
-    /// noise, as much as the ratios themselves show.
+    /// Log likelihood ratio of each canary, others' coins unknown; empty where nothing was counted.
+    ///
+    /// With the canaries' weights `V`, the counts are `V^T coin` plus noise. The best linear estimate of `coin - 1/2`
+    /// solves `(V V^T + 4) x = V (rest - V^T 1/2)`; of one whose variance is `a / 4`, the log likelihood ratio is
+    /// `4 x / (1 - a)`.
     pub fn scores(&self) -> Vec<f64> {
-        let count = self.ratios.len().max(1) as f64;
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / count;
-        let (center, information) = (mean(&self.ratios), mean(&self.information));
-        let variance = self.ratios.iter().map(|ratio| (ratio - center).powi(2)).sum::<f64>() / count;
-        let by_noise = (variance - 0.25 * information.powi(2)).max(information);
-        let trust = if by_noise > 0.0 { information / by_noise } else { 0.0 };
-        self.ratios.iter().map(|ratio| trust * ratio).collect()
+        let halves = self.spread(&vec![0.5; self.canaries.len()]);
+        let rest: Vec<f64> = self.rest.iter().zip(halves).map(|(rest, half)| rest - half).collect();
+        let estimates = self.solve(self.gather(&rest));
+        let variance = estimates.iter().map(|x| x * x).sum::<f64>() / estimates.len().max(1) as f64;
+        let unknown = (1.0 - COIN_PRECISION * variance).max(1e-3);
+        estimates.iter().map(|x| COIN_PRECISION * x / unknown).collect()
+    }
+
+    /// `V^T x`.
+    fn spread(&self, x: &[f64]) -> Vec<f64> {
+        let mut cells = vec![0.0; self.rest.len()];
+        for (weights, x) in self.canaries.iter().zip(x) {
+            weights.iter().for_each(|&(cell, weight)| cells[cell as usize] += f64::from(weight) * x);
+        }
+        cells
+    }
+
+    /// `V cells`.
+    fn gather(&self, cells: &[f64]) -> Vec<f64> {
+        let one = |weights: &Vec<(u32, f32)>| weights.iter().map(|&(c, w)| f64::from(w) * cells[c as usize]).sum();
+        self.canaries.iter().map(one).collect()
+    }
+
+    /// Solves `(V V^T + 4) x = b` by conjugate gradients.
+    fn solve(&self, b: Vec<f64>) -> Vec<f64> {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (mut x, mut residual) = (vec![0.0; b.len()], b);
+        let (mut direction, mut square) = (residual.clone(), dot(&residual, &residual));
+        let enough = 1e-16 * square;
+        for _ in 0..ROUNDS {
+            if square <= enough {
+                break;
+            }
+            let mut image = self.gather(&self.spread(&direction));
+            image.iter_mut().zip(&direction).for_each(|(i, d)| *i += COIN_PRECISION * d);
+            let length = square / dot(&direction, &image);
+            x.iter_mut().zip(&direction).for_each(|(x, d)| *x += length * d);
+            residual.iter_mut().zip(&image).for_each(|(r, i)| *r -= length * i);
+            let next = dot(&residual, &residual);
+            direction.iter_mut().zip(&residual).for_each(|(d, r)| *d = r + next / square * *d);
+            square = next;
+        }
+        x
     }
 
     /// Whether the counts are what the plan says.
-    pub fn checks(&self) -> Vec<Check> {
-        if self.cells == 0.0 {
+    pub fn checks(&self, coins: &[bool]) -> Vec<Check> {
+        if self.rest.is_empty() {
             return Vec::new();
         }
-        let noise = Check::new("counts: noise as large as claimed", chi_squared_below(self.squares, self.cells));
-        let z = (self.weight / self.precision - 1.0) * self.precision.sqrt();
-        let weight = (self.precision > 0.0).then(|| Check::new("counts: a unit weighs 1", two_sided(z)));
-        [Some(noise), weight].into_iter().flatten().collect()
+        let coins: Vec<f64> = coins.iter().map(|&coin| f64::from(u8::from(coin))).collect();
+        let within = self.spread(&coins);
+        let squares = self.rest.iter().zip(&within).map(|(rest, within)| (rest - within).powi(2)).sum();
+        let noise = chi_squared_below(squares, self.rest.len() as f64);
+        // The weight of a canary by least squares.
+        let precision: f64 = within.iter().map(|within| within * within).sum();
+        let weight = self.rest.iter().zip(&within).map(|(rest, within)| rest * within).sum::<f64>() / precision;
+        vec![
+            Check::new("counts: noise as large as claimed", noise),
+            Check::new("counts: a unit weighs 1", two_sided((weight - 1.0) * precision.sqrt())),
+        ]
     }
 }
 
-/// The weight in each cell: a unit's rows share 1.
-fn weights<T>(data: &T, units: usize, cells: usize, cells_of: &dyn Fn(&T, usize, &mut Vec<usize>)) -> Vec<f64> {
-    let (mut weights, mut hit) = (vec![0.0f64; cells], Vec::new());
-    for unit in 0..units {
-        hit.clear();
-        cells_of(data, unit, &mut hit);
-        let weight = 1.0 / hit.len().max(1) as f64;
-        hit.iter().filter(|&&cell| cell < cells).for_each(|&cell| weights[cell] += weight);
-    }
-    weights
+/// Visits the cells of a unit's rows, which share the weight 1.
+fn visit_weights<T>(
+    data: &T,
+    unit: usize,
+    cells_of: &dyn Fn(&T, usize, &mut Vec<usize>),
+    hit: &mut Vec<usize>,
+    mut visit: impl FnMut(usize, f64),
+) {
+    hit.clear();
+    cells_of(data, unit, hit);
+    let weight = 1.0 / hit.len().max(1) as f64;
+    hit.iter().for_each(|&cell| visit(cell, weight));
 }
 
 #[cfg(test)]
@@ -147,7 +186,7 @@ mod tests {
             let cells_of = |data: &Rows, unit: usize, into: &mut Vec<usize>| into.extend(&data[unit]);
             counts.add((&Sensitive::new(data), Vec::len), &candidates, &coins, noisy, &cells_of);
         }
-        let passes = holm(counts.checks()).iter().all(|test| test.p_holm >= 0.01);
+        let passes = holm(counts.checks(&coins)).iter().all(|test| test.p_holm >= 0.01);
         (counts.scores().into_iter().zip(coins).collect(), passes)
     }
 

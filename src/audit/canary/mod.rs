@@ -47,7 +47,7 @@ pub use conformity::Conformity;
 /// Canaries of an audit, unless told otherwise.
 pub const DEFAULT_CANARIES: usize = 1000;
 /// Fewest and most canaries: with fewer no guesses refute anything, with more the table is no longer the table.
-const CANARIES: std::ops::RangeInclusive<usize> = 20..=100_000;
+const CANARIES: std::ops::RangeInclusive<usize> = 20..=20_000;
 /// Confidence of the bounds.
 const CONFIDENCE: f64 = 0.95;
 /// Most rows of a canary, where a patient may have several.
@@ -172,7 +172,7 @@ impl Trial {
         let bound = |guesses: Guesses| f_dp(guesses, delta, CONFIDENCE);
         let epsilon_lower_bound = bound(guessed);
         let checks: Vec<Check> =
-            [counts.checks(), dirac.map(Dirac::checks).unwrap_or_default()].into_iter().flatten().collect();
+            [counts.checks(&self.coins), dirac.map(Dirac::checks).unwrap_or_default()].into_iter().flatten().collect();
         let conformity = holm(checks);
         let broken = conformity.iter().any(|test| test.p_holm < FAMILY_SIGNIFICANCE);
         let bug = broken || epsilon_lower_bound > claimed_epsilon;

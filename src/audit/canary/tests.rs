@@ -132,7 +132,7 @@ impl Laboratory {
 
 /// The isolated test: one step, everybody drawn, nobody but canaries. Issue E asks for 45 % of the claim with 1,000
 /// canaries; the ceiling of the f-DP bound is 49 % at epsilon 2 (a run there has a standard deviation of 10 % of the
-/// claim, so the mean of 60 falls below 45 % in fewer than 1 of 500 runs of this test), 57 % at 4 and 8.
+/// claim, so the mean of 60 falls below 45 % in fewer than 1 of 100 runs of this test), 57 % at 4 and 8.
 #[test]
 fn one_gaussian_step_is_found_and_never_more_than_that() {
     for (epsilon, runs) in [(2.0, 60), (4.0, 15), (8.0, 15)] {
