@@ -132,10 +132,10 @@ impl Laboratory {
 
 /// The isolated test: one step, everybody drawn, nobody but canaries. Issue E asks for 45 % of the claim with 1,000
 /// canaries; the ceiling of the f-DP bound is 49 % at epsilon 2 (a run there has a standard deviation of 10 % of the
-/// claim, so the mean of 60 falls below 45 % in fewer than 1 of 100 runs of this test), 57 % at 4 and 8.
+/// claim, so the mean of 40 falls below 45 % in about 1 of 100 runs of this test), 57 % at 4 and 8.
 #[test]
 fn one_gaussian_step_is_found_and_never_more_than_that() {
-    for (epsilon, runs) in [(2.0, 60), (4.0, 15), (8.0, 15)] {
+    for (epsilon, runs) in [(2.0, 40), (4.0, 8), (8.0, 8)] {
         let laboratory = Laboratory::new(planned(epsilon, 1.0, 1.0, 1), 0, 1);
         let found: Vec<WhiteBox> = (0..runs).map(|seed| laboratory.audit(Fault::None, 1000, seed)).collect();
         let mean = found.iter().map(|one| one.epsilon_lower_bound).sum::<f64>() / runs as f64;
@@ -153,7 +153,7 @@ fn more_canaries_find_more() {
     for epsilon in [2.0, 4.0] {
         let laboratory = Laboratory::new(planned(epsilon, 1.0, 1.0, 1), 0, 1);
         let found: f64 =
-            (0..4).map(|seed| laboratory.audit(Fault::None, 5000, seed).epsilon_lower_bound).sum::<f64>() / 4.0;
+            (0..2).map(|seed| laboratory.audit(Fault::None, 5000, seed).epsilon_lower_bound).sum::<f64>() / 2.0;
         println!("epsilon {epsilon}, 5,000 canaries: {found:.3}, {:.0} % of the claim", 100.0 * found / epsilon);
         assert!(found >= 0.55 * epsilon && found <= epsilon, "{found} of {epsilon}");
     }
@@ -251,36 +251,36 @@ fn hospital() -> (tempfile::NamedTempFile, Schema) {
     (file, Schema::from_toml(schema).unwrap())
 }
 
-/// The audit of a whole fit of the hospital at epsilon 8, where a coin tells too much to be missed.
-fn honest_fit(model: ModelKind, tests: usize) {
+/// The audit of a whole fit of the hospital. Half of the guesses or fewer are right with probability 1e-3 or less.
+fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
     let (file, schema) = hospital();
     let source: Source = file.path().to_str().unwrap().into();
-    let budget = Budget::new(8.0, 1e-5).unwrap();
+    let budget = Budget::new(epsilon, 1e-5).unwrap();
     let request = FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0 };
     let found = white_box(&request, 200, &mut |_| ()).unwrap();
     println!("{model}: at least {:.2}, {:?}", found.epsilon_lower_bound, found.conformity);
     assert_eq!(found.verdict, Verdict::NoBugFound, "{model}: {:?}", found.conformity);
     assert!(found.epsilon_lower_bound <= found.claimed_epsilon);
     assert_eq!(found.conformity.len(), tests);
-    assert!(found.right * 3 > found.guesses * 2, "{model}: {} of {}", found.right, found.guesses);
+    assert!(found.right * 2 > found.guesses, "{model}: {} of {}", found.right, found.guesses);
 }
 
 /// Counts alone. A false alarm has probability 0.01 for each.
 #[test]
 fn counts_are_audited_from_the_table_on() {
-    honest_fit(ModelKind::Independent, 2);
-    honest_fit(ModelKind::Marginal, 2);
+    honest_fit(ModelKind::Independent, 8.0, 2);
+    honest_fit(ModelKind::Marginal, 8.0, 2);
 }
 
 /// Counts and steps; `privacy/mutants.sh` breaks them and expects this to fail. A false alarm has probability 0.01.
 #[test]
 fn a_network_is_audited_from_the_table_on() {
-    honest_fit(ModelKind::Vae, 5);
+    honest_fit(ModelKind::Vae, 3.0, 5);
 }
 
 #[test]
 fn a_diffusion_model_is_audited_from_the_table_on() {
-    honest_fit(ModelKind::Diffusion, 5);
+    honest_fit(ModelKind::Diffusion, 3.0, 5);
 }
 
 #[test]
