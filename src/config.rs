@@ -32,6 +32,17 @@ pub struct RunConfig {
     pub input: InputConfig,
     pub fit: FitConfig,
     pub cohort: CohortConfig,
+    #[serde(default)]
+    pub audit: AuditConfig,
+}
+
+/// How the cohort is audited.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Tests the fit itself with so many canaries, in a throwaway fit by the same plan; absent, the fit is not tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canaries: Option<usize>,
 }
 
 /// What is read.

@@ -340,6 +340,21 @@ impl Plan {
         self.accountant
     }
 
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// A plan, read from a file, whose target is out of range.
+    ///
+    /// # Privacy
+    /// Public: depends on the plan alone.
+    pub fn target(&self) -> Result<Budget, Error> {
+        if self.target_epsilon == f64::INFINITY {
+            Ok(Budget::unlimited())
+        } else {
+            Budget::new(self.target_epsilon, self.delta)
+        }
+    }
+
     /// Epsilon of the whole plan at the target's delta; at most the target, infinite when nothing limits it.
     ///
     /// # Privacy

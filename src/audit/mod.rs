@@ -15,12 +15,14 @@
 //! | `risks` | singling out, linkability, inference |
 //! | `control` | what the audit finds where the answer is known; how small a leak it can see |
 //! | `bound/` | lower bounds of epsilon |
+//! | `canary/` | the white-box audit: a whole fit with canaries in it |
 //!
 //! It shares no code with the accountants: it is a second opinion. No figure is about a single record, and none is a
 //! guarantee: attacks that nobody tried may still succeed.
 
 mod attack;
 pub mod bound;
+pub mod canary;
 mod control;
 mod membership;
 mod neighbours;
@@ -38,6 +40,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::table::Tables;
 use crate::ingest::Frame;
 use bound::{Guesses, steinke};
+use canary::WhiteBox;
 use membership::FAMILY_WISE;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -56,6 +59,8 @@ const POWER: f64 = 1.0;
 const CONFIDENCE: f64 = 0.95;
 /// Attacks whose ROC curves are given.
 const ROC_OF: [&str; 4] = ["agreement", "density, narrow", "lineage", "ensemble"];
+/// How the threat begins that the white-box audit tests.
+const MODEL_THREAT: &str = "somebody who has the model";
 const TESTED: [&str; 4] = [
     "somebody who has the synthetic table, knows one person's whole record and asks whether it was in the training table",
     "the same with other records of the population to compare with, and a mind to try fourteen attacks",
@@ -64,7 +69,7 @@ const TESTED: [&str; 4] = [
 ];
 const NOT_TESTED: [&str; 4] = [
     "somebody who has several synthetic tables of the same people",
-    "somebody who has the model as well as the table, unless a white-box test is part of this audit",
+    "somebody who has the model as well as the table",
     "somebody with models of his own of the same population (shadow models)",
     "the reconstruction of whole records from what the table says of groups",
 ];
@@ -131,10 +136,29 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
         risks,
         copies: copied,
         controls,
+        white_box: None,
         proxies: attacks.proxies,
         threats_tested: TESTED.map(String::from).to_vec(),
         threats_not_tested: NOT_TESTED.map(String::from).to_vec(),
     })
+}
+
+impl Audit {
+    /// The same with a white-box audit of the fit: its bound is the stronger one, and its verdict of a bug stands above
+    /// any other.
+    pub fn with_white_box(mut self, found: WhiteBox) -> Self {
+        self.epsilon_lower_bound = found.epsilon_lower_bound;
+        self.epsilon_ceiling = found.epsilon_ceiling;
+        self.epsilon_basis = format!("white box: {} canaries in a throwaway fit, by fair coins", found.canaries);
+        if found.verdict == canary::Verdict::Bug {
+            self.verdict = Verdict::Bug;
+            self.reasons.insert(0, "the canaries refute the claim: see white_box".into());
+        }
+        self.threats_not_tested.retain(|threat| !threat.starts_with(MODEL_THREAT));
+        self.threats_tested.push(format!("{MODEL_THREAT} as well as the table and every release on the way to it"));
+        self.white_box = Some(found);
+        self
+    }
 }
 
 /// A holdout whose rows are the members' rows, beyond what is usual among the members themselves.

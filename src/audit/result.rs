@@ -1,5 +1,6 @@
 //! What an audit reports: `audit.json`. Figures about groups of units, and nothing about one.
 
+use super::canary::WhiteBox;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,8 @@ pub struct Audit {
     pub risks: Vec<Risk>,
     pub copies: CopyFigures,
     pub controls: Controls,
+    /// The white-box audit of the fit, where one was made.
+    pub white_box: Option<WhiteBox>,
     /// Distances that the field prints; not evidence of privacy.
     pub proxies: Proxies,
     /// Attackers that were tried, in words.

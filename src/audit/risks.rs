@@ -2,10 +2,11 @@
 //! (Anonymeter, 2211.10459).
 
 use super::attack::Attacks;
+use super::bound::{binomial_tail, normal_quantile};
 use super::neighbours::{Measure, Side};
 use super::records::{LAST_PLACE, NOWHERE, Places, Records};
 use super::result::RiskKind;
-use super::statistics::{coin_tail, more_hits, normal_quantile_above};
+use super::statistics::more_hits;
 use rand::seq::{SliceRandom, index::sample};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -106,7 +107,7 @@ fn singling_out(
     }
     let what = if columns == 1 { "a value of one column".into() } else { format!("{columns} columns together") };
     // Whoever is isolated is a member or not by a fair coin, if the synthetic table knows nothing.
-    let p = coin_tail(isolated.len(), isolated.len() + isolated_control.len());
+    let p = binomial_tail(isolated.len() + isolated_control.len(), 0.5, isolated.len());
     figures(RiskKind::SinglingOut, what, [isolated.len(), isolated_control.len()], members.len(), p)
 }
 
@@ -155,7 +156,7 @@ fn compared(
 
 /// Shares with Wilson's centre, and the excess with an interval by propagation of error.
 fn figures(kind: RiskKind, what: String, hits: [usize; 2], of: usize, p: f64) -> Measured {
-    let z = normal_quantile_above(0.025);
+    let z = normal_quantile(0.975);
     let n = of as f64;
     let [members, control] = hits.map(|hits| (hits as f64 + z * z / 2.0) / (n + z * z));
     let variance = |share: f64| share * (1.0 - share) / (n + z * z);

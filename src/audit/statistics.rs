@@ -4,8 +4,7 @@
 //! the synthetic table is. So a score that was computed without the labels is compared with that arrangement, and no
 //! assumption about the rows of the synthetic table is needed.
 
-use statrs::function::beta::beta_reg;
-use statrs::function::erf::{erfc, erfc_inv};
+use super::bound::{binomial_tail, normal_cdf, normal_quantile};
 use statrs::function::gamma::ln_gamma;
 
 /// Fewest of the highest units that a scan for few, extreme scores looks at; then twice as many, and so on.
@@ -20,16 +19,6 @@ const TOLERATED_AUC: f64 = 0.52;
 const MOST_TIED: f64 = 0.5;
 /// Fewest members and fewest others of a body test.
 const LEAST_BODY: usize = 10;
-
-/// `P[X >= x]` of a standard normal X.
-pub(super) fn normal_tail(x: f64) -> f64 {
-    0.5 * erfc(x / std::f64::consts::SQRT_2)
-}
-
-/// The point that a standard normal exceeds with the given probability.
-pub(super) fn normal_quantile_above(probability: f64) -> f64 {
-    std::f64::consts::SQRT_2 * erfc_inv(2.0 * probability)
-}
 
 /// `P[X >= hits]`, where X counts members among `drawn` of `units` units, `members` of which are members.
 pub(super) fn hypergeometric_tail(units: usize, members: usize, drawn: usize, hits: usize) -> f64 {
@@ -55,8 +44,7 @@ pub(super) fn hypergeometric_tail(units: usize, members: usize, drawn: usize, hi
 
 /// One-sided bounds of a proportion, each at `significance` (Clopper and Pearson 1934).
 pub(super) fn clopper_pearson(hits: usize, of: usize, significance: f64) -> (f64, f64) {
-    let (k, n) = (hits as f64, of as f64);
-    // `beta_reg(k, n - k + 1, p)` is P[Bin(n, p) >= k], which grows with p.
+    // The tail grows with the probability.
     let solve = |tail: &dyn Fn(f64) -> f64, wanted: f64| {
         let (mut low, mut high) = (0.0, 1.0);
         for _ in 0..60 {
@@ -65,8 +53,8 @@ pub(super) fn clopper_pearson(hits: usize, of: usize, significance: f64) -> (f64
         }
         f64::midpoint(low, high)
     };
-    let low = if hits == 0 { 0.0 } else { solve(&|p| beta_reg(k, n - k + 1.0, p), significance) };
-    let high = if hits == of { 1.0 } else { solve(&|p| beta_reg(k + 1.0, n - k, p), 1.0 - significance) };
+    let low = if hits == 0 { 0.0 } else { solve(&|p| binomial_tail(of, p, hits), significance) };
+    let high = if hits == of { 1.0 } else { solve(&|p| binomial_tail(of, p, hits + 1), 1.0 - significance) };
     (low, high)
 }
 
@@ -93,7 +81,7 @@ pub(super) fn membership_test(scores: &[f64], member: &[bool]) -> MembershipTest
     order.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let runs: Vec<&[usize]> = order.chunk_by(|&a, &b| scores[a] == scores[b]).collect();
     let (auc, deviation) = delong(&runs, member, members, others);
-    let z = normal_quantile_above(0.025);
+    let z = normal_quantile(0.975);
     let auc_interval = ((auc - z * deviation).max(0.0), (auc + z * deviation).min(1.0));
     let longest = runs.iter().map(|run| run.len()).max().unwrap_or(0);
     let body = if members.min(others) < LEAST_BODY || longest as f64 > MOST_TIED * units as f64 {
@@ -103,7 +91,7 @@ pub(super) fn membership_test(scores: &[f64], member: &[bool]) -> MembershipTest
         let ties: f64 = runs.iter().map(|run| (run.len() as f64).powi(3) - run.len() as f64).sum();
         let variance = members as f64 * others as f64 / 12.0 * (n + 1.0 - ties / (n * (n - 1.0)));
         let excess = (auc - TOLERATED_AUC) * members as f64 * others as f64 - 0.5;
-        if variance > 0.0 { normal_tail(excess / variance.sqrt()) } else { 1.0 }
+        if variance > 0.0 { normal_cdf(-excess / variance.sqrt()) } else { 1.0 }
     };
     let (scan, looked) = scan(&runs, member, members);
     let scan = (scan * looked.max(1) as f64).min(1.0);
@@ -134,11 +122,6 @@ fn scan(runs: &[&[usize]], member: &[bool], members: usize) -> (f64, usize) {
 /// A two-by-two comparison: hits among members against hits among others, by the exact law of the former.
 pub(super) fn more_hits(hits: usize, of: usize, other_hits: usize, of_others: usize) -> f64 {
     hypergeometric_tail(of + of_others, of, hits + other_hits, hits)
-}
-
-/// `P[X >= hits]` for a binomial X with `of` trials and chance one half.
-pub(super) fn coin_tail(hits: usize, of: usize) -> f64 {
-    if hits == 0 { 1.0 } else { beta_reg(hits as f64, (of - hits) as f64 + 1.0, 0.5) }
 }
 
 /// The area under the ROC curve and its standard deviation (DeLong 1988), from runs of tied units, highest first.
@@ -200,8 +183,6 @@ mod tests {
         assert!((hypergeometric_tail(4, 2, 2, 2) - 1.0 / 6.0).abs() < 1e-12);
         assert!((hypergeometric_tail(4, 2, 2, 1) - 5.0 / 6.0).abs() < 1e-12);
         assert!((hypergeometric_tail(4, 2, 3, 1) - 1.0).abs() < 1e-12, "one member at least is drawn");
-        assert!((normal_tail(1.959_963_985) - 0.025).abs() < 1e-9);
-        assert!((normal_quantile_above(0.025) - 1.959_963_985).abs() < 1e-6);
     }
 
     /// Clopper and Pearson's bounds for 0, 5 and 10 of 10 at 2.5 % a side, from the printed tables of the binomial law.

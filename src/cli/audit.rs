@@ -1,11 +1,15 @@
 //! `synthward audit`.
 
+use super::progress::Progress;
 use super::{Global, print, print_json, to_json};
+use crate::audit::canary::{self, DEFAULT_CANARIES, WhiteBox};
 use crate::audit::{Audit, AuditRequest, Verdict, audit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{self, Frame, RawTable, Source};
+use crate::model::ModelFile;
 use crate::output;
 use crate::schema::Schema;
+use crate::train::FitRequest;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use synthward_privacy::Sensitive;
@@ -34,6 +38,12 @@ pub struct AuditCommand {
     /// What the columns mean, and whose rows are whose
     #[arg(long, value_name = "SCHEMA")]
     schema: PathBuf,
+    /// The model that the table was drawn from: its fit is tested with canaries, in a throwaway fit by the same plan
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Canaries of that test
+    #[arg(long, value_name = "N", requires = "model", default_value_t = DEFAULT_CANARIES)]
+    canaries: usize,
     /// Fixes subsamples and models
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -49,7 +59,19 @@ impl AuditCommand {
         }
         let schema = Schema::read(&self.schema)?;
         let tables = AuditTables::read(&schema, &self.members, &self.holdout, &self.synthetic)?;
-        let audit = tables.audit(&schema, self.seed)?;
+        let mut audit = tables.audit(&schema, self.seed)?;
+        if let Some(path) = &self.model {
+            let header = ModelFile::read(path)?.0.header;
+            let request = FitRequest {
+                source: &self.members.as_str().into(),
+                schema: &header.schema,
+                model: header.model,
+                budget: header.plan.target()?,
+                discover_epsilon: None,
+                seed: header.seed,
+            };
+            audit = audit.with_white_box(white_box(global, &request, self.canaries)?);
+        }
         if let Some(path) = &self.output {
             output::write_bytes(path, to_json(&audit)?.as_bytes())?;
         }
@@ -112,6 +134,16 @@ impl AuditTables {
             seed,
         })
     }
+}
+
+/// The white-box audit of a fit, with its progress.
+pub fn white_box(global: &Global, request: &FitRequest, canaries: usize) -> Result<WhiteBox> {
+    tracing::info!("testing the fit with {canaries} canaries");
+    let mut bar = None;
+    canary::white_box(request, canaries, &mut |progress| {
+        let bar = bar.get_or_insert_with(|| Progress::new(global, "canaries", progress.total));
+        bar.at(progress.done, "");
+    })
 }
 
 /// An error, with its exit code, where the audit says that something is wrong.

@@ -1,6 +1,6 @@
 //! `synthward run`: everything that one file asks for, into one folder.
 
-use super::audit::{AuditTables, refuse_leak};
+use super::audit::{AuditTables, refuse_leak, white_box};
 use super::evaluate::{Tables, summary};
 use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
@@ -69,7 +69,10 @@ impl Run {
 
         tracing::info!("auditing the cohort");
         let audited = AuditTables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let audit = audited.audit(schema, config.cohort.seed)?;
+        let mut audit = audited.audit(schema, config.cohort.seed)?;
+        if let Some(canaries) = config.audit.canaries {
+            audit = audit.with_white_box(white_box(global, &request, canaries)?);
+        }
         output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
 
         let files = vec![

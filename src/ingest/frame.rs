@@ -32,3 +32,10 @@ pub struct Frame {
     /// Dense id of the privacy unit of each row, when the schema names a unit column.
     pub unit: Option<Vec<u32>>,
 }
+
+impl Frame {
+    /// Number of privacy units.
+    pub fn units(&self) -> usize {
+        self.unit.as_ref().map_or(self.rows, |unit| unit.iter().max().map_or(0, |&last| last as usize + 1))
+    }
+}

@@ -243,6 +243,7 @@ mod tests {
                 exchangeable: true,
                 exchangeable_p: 0.4,
             },
+            white_box: None,
             proxies: Proxies {
                 note: text(),
                 nearest_is_member: 0.66,

@@ -1,6 +1,7 @@
 //! The training loop of a network.
 
 use super::fit::Progress;
+use super::witness::Witness;
 use crate::encode::Codes;
 use crate::error::Result;
 use crate::model::{Trainable, Training};
@@ -36,12 +37,13 @@ pub(super) struct Course<'a> {
 ///
 /// # Privacy
 /// Releases the planned steps [`TRAIN`].
-pub(super) fn train<T: Trainable>(
+pub(super) fn train<T: Trainable, W: Witness>(
     plan: &mut Plan,
     codes: &Sensitive<Codes>,
     network: &T,
     course: Course<'_>,
     mut parameters: Vec<f32>,
+    witness: &W,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Vec<f32>> {
     let Course { training, units, seed } = course;
@@ -55,18 +57,21 @@ pub(super) fn train<T: Trainable>(
     let mut workspace = Workspace::default();
     let mut own = Own::new(seed, training.expected_batch_size, parameters.len());
     let clip = Clip::new(f64::from(training.clipping_norm))?;
+    witness.starts(network, &parameters, codes, clip, units)?;
     let mut looked = Instant::now();
     for step in 0..steps {
         let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-            clipped_sum(&network.loss(codes, key, step as u32), &parameters, batch, &coefficient, &mut workspace)
+            let loss = witness.plant(network.loss(codes, key, step as u32), codes.units(), step);
+            clipped_sum(&loss, &parameters, batch, &coefficient, &mut workspace)
         })?;
         let own = own.gradient(network, &parameters, step, clip);
         let blocks = optimiser.blocks(&mut parameters, ClippedSum::BLOCK).zip(own.par_chunks(ClippedSum::BLOCK));
-        sum.release(own.len(), blocks, |(block, own), mean| {
+        sum.release(own.len(), blocks.enumerate(), |(index, (block, own)), mean| {
             let mut difference = [0.0; ClippedSum::BLOCK];
             let difference = &mut difference[..mean.len()];
             difference.iter_mut().zip(mean).zip(own).for_each(|((d, m), o)| *d = m - o);
+            witness.stepped(step, index * ClippedSum::BLOCK, difference);
             block.step(difference);
         });
         network.mask(&mut parameters);
@@ -140,6 +145,7 @@ impl<B: Default + Send + Sync> Own<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::witness::Unwatched;
     use super::*;
     use crate::encode::Layout;
     use crate::model::{Diffusion, DiffusionSettings, Marginals, Mixture, Vae, VaeSettings};
@@ -171,8 +177,16 @@ mod tests {
         };
         let request = Request { name: TRAIN.into(), share: Share::Train, weight: 1.0, mechanism: sampled };
         let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), vec![request]).unwrap();
-        let parameters =
-            train(&mut plan, data, network, Course { training, units: 2000.0, seed: 1 }, start, &mut |_| ()).unwrap();
+        let parameters = train(
+            &mut plan,
+            data,
+            network,
+            Course { training, units: 2000.0, seed: 1 },
+            start,
+            &Unwatched,
+            &mut |_| (),
+        )
+        .unwrap();
         network.draw(&parameters, 1000, &mut ChaCha8Rng::seed_from_u64(1))
     }
 

@@ -5,10 +5,13 @@ use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
 use super::network::{self, MEASURED_SHARE, Start, train_network};
 use super::tables::{self, measure_tables};
+use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Source, count_outside, load};
-use crate::model::{FORMAT, Generator, Header, Marginals, Mixture, ModelFile, ModelKind, NetworkSettings, mixture};
+use crate::model::{
+    FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture,
+};
 use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
 use synthward_privacy::ledger::Record;
@@ -137,8 +140,9 @@ pub fn fit(
     ledger: &LedgerFile,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<(ModelFile, String)> {
-    let Planned { mut plan, schema, rounds, settings } = plan(request)?;
-    let fit = fit_name(&plan)?;
+    let planned = plan(request)?;
+    let plan = &planned.plan;
+    let fit = fit_name(plan)?;
     ledger.append(Record::Intent {
         fit: fit.clone(),
         epsilon: plan.epsilon(),
@@ -147,7 +151,7 @@ pub fn fit(
         adjacency: plan.adjacency(),
         event: plan.event(),
     })?;
-    let table = match read_table(request, &schema) {
+    let table = match read_table(request, &planned.schema, &Unwatched) {
         Ok(table) => table,
         Err(e) => {
             if e.kind == ErrorKind::BadInput {
@@ -156,6 +160,86 @@ pub fn fit(
             return Err(e);
         }
     };
+    Ok((release(request, planned, table, observe)?, fit))
+}
+
+/// Fits a throwaway model as [`fit`] does, by the same code and under the same plan, while `witness` looks on, as far as
+/// anything is released. Nothing is kept, so nothing goes into the ledger.
+///
+/// # Errors
+/// Bad input; what the witness refuses.
+///
+/// # Privacy
+/// For the data's controller, outside the guarantee: the model is dropped, and what the witness makes of it is for those
+/// who may see the table.
+pub(crate) fn rehearse<W: Witness>(
+    request: &FitRequest,
+    planned: Planned,
+    witness: &W,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<()> {
+    let table = read_table(request, &planned.schema, witness)?;
+    let mut counted = count(request, planned, table, witness)?;
+    // Without a network nothing is released after the counts.
+    if counted.settings.is_some() {
+        generator(request, &mut counted, witness, observe)?;
+    }
+    Ok(())
+}
+
+/// From a table to a released model.
+///
+/// # Privacy
+/// Releases the planned events and nothing else.
+fn release(
+    request: &FitRequest,
+    planned: Planned,
+    table: Sensitive<BoundedTable>,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<ModelFile> {
+    let mut counted = count(request, planned, table, &Unwatched)?;
+    let generator = generator(request, &mut counted, &Unwatched, observe)?;
+    let Counted { plan, schema, settings, codecs, units, .. } = counted;
+    let header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: request.model,
+        plan,
+        units,
+        seed: request.seed,
+        settings,
+        schema: schema.released(),
+        codecs,
+    };
+    ModelFile::new(header, generator)
+}
+
+/// A fit as far as its noisy counts.
+struct Counted {
+    plan: Plan,
+    /// With the discovered domains.
+    schema: Schema,
+    settings: Option<NetworkSettings>,
+    rows_column: Option<usize>,
+    /// Public or released number of units.
+    units: f64,
+    codecs: Vec<Codec>,
+    marginals: Marginals,
+    /// The table's codes and what was measured of several columns at once; none where columns are independent.
+    tables: Option<(Sensitive<Codes>, Measured)>,
+}
+
+/// Discovers what is to be discovered, and takes all noisy counts.
+///
+/// # Privacy
+/// Releases planned events and nothing else.
+fn count<W: Witness>(
+    request: &FitRequest,
+    planned: Planned,
+    table: Sensitive<BoundedTable>,
+    witness: &W,
+) -> Result<Counted> {
+    let Planned { mut plan, schema, rounds, settings } = planned;
     let units = match schema.table.units {
         Some(units) => units as f64,
         None => {
@@ -168,44 +252,47 @@ pub fn fit(
     };
     let schema = discover(&mut plan, &table, &schema, units)?;
     let domain = TableDomain::of(&schema)?;
+    witness.placed(&domain)?;
     let grid = place(table, &schema, &domain)?;
     let bins = match request.model {
         ModelKind::Independent => MAX_BINS,
         _ => tables::bins(&domain, units, request.budget.epsilon()),
     };
-    let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins)?;
+    let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins, witness)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
+    witness.encoded(&codecs);
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
-    let generator: Box<dyn Generator> = if request.model == ModelKind::Independent {
-        Box::new(Mixture::independent(&marginals))
+    let tables = if request.model == ModelKind::Independent {
+        None
     } else {
         let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
         let labels = labels(&schema, &domain);
-        let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), layout.clone(), &labels, units)?;
-        let mixture = mixture::fit(&measured, request.seed);
-        match &settings {
-            None => Box::new(mixture),
-            Some(settings) => {
-                let start =
-                    Start { mixture, layout: &layout, rows_column: domain.rows_column, units, seed: request.seed };
-                train_network(&mut plan, &codes, settings, start, observe)?
-            }
-        }
+        let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), &labels, units, witness)?;
+        Some((codes, measured))
     };
-    let header = Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: request.model,
-        plan,
-        units,
-        seed: request.seed,
-        settings,
-        schema: schema.released(),
-        codecs,
-    };
-    Ok((ModelFile::new(header, generator)?, fit))
+    let rows_column = domain.rows_column;
+    Ok(Counted { plan, schema, settings, rows_column, units, codecs, marginals, tables })
+}
+
+/// From noisy counts to what draws rows.
+///
+/// # Privacy
+/// Releases planned events and nothing else.
+fn generator<W: Witness>(
+    request: &FitRequest,
+    counted: &mut Counted,
+    witness: &W,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<Box<dyn Generator>> {
+    let Counted { plan, settings, rows_column, units, marginals, tables, .. } = counted;
+    let Some((codes, measured)) = tables else { return Ok(Box::new(Mixture::independent(marginals))) };
+    let mixture = mixture::fit(measured, request.seed);
+    let Some(settings) = settings else { return Ok(Box::new(mixture)) };
+    let (rows_column, units) = (*rows_column, *units);
+    let start = Start { mixture, layout: &measured.layout, rows_column, units, seed: request.seed };
+    train_network(plan, codes, settings, start, witness, observe)
 }
 
 /// The modelled columns that the schema names as targets.
@@ -222,18 +309,20 @@ fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the table fits its schema
 /// and the public number of units, or where it does not.
-fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
+fn read_table<W: Witness>(request: &FitRequest, schema: &Schema, witness: &W) -> Result<Sensitive<BoundedTable>> {
     let frame = load(request.source, schema)?;
     frame
-        .map(|frame| {
-            let rows = UnitRows::new(&frame, schema.table.max_rows_per_unit() as usize, &UnitKey::from_system()?);
-            match schema.table.units {
-                Some(units) if units != rows.units() as u64 => {
-                    Err(Error::bad_input("the table does not have the number of units that the schema makes public")
-                        .file(request.source.as_path())
-                        .remedy("correct `units` in [table], or remove it to have the units counted privately"))
-                }
-                _ => Ok(BoundedTable { frame, rows }),
+        .map(|frame| match schema.table.units {
+            Some(units) if units != frame.units() as u64 => {
+                Err(Error::bad_input("the table does not have the number of units that the schema makes public")
+                    .file(request.source.as_path())
+                    .remedy("correct `units` in [table], or remove it to have the units counted privately"))
+            }
+            _ => {
+                let frame = witness.join(frame);
+                let key = UnitKey::from_system()?;
+                let rows = UnitRows::new(&frame, schema.table.max_rows_per_unit() as usize, &key);
+                Ok(BoundedTable { frame, rows })
             }
         })
         .transpose()

@@ -7,6 +7,7 @@
 //! planned histogram over a partition of the column; all rounds are averaged
 //! where they overlap.
 
+use super::witness::{CellsOf, Witness};
 use crate::encode::{Codec, Domain, Grid, Leaf, ModelColumn, TableDomain};
 use crate::error::Result;
 use crate::ingest::MISSING;
@@ -63,14 +64,16 @@ pub struct Column {
 ///
 /// # Privacy
 /// Releases the planned histograms of [`requests`], nothing else.
-pub fn measure(
+pub(super) fn measure<W: Witness>(
     plan: &mut Plan,
     grid: &Sensitive<Grid>,
     domain: &TableDomain,
     rounds: &[u32],
     total: f64,
     bins: usize,
+    witness: &W,
 ) -> Result<Vec<Column>> {
+    let mut counter = Counter { plan, grid, witness };
     domain
         .columns
         .iter()
@@ -78,22 +81,18 @@ pub fn measure(
         .enumerate()
         .map(|(index, (column, &rounds))| match &column.domain {
             Domain::Labels { .. } => {
-                let histogram = plan.histogram(&name(column, 0))?;
-                let noise_std = weighed_noise_std(histogram.noise_std());
                 let labels = column.domain.positions() as usize;
                 let cells = labels + usize::from(column.nullable);
-                let counts = histogram
-                    .release(grid, Grid::units, cells, |grid, unit, into| {
-                        let positions = &grid.columns[index][grid.unit_rows(unit)];
-                        into.extend(positions.iter().map(|&p| if p == MISSING { labels } else { p as usize }));
-                    })?
-                    .into_inner();
+                let (counts, noise_std) = counter.count(&name(column, 0), cells, &|grid, unit, into| {
+                    let positions = &grid.columns[index][grid.unit_rows(unit)];
+                    into.extend(positions.iter().map(|&p| if p == MISSING { labels } else { p as usize }));
+                })?;
                 let codec = Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std);
                 let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
                 Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
             }
             Domain::Numbers { positions, .. } => {
-                let (estimates, missing) = measure_numbers(plan, grid, index, column, *positions, rounds, total)?;
+                let (estimates, missing) = measure_numbers(&mut counter, index, column, *positions, rounds, total)?;
                 let missing = column.nullable.then_some(missing);
                 let variances = estimates.iter().map(|e| (e.leaf.first, e.variance));
                 let variances: Vec<(u32, f64)> =
@@ -148,9 +147,26 @@ fn split(first: u32, last: u32, parts: u32) -> impl Iterator<Item = (u32, u32)> 
     (first..=last).step_by(width as usize).map(move |start| (start, last.min(start + (width - 1))))
 }
 
-fn measure_numbers(
-    plan: &mut Plan,
-    grid: &Sensitive<Grid>,
+/// Takes planned histograms of the table, one after the other.
+struct Counter<'a, W> {
+    plan: &'a mut Plan,
+    grid: &'a Sensitive<Grid>,
+    witness: &'a W,
+}
+
+impl<W: Witness> Counter<'_, W> {
+    /// The noisy counts of the planned histogram `name`, and the noise in each as the fit weighs it.
+    fn count(&mut self, name: &str, cells: usize, cells_of: CellsOf<'_, Grid>) -> Result<(Vec<f64>, f64)> {
+        let histogram = self.plan.histogram(name)?;
+        let noise_std = histogram.noise_std();
+        let counts = histogram.release(self.grid, Grid::units, cells, cells_of)?.into_inner();
+        self.witness.counted_positions(self.grid, noise_std, &counts, cells_of);
+        Ok((counts, weighed_noise_std(noise_std)))
+    }
+}
+
+fn measure_numbers<W: Witness>(
+    counter: &mut Counter<'_, W>,
     index: usize,
     column: &ModelColumn,
     positions: u32,
@@ -163,17 +179,15 @@ fn measure_numbers(
     let mut parents: Vec<Estimate> = Vec::new();
     let mut missing = new(MISSING, MISSING, None);
     for round in 0..=rounds {
-        let histogram = plan.histogram(&name(column, round))?;
-        let variance = weighed_noise_std(histogram.noise_std()).powi(2);
         let cells = leaves.len() + usize::from(column.nullable);
-        let counts = histogram
-            .release(grid, Grid::units, cells, |grid, unit, into| {
+        let (counts, noise_std) =
+            counter.count(&name(column, round), cells, &|grid, unit, into| {
                 let positions = &grid.columns[index][grid.unit_rows(unit)];
                 into.extend(positions.iter().map(|&p| {
                     if p == MISSING { leaves.len() } else { leaves.partition_point(|e| e.leaf.first <= p) - 1 }
                 }));
-            })?
-            .into_inner();
+            })?;
+        let variance = noise_std.powi(2);
         for (estimate, &count) in leaves.iter_mut().chain(column.nullable.then_some(&mut missing)).zip(&counts) {
             let known = 1.0 / estimate.variance;
             let fresh = 1.0 / variance;
@@ -221,6 +235,7 @@ fn agree_with_parents(leaves: &mut [Estimate], parents: &[Estimate]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::witness::Unwatched;
     use super::*;
     use crate::encode::MAX_BINS;
     use synthward_privacy::{Budget, PrivacyUnit};
@@ -251,7 +266,7 @@ mod tests {
         let domain = TableDomain { columns: vec![column(16_021)], rows_column: None, max_rows_per_unit: 1 };
         let mut plan =
             Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests(&domain, 1.0)).unwrap();
-        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS).unwrap();
+        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
         let codec = &columns[0].codec;
         let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codec.joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
@@ -266,7 +281,7 @@ mod tests {
         let grid = Sensitive::new(Grid { columns: vec![positions], offsets });
         let domain = TableDomain { columns: vec![column(1_000)], rows_column: None, max_rows_per_unit: 1 };
         let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests(&domain, 1.0)).unwrap();
-        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS).unwrap();
+        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
         let Column { codec, variances } = &columns[0];
         let spike = codec.marginal()[usize::from(codec.joint_code(7))];
         assert!((spike - 1.0 / 3.0).abs() < 1e-6, "{spike}");

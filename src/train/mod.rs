@@ -12,6 +12,9 @@ mod ledger_file;
 mod measure;
 mod network;
 mod tables;
+mod witness;
 
+pub(crate) use fit::rehearse;
 pub use fit::{FitRequest, Planned, Progress, fit, plan};
 pub use ledger_file::{LedgerFile, read_ledger};
+pub(crate) use witness::{CellsOf, Witness};

@@ -2,6 +2,7 @@
 
 use super::dp_sgd::{Course, TRAIN, train};
 use super::fit::Progress;
+use super::witness::Witness;
 use crate::encode::{Codes, Layout};
 use crate::error::Result;
 use crate::model::refined::Sampler;
@@ -67,11 +68,12 @@ pub(super) struct Start<'a> {
 ///
 /// # Privacy
 /// Releases the events of [`requests`], nothing else.
-pub(super) fn train_network(
+pub(super) fn train_network<W: Witness>(
     plan: &mut Plan,
     codes: &Sensitive<Codes>,
     settings: &NetworkSettings,
     start: Start<'_>,
+    witness: &W,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Box<dyn Generator>> {
     let Start { mixture, layout, rows_column, units, seed } = start;
@@ -81,7 +83,7 @@ pub(super) fn train_network(
         Architecture::Vae(architecture) => {
             let vae = Vae::new(layout, architecture, mixture.clone(), rows_column)?;
             let parameters = vae.initialise(seed);
-            let parameters = train(plan, codes, &vae, course, parameters, observe)?;
+            let parameters = train(plan, codes, &vae, course, parameters, witness, observe)?;
             let key = UnitKey::from_system()?.bytes();
             let sum = plan.gaussian_sum(PRIOR)?;
             let noise_std = sum.noise_std();
@@ -94,7 +96,7 @@ pub(super) fn train_network(
         Architecture::Diffusion(architecture) => {
             let diffusion = Diffusion::new(layout, architecture, mixture.clone(), rows_column)?;
             let parameters = diffusion.initialise(seed);
-            let parameters = train(plan, codes, &diffusion, course, parameters, observe)?;
+            let parameters = train(plan, codes, &diffusion, course, parameters, witness, observe)?;
             Box::new(DiffusionGenerator::new(diffusion, parameters))
         }
     };

@@ -1,7 +1,8 @@
 //! Measuring pairs of columns, and pairs together with a label.
 
 use super::measure::{Column, weighed_noise_std};
-use crate::encode::{Codes, Domain, Layout, TableDomain};
+use super::witness::Witness;
+use crate::encode::{Codec, Codes, Domain, Layout, TableDomain};
 use crate::error::Result;
 use crate::model::{Marginals, Measured, MeasuredTable};
 use synthward_privacy::Sensitive;
@@ -51,27 +52,30 @@ pub(super) fn bins(domain: &TableDomain, units: f64, epsilon: f64) -> usize {
 ///
 /// # Privacy
 /// Releases the planned event [`request`].
-pub(super) fn measure_tables(
+pub(super) fn measure_tables<W: Witness>(
     plan: &mut Plan,
     codes: &Sensitive<Codes>,
     columns: &[Column],
     marginals: Marginals,
-    layout: Layout,
     labels: &[usize],
     units: f64,
+    witness: &W,
 ) -> Result<Measured> {
+    let layout = Layout { cells: columns.iter().map(|column| Codec::cells(&column.codec)).collect() };
     let (tables, parts) = choose(&layout, labels);
     let mechanism = plan.weighted_histograms(TABLES)?;
-    let stds: Vec<f64> = parts.iter().map(|part| weighed_noise_std(mechanism.noise_std(part.weight))).collect();
-    let counts = mechanism
-        .release(codes, Codes::units, &parts, |codes, part, unit, into| {
-            let columns: &Vec<usize> = &tables[part];
-            into.extend(codes.unit_rows(unit).map(|r| {
-                let row = codes.row(r);
-                columns.iter().fold(0, |cell, &c| cell * layout.cells[c] + usize::from(row[c]))
-            }));
-        })?
-        .into_inner();
+    let stds: Vec<f64> = parts.iter().map(|part| mechanism.noise_std(part.weight)).collect();
+    let cells_of = |codes: &Codes, part: usize, unit: usize, into: &mut Vec<usize>| {
+        let columns: &Vec<usize> = &tables[part];
+        into.extend(codes.unit_rows(unit).map(|r| {
+            let row = codes.row(r);
+            columns.iter().fold(0, |cell, &c| cell * layout.cells[c] + usize::from(row[c]))
+        }));
+    };
+    let counts = mechanism.release(codes, Codes::units, &parts, cells_of)?.into_inner();
+    for (part, (counts, std)) in counts.iter().zip(&stds).enumerate() {
+        witness.counted_codes(codes, *std, counts, &|codes, unit, into| cells_of(codes, part, unit, into));
+    }
     let share = |count: f64| (count / units) as f32;
     let tables = tables
         .into_iter()
@@ -80,7 +84,7 @@ pub(super) fn measure_tables(
         .map(|((columns, counts), std)| MeasuredTable {
             columns,
             shares: counts.into_iter().map(share).collect(),
-            noise_std: share(std),
+            noise_std: share(weighed_noise_std(std)),
         })
         .collect();
     let marginals_noise_std =

@@ -1,71 +1,18 @@
-//! The normal and the binomial law, written for the audit alone.
+//! The normal and the binomial law, for the audit alone.
 
-use libm::{erfc, lgamma};
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use statrs::function::beta::beta_reg;
+use statrs::function::erf::{erfc, erfc_inv};
+use statrs::function::gamma::ln_gamma;
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 /// `P(X <= x)` for a standard normal X.
 pub fn normal_cdf(x: f64) -> f64 {
     0.5 * erfc(-x * FRAC_1_SQRT_2)
 }
 
-/// The x with `P(X <= x) = p` for a standard normal X; infinite at 0 and 1. Acklam's rational approximation, then two
-/// steps of Newton's method.
+/// The x with `P(X <= x) = p` for a standard normal X; infinite at 0 and 1.
 pub fn normal_quantile(p: f64) -> f64 {
-    if p <= 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if p > 0.5 {
-        // The upper half by symmetry; above 1 there is nothing.
-        return if p >= 1.0 { f64::INFINITY } else { -normal_quantile(1.0 - p) };
-    }
-    let polynomial = |coefficients: &[f64], x: f64| coefficients.iter().fold(0.0, |sum, c| sum * x + c);
-    let mut x = if p < 0.024_25 {
-        let r = (-2.0 * p.ln()).sqrt();
-        polynomial(
-            &[
-                -7.784_894_002_430_293e-3,
-                -3.223_964_580_411_365e-1,
-                -2.400_758_277_161_838,
-                -2.549_732_539_343_734,
-                4.374_664_141_464_968,
-                2.938_163_982_698_783,
-            ],
-            r,
-        ) / polynomial(
-            &[7.784_695_709_041_462e-3, 3.224_671_290_700_398e-1, 2.445_134_137_142_996, 3.754_408_661_907_416, 1.0],
-            r,
-        )
-    } else {
-        let (d, r) = (p - 0.5, (p - 0.5).powi(2));
-        d * polynomial(
-            &[
-                -3.969_683_028_665_376e1,
-                2.209_460_984_245_205e2,
-                -2.759_285_104_469_687e2,
-                1.383_577_518_672_690e2,
-                -3.066_479_806_614_716e1,
-                2.506_628_277_459_239,
-            ],
-            r,
-        ) / polynomial(
-            &[
-                -5.447_609_879_822_406e1,
-                1.615_858_368_580_409e2,
-                -1.556_989_798_598_866e2,
-                6.680_131_188_771_972e1,
-                -1.328_068_155_288_572e1,
-                1.0,
-            ],
-            r,
-        )
-    };
-    for _ in 0..2 {
-        let density = (-0.5 * x * x).exp() / (2.0 * PI).sqrt();
-        if density > 0.0 {
-            x -= (normal_cdf(x) - p) / density;
-        }
-    }
-    x
+    -SQRT_2 * erfc_inv(2.0 * p)
 }
 
 /// `P(X = k)` for `k` from 0 to `n`, X binomial with `n` trials of probability `p`.
@@ -75,14 +22,18 @@ pub fn binomial_law(n: usize, p: f64) -> Vec<f64> {
         return (0..=n).map(|k| if k == certain { 1.0 } else { 0.0 }).collect();
     }
     let (log_p, log_q) = (p.ln(), (-p).ln_1p());
-    let log_factorial = |k: usize| lgamma(k as f64 + 1.0);
-    let log_choose = |k: usize| log_factorial(n) - log_factorial(k) - log_factorial(n - k);
+    let log_factorial: Vec<f64> = (0..=n).map(|k| ln_gamma(k as f64 + 1.0)).collect();
+    let log_choose = |k: usize| log_factorial[n] - log_factorial[k] - log_factorial[n - k];
     (0..=n).map(|k| (log_choose(k) + k as f64 * log_p + (n - k) as f64 * log_q).exp()).collect()
 }
 
 /// `P(X >= k)` for X binomial with `n` trials of probability `p`.
 pub fn binomial_tail(n: usize, p: f64, k: usize) -> f64 {
-    binomial_law(n, p).iter().skip(k).sum::<f64>().min(1.0)
+    match k {
+        0 => 1.0,
+        k if k > n => 0.0,
+        k => beta_reg(k as f64, (n - k) as f64 + 1.0, p.clamp(0.0, 1.0)),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,300 @@
+//! The audit against the real mechanism, and against ones that are broken on purpose: each fault is made here, at the
+//! boundary between a step's parts, so that the parts themselves need no switch for it.
+
+use super::*;
+use crate::encode::Layout;
+use crate::ingest::Source;
+use crate::model::{Marginals, Mixture, ModelKind, Vae, VaeSettings};
+use crate::nn::{Workspace, add_parts, clipped_sum};
+use crate::schema::Schema;
+use rayon::prelude::*;
+use std::sync::Arc;
+use synthward_privacy::mechanism::ClippedSum;
+use synthward_privacy::plan::{Request, Share};
+use synthward_privacy::{Budget, PrivacyUnit};
+
+/// What is wrong with a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    NoNoise,
+    TenthOfTheNoise,
+    NoClip,
+    ClipPerBatch,
+    ClipPerRow,
+}
+
+/// A training that does not move: all its steps are at the same parameters.
+struct Laboratory {
+    vae: Vae,
+    parameters: Vec<f32>,
+    plan: Plan,
+    /// Real units beside the canaries, and the rows of each and of each canary.
+    members: usize,
+    rows: usize,
+}
+
+const COLUMNS: [usize; 3] = [40, 40, 20];
+
+fn planned(epsilon: f64, clipping_norm: f64, sampling_rate: f64, steps: u64) -> Plan {
+    let mechanism = Mechanism::SubsampledGaussian { clipping_norm, sampling_rate, steps };
+    let request = Request { name: "steps".into(), share: Share::Train, weight: 1.0, mechanism };
+    Plan::calibrate(PrivacyUnit::Row, Budget::new(epsilon, 1e-5).unwrap(), vec![request]).unwrap()
+}
+
+impl Laboratory {
+    fn new(plan: Plan, members: usize, rows: usize) -> Self {
+        let layout = Layout { cells: COLUMNS.to_vec() };
+        let marginals = Marginals::from_noisy(&layout, &[1.0; 100]).unwrap();
+        let mixture = Arc::new(Mixture::independent(&marginals));
+        let vae = Vae::new(&layout, VaeSettings::choose(), mixture, None).unwrap();
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut parameters = vae.initialise(1);
+        parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.05..0.05));
+        vae.mask(&mut parameters);
+        Self { vae, parameters, plan, members, rows }
+    }
+
+    /// The codes of so many units, or the one row of each that is the `only` one.
+    fn codes(&self, units: usize, only: Option<usize>) -> Codes {
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        let (mut codes, mut offsets) = (Vec::new(), vec![0]);
+        for _ in 0..units {
+            for row in 0..self.rows {
+                let row_codes = COLUMNS.map(|cells| rng.random_range(0..cells) as u16);
+                if only.is_none_or(|only| only == row) {
+                    codes.extend(row_codes);
+                }
+            }
+            offsets.push((codes.len() / COLUMNS.len()) as u32);
+        }
+        Codes { codes, width: COLUMNS.len(), offsets }
+    }
+
+    /// One audit with so many canaries. `seed` is that of coins and coordinates; the noise is fresh.
+    fn audit(&self, fault: Fault, canaries: usize, seed: u64) -> WhiteBox {
+        let claim = steps_of(&self.plan).unwrap();
+        let trial = Trial::with(Some(claim), canaries, self.rows, ChaCha20Rng::seed_from_u64(seed));
+        let units = self.members + trial.within();
+        let data = Sensitive::new(self.codes(units, None));
+        let of_rows: Vec<Codes> = (0..self.rows).map(|row| self.codes(units, Some(row))).collect();
+        // Noise goes with the norm that the mechanism is told; contributions are clipped to the one in the plan.
+        let noise_scale = match fault {
+            Fault::NoNoise => 1e-6,
+            Fault::TenthOfTheNoise => 0.1,
+            _ => 1.0,
+        };
+        let norm = claim.clipping_norm;
+        let mut plan: Plan = self.plan.clone();
+        if noise_scale != 1.0 {
+            let mut told = serde_json::to_value(&plan).unwrap();
+            told["events"][0]["clipping_norm"] = (norm * noise_scale).into();
+            plan = serde_json::from_value(told).unwrap();
+        }
+        let clip = Clip::new(norm).unwrap();
+        let public_units = self.members.max(1) as f64;
+        let mut mechanism = plan.subsampled_gaussian("steps", public_units).unwrap();
+        trial.starts(&self.vae, &self.parameters, &data, clip, public_units).unwrap();
+        let (mut workspace, mut parts) = (Workspace::default(), Vec::new());
+        let length = self.parameters.len();
+        for step in 0..claim.steps as u64 {
+            let one = clip.norm().powi(2);
+            let summed = mechanism.accumulate(&data, Codes::units, |codes, batch, _| {
+                let honest = |squared_norm: f64| clip.coefficient(squared_norm);
+                let mut sum = |codes: &Codes, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
+                    let loss = trial.plant(self.vae.loss(codes, [3; 32], step as u32), units, step);
+                    clipped_sum(&loss, &self.parameters, batch, coefficient, &mut workspace).to_vec()
+                };
+                parts = match fault {
+                    Fault::NoClip => sum(codes, &|_| 1.0),
+                    Fault::ClipPerRow => of_rows.iter().flat_map(|codes| sum(codes, &honest)).collect(),
+                    Fault::ClipPerBatch => {
+                        // The norms of all units first, then one coefficient for all.
+                        let total = Mutex::new(0.0);
+                        sum(codes, &|squared_norm| {
+                            *lock(&total) += squared_norm;
+                            1.0
+                        });
+                        let total = lock(&total).max(one);
+                        sum(codes, &|_| clip.coefficient(total))
+                    }
+                    _ => sum(codes, &honest),
+                };
+                &parts
+            });
+            let blocks = (0..length.div_ceil(ClippedSum::BLOCK)).into_par_iter();
+            let see = |block: usize, mean: &[f32]| trial.stepped(step, block * ClippedSum::BLOCK, mean);
+            summed.unwrap().release(length, blocks, see);
+        }
+        trial.judge(self.plan.epsilon(), self.plan.delta())
+    }
+}
+
+/// The isolated test: one step, everybody drawn, nobody but canaries. Issue E asks for 45 % of the claim with 1,000
+/// canaries; the ceiling of the f-DP bound is 49 % at epsilon 2 (a run there has a standard deviation of 10 % of the
+/// claim, so the mean of 40 falls below 45 % in about 1 of 100 runs of this test), 57 % at 4 and 8.
+#[test]
+fn one_gaussian_step_is_found_and_never_more_than_that() {
+    for (epsilon, runs) in [(2.0, 40), (4.0, 8), (8.0, 8)] {
+        let laboratory = Laboratory::new(planned(epsilon, 1.0, 1.0, 1), 0, 1);
+        let found: Vec<WhiteBox> = (0..runs).map(|seed| laboratory.audit(Fault::None, 1000, seed)).collect();
+        let mean = found.iter().map(|one| one.epsilon_lower_bound).sum::<f64>() / runs as f64;
+        println!("epsilon {epsilon}: {mean:.3}, {:.0} % of the claim", 100.0 * mean / epsilon);
+        assert!(mean >= 0.45 * epsilon, "{mean} of {epsilon}");
+        assert!(found.iter().all(|one| one.epsilon_lower_bound <= one.claimed_epsilon));
+        assert!(found.iter().all(|one| one.epsilon_lower_bound <= one.epsilon_ceiling && one.guesses == 200));
+    }
+}
+
+/// 5,000 canaries: issue E asks for 55 % of the claim. At epsilon 2 a run has a standard deviation of 5 % of the claim
+/// about 65 %.
+#[test]
+fn more_canaries_find_more() {
+    for epsilon in [2.0, 4.0] {
+        let laboratory = Laboratory::new(planned(epsilon, 1.0, 1.0, 1), 0, 1);
+        let found: f64 =
+            (0..2).map(|seed| laboratory.audit(Fault::None, 5000, seed).epsilon_lower_bound).sum::<f64>() / 2.0;
+        println!("epsilon {epsilon}, 5,000 canaries: {found:.3}, {:.0} % of the claim", 100.0 * found / epsilon);
+        assert!(found >= 0.55 * epsilon && found <= epsilon, "{found} of {epsilon}");
+    }
+}
+
+/// Every mutation of the step that changes the released numbers, at three claims: 400 patients of three rows, 40 steps.
+#[test]
+fn every_broken_step_is_a_bug() {
+    for epsilon in [1.0, 3.0, 8.0] {
+        let laboratory = Laboratory::new(planned(epsilon, 1.0, 0.25, 40), 400, 3);
+        for fault in [Fault::NoNoise, Fault::TenthOfTheNoise, Fault::NoClip, Fault::ClipPerBatch, Fault::ClipPerRow] {
+            let found = laboratory.audit(fault, 400, 1);
+            let tests: Vec<(&str, f64)> = found.conformity.iter().map(|t| (t.name.as_str(), t.p_holm)).collect();
+            println!("epsilon {epsilon}, {fault:?}: at least {:.2}; {tests:?}", found.epsilon_lower_bound);
+            assert_eq!(found.verdict, Verdict::Bug, "{fault:?} at epsilon {epsilon}: {tests:?}");
+        }
+    }
+}
+
+/// 60 honest audits with real gradients beside the canaries: each calls a bug with probability 0.01 at most, so more
+/// than 4 of 60 do with probability 4e-4.
+#[test]
+fn honest_steps_are_no_bug() {
+    let laboratory = Laboratory::new(planned(3.0, 1.0, 0.25, 20), 200, 3);
+    let bugs: Vec<WhiteBox> = (0..60)
+        .map(|seed| laboratory.audit(Fault::None, 200, seed))
+        .filter(|found| found.verdict == Verdict::Bug)
+        .collect();
+    assert!(bugs.len() <= 4, "{} of 60: {:?}", bugs.len(), bugs.first());
+}
+
+/// A canary's gradient is one number where it belongs and nearly nothing elsewhere, whatever the layer.
+#[test]
+fn a_canary_is_clipped_at_its_own_coordinate() {
+    let laboratory = Laboratory::new(planned(1.0, 1.0, 1.0, 1), 3, 2);
+    let claim = steps_of(&laboratory.plan).unwrap();
+    let trial = Trial::with(Some(claim), 50, 2, ChaCha20Rng::seed_from_u64(4));
+    let units = 3 + trial.within();
+    let data = laboratory.codes(units, None);
+    let clip = Clip::new(1.0).unwrap();
+    trial.starts(&laboratory.vae, &laboratory.parameters, &Sensitive::new(data.clone()), clip, 3.0).unwrap();
+    let loss = trial.plant(laboratory.vae.loss(&data, [0; 32], 0), units, 0);
+    let canaries: Vec<u32> = (3..units as u32).collect();
+    let mut sum = vec![0.0; laboratory.parameters.len()];
+    let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
+    add_parts(
+        clipped_sum(&loss, &laboratory.parameters, &canaries, &coefficient, &mut Workspace::default()),
+        0,
+        &mut sum,
+    );
+    let ones = sum.iter().filter(|&&x| (x - 1.0).abs() < 1e-3).count();
+    let rest = sum.iter().filter(|&&x| (x - 1.0).abs() >= 1e-3).map(|x| x.abs()).fold(0.0, f32::max);
+    assert_eq!(ones, canaries.len());
+    assert!(rest < 1e-3, "{rest}");
+}
+
+/// 500 patients of up to three stays.
+fn hospital() -> (tempfile::NamedTempFile, Schema) {
+    let schema = r#"
+        [table]
+        name = "stays"
+        privacy_unit = "patient"
+        max_rows_per_unit = 3
+        units = 500
+        [[column]]
+        name = "patient"
+        kind = "identifier"
+        [[column]]
+        name = "sex"
+        kind = "categorical"
+        categories = ["f", "m"]
+        domain_from = "public"
+        [[column]]
+        name = "ward"
+        kind = "categorical"
+        categories = ["a", "b", "c", "d", "e", "g"]
+        domain_from = "public"
+        [[column]]
+        name = "age"
+        kind = "integer"
+        min = 0
+        max = 99
+        domain_from = "public"
+    "#;
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let mut text = "patient,sex,ward,age\n".to_owned();
+    for patient in 0..500 {
+        for _ in 0..rng.random_range(1..=3) {
+            let ward = ["a", "a", "a", "b", "b", "c", "d", "e", "g"][rng.random_range(0..9)];
+            text += &format!("{patient},{},{ward},{}\n", ["f", "m"][patient % 2], rng.random_range(20..90));
+        }
+    }
+    let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    (file, Schema::from_toml(schema).unwrap())
+}
+
+/// The audit of a whole fit of the hospital. Half of the guesses or fewer are right with probability 1e-3 or less.
+fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
+    let (file, schema) = hospital();
+    let source: Source = file.path().to_str().unwrap().into();
+    let budget = Budget::new(epsilon, 1e-5).unwrap();
+    let request = FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0 };
+    let found = white_box(&request, 200, &mut |_| ()).unwrap();
+    println!("{model}: at least {:.2}, {:?}", found.epsilon_lower_bound, found.conformity);
+    assert_eq!(found.verdict, Verdict::NoBugFound, "{model}: {:?}", found.conformity);
+    assert!(found.epsilon_lower_bound <= found.claimed_epsilon);
+    assert_eq!(found.conformity.len(), tests);
+    assert!(found.right * 2 > found.guesses, "{model}: {} of {}", found.right, found.guesses);
+}
+
+/// Counts alone. A false alarm has probability 0.01 for each.
+#[test]
+fn counts_are_audited_from_the_table_on() {
+    honest_fit(ModelKind::Independent, 8.0, 2);
+    honest_fit(ModelKind::Marginal, 8.0, 2);
+}
+
+/// Counts and steps; `privacy/mutants.sh` breaks them and expects this to fail. A false alarm has probability 0.01.
+#[test]
+fn a_network_is_audited_from_the_table_on() {
+    honest_fit(ModelKind::Vae, 3.0, 5);
+}
+
+#[test]
+fn a_diffusion_model_is_audited_from_the_table_on() {
+    honest_fit(ModelKind::Diffusion, 3.0, 5);
+}
+
+#[test]
+fn what_cannot_be_audited_is_refused() {
+    let (file, schema) = hospital();
+    let source: Source = file.path().to_str().unwrap().into();
+    let request = |budget| FitRequest {
+        source: &source,
+        schema: &schema,
+        model: ModelKind::Marginal,
+        budget,
+        discover_epsilon: None,
+        seed: 0,
+    };
+    assert!(white_box(&request(Budget::unlimited()), 200, &mut |_| ()).is_err());
+    assert!(white_box(&request(Budget::new(1.0, 1e-5).unwrap()), 5, &mut |_| ()).is_err());
+}
