@@ -27,8 +27,13 @@ const NOMINAL_UNITS: u64 = 20_000;
 const COUNT: &str = "number of units";
 /// Part of the budget (of rho) for counting the units, where their number is not public.
 const COUNT_SHARE: f64 = 0.01;
-/// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too.
+/// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too ...
 const ONE_WAY_SHARE: f64 = 0.2;
+/// ... and where there are more columns than [`FEW_COLUMNS`]: most pairs of a wide table are next to independent, and
+/// then one-way marginals say what they say.
+const ONE_WAY_SHARE_OF_MANY_COLUMNS: f64 = 0.4;
+const FEW_COLUMNS: usize = 30;
+
 /// What to fit. Everything but the rows behind `source` is public.
 pub struct FitRequest<'a> {
     pub source: &'a Source,
@@ -97,9 +102,15 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
 
 /// The events of `marginal`: one-way counts, then pairs of columns.
 fn measure_requests(domain: &TableDomain, share: f64) -> Vec<Request> {
-    let mut planned = requests(domain, share * ONE_WAY_SHARE);
-    planned.push(tables::request(share * (1.0 - ONE_WAY_SHARE)));
+    let one_way = one_way_share(domain.columns.len());
+    let mut planned = requests(domain, share * one_way);
+    planned.push(tables::request(share * (1.0 - one_way)));
     planned
+}
+
+/// The part for one-way marginals, from the public number of columns.
+fn one_way_share(columns: usize) -> f64 {
+    if columns <= FEW_COLUMNS { ONE_WAY_SHARE } else { ONE_WAY_SHARE_OF_MANY_COLUMNS }
 }
 
 /// The schema without what is to be discovered, and the events that pay for it.
@@ -369,4 +380,28 @@ fn fit_name(plan: &Plan) -> Result<String> {
     let now = chrono::Utc::now().timestamp_nanos_opt().unwrap_or(0);
     let digest = Sha256::digest(format!("{plan}{now}{}", std::process::id()));
     Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Domain, ModelColumn};
+
+    /// One budget, of which wide tables pay more for one-way counts.
+    #[test]
+    fn one_way_counts_and_pairs_share_the_budget() {
+        for (columns, one_way) in [(2, 0.2), (FEW_COLUMNS, 0.2), (FEW_COLUMNS + 1, 0.4), (76, 0.4)] {
+            let column = |index| ModelColumn {
+                name: format!("c{index}"),
+                domain: Domain::Numbers { min: 0.0, step: 1.0, positions: 1000 },
+                nullable: false,
+            };
+            let columns = (0..columns).map(column).collect();
+            let domain = TableDomain { columns, rows_column: None, max_rows_per_unit: 1 };
+            let weights: Vec<f64> = measure_requests(&domain, 0.5).iter().map(|request| request.weight).collect();
+            let (pairs, one_ways) = weights.split_last().unwrap();
+            assert!((pairs - 0.5 * (1.0 - one_way)).abs() < 1e-9);
+            assert!((one_ways.iter().sum::<f64>() - 0.5 * one_way).abs() < 1e-9);
+        }
+    }
 }

@@ -92,15 +92,16 @@ pub(super) fn measure_tables<W: Witness>(
     Ok(Measured { layout, marginals, marginals_noise_std, tables })
 }
 
-/// Tables and their weights: squares in proportion to a power of the number of cells.
+/// Tables and their weights: squares in proportion to a power of the number of cells. A column of one cell has no pairs:
+/// they would be the other column's counts once more.
 fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec<Part>) {
-    let width = layout.width();
+    let varying: &Vec<usize> = &(0..layout.width()).filter(|&column| layout.cells[column] > 1).collect();
     let pairs = |without: Option<usize>| {
-        (0..width)
-            .flat_map(move |a| (a + 1..width).map(move |b| vec![a, b]))
-            .filter(move |pair| without.is_none_or(|label| !pair.contains(&label)))
+        let pairs =
+            varying.iter().enumerate().flat_map(move |(i, &a)| varying[i + 1..].iter().map(move |&b| vec![a, b]));
+        pairs.filter(move |pair| without.is_none_or(|label| !pair.contains(&label)))
     };
-    let labels = labels.iter().filter(|&&label| layout.cells[label] <= MOST_LABEL_CELLS);
+    let labels = labels.iter().filter(|&&label| (2..=MOST_LABEL_CELLS).contains(&layout.cells[label]));
     let labelled: Vec<Vec<usize>> =
         labels.flat_map(|&label| pairs(Some(label)).map(move |pair| [pair, vec![label]].concat())).collect();
     let plain: Vec<Vec<usize>> = pairs(None).collect();
@@ -136,6 +137,8 @@ mod tests {
         let (tables, parts) = choose(&layout, &[]);
         assert!(tables.len() == 6 && (squares(&parts) - 1.0).abs() < 1e-12);
         assert!(choose(&Layout { cells: vec![4] }, &[0]).0.is_empty());
+        let (tables, _) = choose(&Layout { cells: vec![3, 1, 5, 2, 1] }, &[3, 4]);
+        assert_eq!(tables, [vec![0, 2], vec![0, 3], vec![2, 3], vec![0, 2, 3]], "a column of one cell has no pairs");
     }
 
     #[test]
