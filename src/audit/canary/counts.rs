@@ -160,7 +160,7 @@ fn visit_weights<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::canary::conformity::holm;
+    use crate::audit::canary::conformity::corrected;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
     use rand_distr::StandardNormal;
@@ -186,7 +186,7 @@ mod tests {
             let cells_of = |data: &Rows, unit: usize, into: &mut Vec<usize>| into.extend(&data[unit]);
             counts.add((&Sensitive::new(data), Vec::len), &candidates, &coins, noisy, &cells_of);
         }
-        let passes = holm(counts.checks(&coins)).iter().all(|test| test.p_holm >= 0.01);
+        let passes = corrected(counts.checks(&coins)).iter().all(|test| test.p_holm >= 0.01);
         (counts.scores().into_iter().zip(coins).collect(), passes)
     }
 
