@@ -39,7 +39,7 @@ pub use result::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, Ris
 use crate::error::{Error, Result};
 use crate::evaluate::table::Tables;
 use crate::ingest::Frame;
-use bound::{Guesses, steinke};
+use bound::steinke_of_members;
 use canary::WhiteBox;
 use membership::FAMILY_WISE;
 use rand::SeedableRng;
@@ -179,26 +179,27 @@ fn refuse_same_table(records: &Records) -> Result<()> {
     Ok(())
 }
 
-/// A lower bound of epsilon from guesses in one run, and what it would be with every guess right (Steinke et al.,
-/// 2305.08846). Fair coins are made of the pool by drawing how many members and others there are. Whoever has an exact
-/// copy is guessed to be a member: the synthetic table and the pool decide how many guesses there are, not the labels.
+/// A lower bound of epsilon from guesses in one run, and what it would be with every member guessed (after Steinke et
+/// al., 2305.08846). Coins are made of the pool by drawing how many of the units that are looked at are members; they show
+/// "in" with the share of members in the pool. Whoever has an exact copy is guessed to be a member: the synthetic table
+/// and the pool decide how many guesses there are, not the labels.
 fn epsilon_bound(records: &Records, attacks: &attack::Attacks, seed: u64) -> (f64, f64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut members, mut others): (Vec<usize>, Vec<usize>) =
         (0..records.units()).partition(|&unit| records.member[unit]);
     members.shuffle(&mut rng);
     others.shuffle(&mut rng);
-    let side = members.len().min(others.len());
-    // So many coins that neither side runs out of units but once in ten thousand times.
-    let coins = (2.0 * (side as f64 - 2.0 * (side as f64).sqrt())).max(0.0) as usize;
-    let Ok(law) = Binomial::new(coins as u64, 0.5) else { return (0.0, 0.0) };
-    let heads = (law.sample(&mut rng) as usize).min(side).max(coins.saturating_sub(side));
+    let (units, share) = (records.units() as f64, members.len() as f64 / records.units() as f64);
+    // So many coins that neither side runs out of units but once in hundreds of times.
+    let spread = 3.0 * (units * share * (1.0 - share)).sqrt();
+    let coins = (units - spread / share.min(1.0 - share)).max(0.0) as usize;
+    let Ok(law) = Binomial::new(coins as u64, share) else { return (0.0, 0.0) };
+    let heads = (law.sample(&mut rng) as usize).min(members.len()).max(coins.saturating_sub(others.len()));
     let copies = &attacks.scored[0];
     let copied = |units: &[usize]| units.iter().filter(|&&unit| copies.scores[unit] == 1.0).count();
     let (right, wrong) = (copied(&members[..heads]), copied(&others[..coins - heads]));
-    let guesses = Guesses { canaries: coins, guesses: right + wrong, right };
-    let all = Guesses { canaries: coins, guesses: coins, right: coins };
-    (steinke(guesses, 0.0, CONFIDENCE), steinke(all, 0.0, CONFIDENCE))
+    let bound = |right, guesses| steinke_of_members(right, guesses, share / (1.0 - share), CONFIDENCE);
+    (bound(right, right + wrong), bound(heads, heads))
 }
 
 fn copied(records: &Records, attacks: &attack::Attacks) -> CopyFigures {

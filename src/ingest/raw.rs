@@ -87,9 +87,16 @@ pub fn read(source: &Source) -> Result<RawTable> {
             };
             Some(RawColumn { name, stored })
         };
-        (rows, table.fields.into_iter().filter_map(column).collect())
+        let columns = table.fields.into_iter().filter_map(column);
+        (rows, columns.filter(|column| !is_pandas_index(&column.name)).collect())
     };
     Ok(RawTable { source: source.clone(), sha256, rows, columns })
+}
+
+/// pandas writes the numbers of its rows into a column of this name, and takes them back as numbers of rows.
+fn is_pandas_index(name: &str) -> bool {
+    let level = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
+    level.is_some_and(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn into_columns(frame: DataFrame) -> impl Iterator<Item = PolarsColumn> {
@@ -123,4 +130,15 @@ pub(super) fn check_names(source: &Source, names: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_numbers_of_pandas_are_no_column() {
+        assert!(is_pandas_index("__index_level_0__") && is_pandas_index("__index_level_12__"));
+        assert!(!is_pandas_index("index_level_0") && !is_pandas_index("__index_level___"));
+    }
 }

@@ -14,7 +14,7 @@ mod steinke;
 
 pub use f_dp::{f_dp, gaussian_epsilon};
 pub use normal::{binomial_law, binomial_tail, normal_cdf, normal_quantile};
-pub use steinke::steinke;
+pub use steinke::{steinke, steinke_of_members};
 
 /// Epsilon is searched up to here.
 const LARGEST: f64 = 400.0;

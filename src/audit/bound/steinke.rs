@@ -1,6 +1,6 @@
 //! The bound that assumes nothing but the guarantee itself.
 
-use super::normal::binomial_law;
+use super::normal::{binomial_law, binomial_tail};
 use super::{Guesses, LARGEST, largest};
 
 /// The largest epsilon that the guesses refute (Steinke, Nasr and Jagielski 2023, arXiv:2305.08846, theorem 5.2): were
@@ -8,6 +8,14 @@ use super::{Guesses, LARGEST, largest};
 /// `1 - confidence`. 0 where nothing is refuted.
 pub fn steinke(guesses: Guesses, delta: f64, confidence: f64) -> f64 {
     largest(LARGEST, |epsilon| p_value(guesses, epsilon, delta) <= 1.0 - confidence)
+}
+
+/// The same at delta 0 where every guess is "in" and a coin shows that with the given odds: guesses cost what the odds
+/// give away. Under epsilon the odds that a unit is in, given the release and all other coins, are at most `odds` times
+/// e^epsilon, so that the number of right guesses is below a binomial one; at even odds this is theorem 5.2.
+pub fn steinke_of_members(right: usize, guesses: usize, odds: f64, confidence: f64) -> f64 {
+    let chance = |epsilon: f64| 1.0 / (1.0 + (-epsilon).exp() / odds);
+    largest(LARGEST, |epsilon| binomial_tail(guesses, chance(epsilon), right) <= 1.0 - confidence)
 }
 
 /// `beta + 2 m delta alpha`: the probability of as many right guesses, at most.
@@ -50,6 +58,19 @@ mod tests {
             assert!(all_right(guesses, guesses, 0.0) >= epsilon, "{guesses} refute {epsilon}");
             assert!(all_right(guesses, guesses - 1, 0.0) < epsilon, "one less does not");
         }
+    }
+
+    /// Even odds are the theorem; at odds of two, 30 right guesses say what q^30 = 0.05 says, less ln 2.
+    #[test]
+    fn odds_are_taken_off() {
+        for guesses in [10, 30, 300] {
+            let even = steinke_of_members(guesses, guesses, 1.0, 0.95);
+            assert!((even - all_right(guesses, guesses, 0.0)).abs() < 1e-6);
+            let odds = steinke_of_members(guesses, guesses, 2.0, 0.95);
+            assert!((even - odds - 2f64.ln()).abs() < 1e-6, "{even} {odds}");
+        }
+        assert_eq!(steinke_of_members(0, 0, 2.0, 0.95), 0.0);
+        assert_eq!(steinke_of_members(20, 30, 2.0, 0.95), 0.0, "what the odds alone give");
     }
 
     #[test]
