@@ -70,7 +70,7 @@ pub(super) fn roc(points: &[(f64, f64, f64, f64)]) -> Result<String> {
     const TOP: i32 = 20;
     const LEAST: f64 = 1e-3;
     let at = |rate: f64| (rate.max(LEAST) / LEAST).log10() / -LEAST.log10();
-    let x = |rate: f64| LEFT + (at(rate) * f64::from(WIDTH - LEFT - 30)).round() as i32;
+    let x = |rate: f64| LEFT + (at(rate) * f64::from(WIDTH - LEFT - 60)).round() as i32;
     let y = |rate: f64| SIDE - BOTTOM - (at(rate) * f64::from(SIDE - BOTTOM - TOP)).round() as i32;
     draw(WIDTH, SIDE, |canvas| {
         for (rate, text) in [(0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")] {
