@@ -114,7 +114,8 @@ fn attacks(channel: Channel) -> [(&'static str, Attack); 2] {
 /// Fits shadow models, as far as their scores are not in the folder, and attacks the released model with them.
 /// `observe` is told how many are done.
 ///
-/// Takes as long as so many fits; those of a finite budget are about as long as the released model's.
+/// Takes as long as so many fits, each about as long as the released model's: on two cores and 3,000 units of 15 columns
+/// `marginal` takes a minute for 16 at epsilon 1, and without noise, where it fits longest, a quarter of an hour or more.
 ///
 /// # Errors
 /// Bad input: fewer than 16 or more than 64 models; a folder with another audit's files; a released model of another
