@@ -12,7 +12,18 @@ use tempfile::NamedTempFile;
 /// # Errors
 /// Exit code 1: the folder cannot be written, the disk is full, or `fill` failed.
 pub fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>) -> Result<()> {
-    let mut temporary = temporary(path)?;
+    fill_and_rename(path, temporary(path, EVERYBODY)?, fill)
+}
+
+/// Permissions of a file, as far as the process's mask lets it have them.
+const EVERYBODY: u32 = 0o666;
+const OWNER: u32 = 0o600;
+
+fn fill_and_rename(
+    path: &Path,
+    mut temporary: NamedTempFile,
+    fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
+) -> Result<()> {
     let mut buffered = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     fill(&mut buffered)?;
     buffered.flush().map_err(|e| cannot(path, &e))?;
@@ -26,14 +37,16 @@ pub fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> R
     Ok(())
 }
 
-fn temporary(path: &Path) -> Result<NamedTempFile> {
+fn temporary(path: &Path, permissions: u32) -> Result<NamedTempFile> {
     if path.is_dir() {
         return Err(Error::failed("is a folder, so no file can be written there").file(path).remedy("name a file"));
     }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".synthward-");
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(permissions));
+    #[cfg(not(unix))]
+    let _ = permissions;
     builder.tempfile_in(folder(path)).map_err(|e| cannot(path, &e))
 }
 
@@ -55,7 +68,7 @@ fn cannot(path: &Path, e: &std::io::Error) -> Error {
 /// # Errors
 /// As [`atomically`].
 pub fn check_writable(path: &Path) -> Result<()> {
-    temporary(path).map(drop)
+    temporary(path, EVERYBODY).map(drop)
 }
 
 /// Writes the bytes whole or not at all.
@@ -64,6 +77,15 @@ pub fn check_writable(path: &Path) -> Result<()> {
 /// As [`atomically`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     atomically(path, |file| file.write_all(bytes).map_err(|e| cannot(path, &e)))
+}
+
+/// As [`write_bytes`], for nobody but the owner to read.
+///
+/// # Errors
+/// As [`atomically`].
+pub fn write_private_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fill = |file: &mut BufWriter<&mut File>| file.write_all(bytes).map_err(|e| cannot(path, &e));
+    fill_and_rename(path, temporary(path, OWNER)?, fill)
 }
 
 #[cfg(test)]

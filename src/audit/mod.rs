@@ -16,6 +16,7 @@
 //! | `control` | what the audit finds where the answer is known; how small a leak it can see |
 //! | `bound/` | lower bounds of epsilon |
 //! | `canary/` | the white-box audit: a whole fit with canaries in it |
+//! | `shadow/` | attacks with models of the attacker's own |
 //!
 //! It shares no code with the accountants: it is a second opinion. No figure is about a single record, and none is a
 //! guarantee: attacks that nobody tried may still succeed.
@@ -29,6 +30,7 @@ mod neighbours;
 mod records;
 mod result;
 mod risks;
+pub mod shadow;
 mod statistics;
 mod strata;
 #[cfg(test)]
@@ -47,6 +49,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Binomial, Distribution};
 use records::{Records, counts};
+use shadow::Shadow;
 
 /// Goes with every audit.
 const NOTE: &str = "Computed on real rows for the controller of the data, outside the epsilon claim. No score of these \
@@ -61,6 +64,8 @@ const CONFIDENCE: f64 = 0.95;
 const ROC_OF: [&str; 4] = ["agreement", "density, narrow", "lineage", "ensemble"];
 /// How the threat begins that the white-box audit tests.
 const MODEL_THREAT: &str = "somebody who has the model";
+/// How the threat begins that shadow models test.
+const SHADOW_THREAT: &str = "somebody with models of his own";
 const TESTED: [&str; 4] = [
     "somebody who has the synthetic table, knows one person's whole record and asks whether it was in the training table",
     "the same with other records of the population to compare with, and a mind to try fourteen attacks",
@@ -81,6 +86,8 @@ pub struct AuditRequest<'a> {
     pub synthetic: &'a Frame,
     /// Columns that an attacker would want to know of a person; without any, the audit chooses.
     pub secrets: &'a [String],
+    /// Shadow models of the model that made the synthetic table, of the same members and holdout.
+    pub shadow: Option<&'a Shadow>,
     /// Fixes subsamples and models.
     pub seed: u64,
 }
@@ -88,19 +95,24 @@ pub struct AuditRequest<'a> {
 /// Audits a synthetic table. The same figures at any number of threads.
 ///
 /// # Errors
-/// Bad input: a table without rows, columns that differ, a column without a value, a holdout that is the members' table.
+/// Bad input: a table without rows, columns that differ, a column without a value, a holdout that is the members' table,
+/// shadow models of other units.
 ///
 /// # Privacy
 /// Touches sensitive data. The figures are unprotected functions of groups of real rows: for the controller, outside
 /// the epsilon claim, as [`Audit::note`] says.
 pub fn audit(request: &AuditRequest) -> Result<Audit> {
-    let AuditRequest { members, holdout, synthetic, secrets, seed } = *request;
+    let AuditRequest { members, holdout, synthetic, secrets, shadow, seed } = *request;
     let units = |frame: &Frame| frame.unit.clone().unwrap_or_else(|| (0..frame.rows as u32).collect());
     let tables = Tables::align(members, holdout, synthetic)?;
     let records = Records::new(tables, &units(members), &units(holdout))?;
     refuse_same_table(&records)?;
     let member_units = records.members();
     let holdout_units = records.units() - member_units;
+    if shadow.is_some_and(|shadow| (shadow.units, shadow.members) != (records.units(), member_units)) {
+        return Err(Error::bad_input("the schema of the audit and that of the model do not count the same units")
+            .remedy("name the same column of the privacy unit in both"));
+    }
     let sizes = Sizes {
         members: member_units,
         holdout: holdout_units,
@@ -113,13 +125,19 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
     let strata = strata::strata(&records, &attacks.isolation);
     let secrets: Vec<usize> = secrets.iter().filter_map(|name| records.names.iter().position(|n| n == name)).collect();
     let risks = risks::risks(&records, &attacks, &secrets, seed);
-    let (figures, risks) = membership::tests(&records, &attacks, &strata, &risks);
+    let of_shadows = shadow.map_or(&[][..], |shadow| &shadow.scored);
+    let (figures, risks) = membership::tests(&records, &attacks, of_shadows, &strata, &risks);
     let controls = control::controls(&records, seed);
     let least = control::least_copies(&records, seed);
     let minimum_detectable_leak = least.map(|copies| 100.0 * copies as f64 / member_units as f64);
     let (epsilon_lower_bound, epsilon_ceiling) = epsilon_bound(&records, &attacks, seed);
     let (verdict, reasons) = verdict(&sizes, &figures, &risks, &controls, minimum_detectable_leak);
     let copied = copied(&records, &attacks);
+    let (mut tested, mut not_tested) = (TESTED.map(String::from).to_vec(), NOT_TESTED.map(String::from).to_vec());
+    if let Some(shadow) = shadow {
+        not_tested.retain(|threat| !threat.starts_with(SHADOW_THREAT));
+        tested.push(format!("{SHADOW_THREAT} of the same population ({} shadow models)", shadow.figures.models));
+    }
     Ok(Audit {
         note: NOTE.into(),
         verdict,
@@ -137,9 +155,10 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
         copies: copied,
         controls,
         white_box: None,
+        shadow: shadow.map(|shadow| shadow.figures.clone()),
         proxies: attacks.proxies,
-        threats_tested: TESTED.map(String::from).to_vec(),
-        threats_not_tested: NOT_TESTED.map(String::from).to_vec(),
+        threats_tested: tested,
+        threats_not_tested: not_tested,
     })
 }
 

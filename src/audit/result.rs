@@ -1,6 +1,7 @@
 //! What an audit reports: `audit.json`. Figures about groups of units, and nothing about one.
 
 use super::canary::WhiteBox;
+use super::shadow::ShadowFigures;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,8 @@ pub struct Audit {
     pub controls: Controls,
     /// The white-box audit of the fit, where one was made.
     pub white_box: Option<WhiteBox>,
+    /// The shadow models, where there were any.
+    pub shadow: Option<ShadowFigures>,
     /// Distances that the field prints; not evidence of privacy.
     pub proxies: Proxies,
     /// Attackers that were tried, in words.

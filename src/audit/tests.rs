@@ -33,7 +33,15 @@ fn frame(rows: &[Vec<f64>], unit: Option<Vec<u32>>) -> Frame {
 
 fn audited(members: &[Vec<f64>], holdout: &[Vec<f64>], synthetic: &[Vec<f64>]) -> Audit {
     let (members, holdout, synthetic) = (frame(members, None), frame(holdout, None), frame(synthetic, None));
-    audit(&AuditRequest { members: &members, holdout: &holdout, synthetic: &synthetic, secrets: &[], seed: 1 }).unwrap()
+    audit(&AuditRequest {
+        members: &members,
+        holdout: &holdout,
+        synthetic: &synthetic,
+        secrets: &[],
+        shadow: None,
+        seed: 1,
+    })
+    .unwrap()
 }
 
 #[test]
@@ -79,9 +87,15 @@ fn rows_of_a_person_are_pooled() {
     let persons = Some((0..1500).map(|row| row / 3).collect());
     let (members, holdout) = (frame(&members, persons.clone()), frame(&holdout, persons));
     let synthetic = frame(&synthetic, None);
-    let found =
-        audit(&AuditRequest { members: &members, holdout: &holdout, synthetic: &synthetic, secrets: &[], seed: 1 })
-            .unwrap();
+    let found = audit(&AuditRequest {
+        members: &members,
+        holdout: &holdout,
+        synthetic: &synthetic,
+        secrets: &[],
+        shadow: None,
+        seed: 1,
+    })
+    .unwrap();
     assert_eq!((found.sizes.members, found.sizes.holdout, found.sizes.member_rows), (500, 500, 1500));
     assert_eq!(found.verdict, Verdict::LeakFound, "{:?}", found.reasons);
     assert!((found.copies.members - 0.2).abs() < 0.03, "{}", found.copies.members);
@@ -93,7 +107,7 @@ fn a_holdout_of_members_and_an_empty_column_are_refused() {
     let (members, synthetic) = (population(300, 10), population(300, 11));
     let refused = |members: &Frame, holdout: &Frame| {
         let synthetic = frame(&synthetic, None);
-        let request = AuditRequest { members, holdout, synthetic: &synthetic, secrets: &[], seed: 1 };
+        let request = AuditRequest { members, holdout, synthetic: &synthetic, secrets: &[], shadow: None, seed: 1 };
         audit(&request).unwrap_err().to_string()
     };
     let table = frame(&members, None);

@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use super::{Global, print, print_json, to_json};
 use crate::audit::canary::{self, DEFAULT_CANARIES, WhiteBox};
+use crate::audit::shadow::{self, Shadow, ShadowRequest};
 use crate::audit::{Audit, AuditRequest, Verdict, audit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{self, Frame, RawTable, Source};
@@ -11,7 +12,7 @@ use crate::output;
 use crate::schema::Schema;
 use crate::train::FitRequest;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use synthward_privacy::Sensitive;
 
 /// Attacks shown in the summary.
@@ -44,6 +45,13 @@ pub struct AuditCommand {
     /// Canaries of that test
     #[arg(long, value_name = "N", requires = "model", default_value_t = DEFAULT_CANARIES)]
     canaries: usize,
+    /// Also attack the model with N models of its own kind, 16 to 64, fitted to random halves of members and holdout:
+    /// it takes as long as N fits, and goes on where it was when it is stopped and called again
+    #[arg(long, value_name = "N", requires = "model", requires = "shadow_dir")]
+    shadow: Option<usize>,
+    /// Where scores of real rows under those models are kept, for you alone to read, until the audit is done
+    #[arg(long, value_name = "FOLDER", requires = "shadow")]
+    shadow_dir: Option<PathBuf>,
     /// Fixes subsamples and models
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -59,9 +67,15 @@ impl AuditCommand {
         }
         let schema = Schema::read(&self.schema)?;
         let tables = AuditTables::read(&schema, &self.members, &self.holdout, &self.synthetic)?;
-        let mut audit = tables.audit(&schema, self.seed)?;
-        if let Some(path) = &self.model {
-            let header = ModelFile::read(path)?.0.header;
+        let model = self.model.as_deref().map(ModelFile::read).transpose()?;
+        let shadow = match (&model, self.shadow, &self.shadow_dir) {
+            (Some(model), Some(models), Some(folder)) => Some(self.shadow(global, model, models, folder)?),
+            _ => None,
+        };
+        let mut audit = tables.audit(&schema, shadow.as_ref(), self.seed)?;
+        // Without a claim there is nothing for canaries to refute: that is an error unless there is something else to do.
+        let claims = |model: &(ModelFile, String)| model.0.header.plan.epsilon().is_finite();
+        if let Some((ModelFile { header, .. }, _)) = model.filter(|model| shadow.is_none() || claims(model)) {
             let request = FitRequest {
                 source: &self.members.as_str().into(),
                 schema: &header.schema,
@@ -80,7 +94,39 @@ impl AuditCommand {
         } else {
             print(&summary(&audit))?
         }
+        if let Some(shadow) = shadow {
+            shadow.remove_files()?;
+        }
         refuse_leak(&audit)
+    }
+
+    /// Fits the shadow models, with their progress.
+    fn shadow(
+        &self,
+        global: &Global,
+        (released, sha256): &(ModelFile, String),
+        models: usize,
+        folder: &Path,
+    ) -> Result<Shadow> {
+        tracing::info!(
+            "fitting {models} shadow models; {} keeps their scores until the audit is done",
+            folder.display()
+        );
+        let source = Source::from(&self.members);
+        let (members, holdout) = (ingest::read(&source)?, ingest::read(&Source::from(&self.holdout))?);
+        let schema = &released.header.schema;
+        let request = ShadowRequest {
+            released,
+            source: &source,
+            members: members.load_to_score(schema)?,
+            holdout: holdout.load_to_score(schema)?,
+            models,
+            folder,
+            origin: &format!("{} {} {sha256}", members.sha256, holdout.sha256),
+            seed: self.seed,
+        };
+        let mut bar = Progress::new(global, "shadow models", models as u64);
+        shadow::shadow(request, &mut |done| bar.at(done as u64, ""))
     }
 }
 
@@ -122,7 +168,7 @@ impl AuditTables {
     }
 
     /// Audits the synthetic table; the schema's targets are what an attacker wants to know.
-    pub fn audit(&self, schema: &Schema, seed: u64) -> Result<Audit> {
+    pub fn audit(&self, schema: &Schema, shadow: Option<&Shadow>, seed: u64) -> Result<Audit> {
         let mut secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
         secrets.sort_unstable();
         secrets.dedup();
@@ -131,6 +177,7 @@ impl AuditTables {
             holdout: &self.holdout,
             synthetic: &self.synthetic,
             secrets: &secrets,
+            shadow,
             seed,
         })
     }

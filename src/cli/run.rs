@@ -69,7 +69,7 @@ impl Run {
 
         tracing::info!("auditing the cohort");
         let audited = AuditTables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let mut audit = audited.audit(schema, config.cohort.seed)?;
+        let mut audit = audited.audit(schema, None, config.cohort.seed)?;
         if let Some(canaries) = config.audit.canaries {
             audit = audit.with_white_box(white_box(global, &request, canaries)?);
         }

@@ -56,6 +56,21 @@ impl Records {
         Self { codes, width }
     }
 
+    /// The codes, a missing cell being a value like any other: rows by columns. A unit of which the number of rows is
+    /// not known has one.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn complete(&self, rows_column: Option<usize>, codecs: &[Codec]) -> Vec<u16> {
+        let missing: Vec<u16> = codecs.iter().map(|codec| codec.joint_code(MISSING)).collect();
+        let code = |(cell, &code): (usize, &u16)| match (code, cell % self.width) {
+            (UNKNOWN, j) if Some(j) == rows_column => 0,
+            (UNKNOWN, j) => missing[j],
+            (code, _) => code,
+        };
+        self.codes.iter().enumerate().map(code).collect()
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.codes.len() / self.width.max(1)

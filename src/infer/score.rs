@@ -1,7 +1,6 @@
 //! How likely rows are.
 
-use crate::encode::{Records, UNKNOWN};
-use crate::ingest::MISSING;
+use crate::encode::Records;
 use crate::model::ModelFile;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -48,22 +47,16 @@ pub struct ColumnScore {
 pub fn score(model: &ModelFile, records: &Records, seed: u64) -> Scores {
     let width = records.width;
     let rows_column = model.domain.rows_column;
-    let missing: Vec<u16> = model.header.codecs.iter().map(|codec| codec.joint_code(MISSING)).collect();
+    let codes = records.complete(rows_column, &model.header.codecs);
     let mut log_likelihood_bound = Vec::with_capacity(records.rows());
     let mut sums = vec![0.0; width];
-    let (mut codes, mut nats) = (Vec::new(), Vec::new());
-    for (stream, chunk) in (0..).zip(records.codes.chunks(ROWS_PER_STREAM * width.max(1))) {
-        codes.clear();
-        codes.extend(chunk.iter().enumerate().map(|(cell, &code)| match (code, cell % width) {
-            (UNKNOWN, j) if Some(j) == rows_column => 0,
-            (UNKNOWN, j) => missing[j],
-            (code, _) => code,
-        }));
+    let mut nats = Vec::new();
+    for (stream, codes) in (0..).zip(codes.chunks(ROWS_PER_STREAM * width.max(1))) {
         nats.clear();
         nats.resize(codes.len(), 0.0);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
-        model.generator.nats(&codes, &mut rng, &mut nats);
+        model.generator.nats(codes, &mut rng, &mut nats);
         for row in nats.chunks_exact_mut(width) {
             if let Some(column) = rows_column {
                 row[column] = 0.0;

@@ -244,6 +244,7 @@ mod tests {
                 exchangeable_p: 0.4,
             },
             white_box: None,
+            shadow: None,
             proxies: Proxies {
                 note: text(),
                 nearest_is_member: 0.66,

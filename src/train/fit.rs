@@ -8,7 +8,7 @@ use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Source, count_outside, load};
+use crate::ingest::{Frame, Source, count_outside, load};
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture,
 };
@@ -198,6 +198,34 @@ pub(crate) fn rehearse<W: Witness>(
     Ok(())
 }
 
+/// Fits a throwaway model as [`fit`] does, by the same code, to `frame` in the place of the table behind
+/// `request.source`, which is not read. Nothing goes into the ledger.
+///
+/// # Errors
+/// What [`plan`] refuses; bad input.
+///
+/// # Privacy
+/// For the data's controller, outside the guarantee: whoever calls it drops the model.
+pub(crate) fn imitate(
+    request: &FitRequest,
+    frame: Sensitive<Frame>,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<ModelFile> {
+    let planned = plan(request)?;
+    let table = bound(request, &planned.schema, frame, &Unwatched)?;
+    release(request, planned, table, observe)
+}
+
+/// The groups of columns of which a fit of this kind counts all cells at once: pairs, and pairs with a label.
+pub(crate) fn counted_together(model: &ModelFile) -> Vec<Vec<usize>> {
+    let Header { model: kind, schema, codecs, .. } = &model.header;
+    if *kind == ModelKind::Independent {
+        return Vec::new();
+    }
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    tables::choose(&layout, &labels(schema, &model.domain)).0
+}
+
 /// From a table to a released model.
 ///
 /// # Privacy
@@ -321,7 +349,19 @@ fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
 /// Touches sensitive data, releases nothing but that the table fits its schema
 /// and the public number of units, or where it does not.
 fn read_table<W: Witness>(request: &FitRequest, schema: &Schema, witness: &W) -> Result<Sensitive<BoundedTable>> {
-    let frame = load(request.source, schema)?;
+    bound(request, schema, load(request.source, schema)?, witness)
+}
+
+/// Bounds the rows of each unit.
+///
+/// # Privacy
+/// As [`read_table`].
+fn bound<W: Witness>(
+    request: &FitRequest,
+    schema: &Schema,
+    frame: Sensitive<Frame>,
+    witness: &W,
+) -> Result<Sensitive<BoundedTable>> {
     frame
         .map(|frame| match schema.table.units {
             Some(units) if units != frame.units() as u64 => {

@@ -14,7 +14,7 @@ mod network;
 mod tables;
 mod witness;
 
-pub(crate) use fit::rehearse;
 pub use fit::{FitRequest, Planned, Progress, fit, plan};
+pub(crate) use fit::{counted_together, imitate, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
 pub(crate) use witness::{CellsOf, Witness};

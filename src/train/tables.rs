@@ -94,7 +94,7 @@ pub(super) fn measure_tables<W: Witness>(
 
 /// Tables and their weights: squares in proportion to a power of the number of cells. A column of one cell has no pairs:
 /// they would be the other column's counts once more.
-fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec<Part>) {
+pub(super) fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec<Part>) {
     let varying: &Vec<usize> = &(0..layout.width()).filter(|&column| layout.cells[column] > 1).collect();
     let pairs = |without: Option<usize>| {
         let pairs =

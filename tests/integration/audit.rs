@@ -74,3 +74,26 @@ fn too_few_people_are_inconclusive() {
     assert_eq!(audit["verdict"], "inconclusive");
     assert!(audit["reasons"][0].as_str().unwrap().contains("fewer than 200"));
 }
+
+#[test]
+fn shadow_models_say_nothing_of_one_person_and_leave_no_file() {
+    let world = world();
+    let mut members = Hospital::new(600, FIRST_PATIENT);
+    *members.cell(0, "visit") = Some(SECRET.into());
+    world.write("members.csv", members.csv());
+    world.run("fit members.csv --schema schema.toml --epsilon inf --model independent -o model.safetensors").succeeds();
+    let audit = format!("{AUDIT} fresh.csv --model model.safetensors --shadow-dir shadows");
+    world.run(&format!("{audit} --shadow 15")).exits(3).says(&["15 shadow models", "16 to 64"]);
+    world.run(&format!("{AUDIT} fresh.csv --shadow 16 --shadow-dir shadows")).exits(2).says(&["--model"]);
+    let outcome = world.run(&format!("{audit} --shadow 16 -o audit.json -vv"));
+    let figures = world.json("audit.json");
+    assert_eq!((&figures["shadow"]["models"], &figures["shadow"]["units"]), (&16.into(), &600.into()), "{outcome}");
+    assert!(figures["white_box"].is_null(), "no claim, no canaries");
+    for printed in [&outcome.stdout, &outcome.stderr, &world.text("audit.json")] {
+        assert!(!printed.contains(SECRET) && !printed.contains(&FIRST_PATIENT.to_string()), "{outcome}");
+    }
+    assert!(!world.path("shadows").exists());
+    std::fs::create_dir(world.path("shadows")).unwrap();
+    world.write("shadows/shadow-00.scores", "of another audit");
+    world.run(&format!("{audit} --shadow 16")).exits(3).says(&["not one of this audit", "shadow-00.scores"]);
+}

@@ -22,6 +22,7 @@
 mod conditionals;
 mod fit;
 mod generate;
+mod joint;
 mod measured;
 mod objective;
 mod posterior;
