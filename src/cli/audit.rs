@@ -148,18 +148,7 @@ impl AuditTables {
     pub fn read(schema: &Schema, members: &str, holdout: &str, synthetic: &str) -> Result<Self> {
         let read = |name: &str| ingest::read(&Source::from(name));
         let (members, others) = (read(members)?, read(holdout)?);
-        let units = |table: &RawTable| Ok::<_, Error>(table.unit_labels(schema)?.map(Sensitive::for_controller));
-        if let (Some(units), Some(of_others)) = (units(&members)?, units(&others)?) {
-            let units: HashSet<String> = units.into_iter().collect();
-            let shared = of_others.iter().filter(|unit| units.contains(*unit)).count();
-            if shared > 0 {
-                return Err(Error::bad_input("people of the members' table are in the holdout, too")
-                    .file(holdout)
-                    .column(schema.table.unit_column().unwrap_or_default())
-                    .expected("a holdout of other people: split the data by person, not by row")
-                    .remedy("leave the rows of those people out of one of the tables"));
-            }
-        }
+        refuse_shared_people(schema, &members, &others)?;
         Ok(Self {
             members: members.load_to_audit(schema)?.for_controller(),
             holdout: others.load_to_audit(schema)?.for_controller(),
@@ -181,6 +170,24 @@ impl AuditTables {
             seed,
         })
     }
+}
+
+/// An error where a person is in both tables: such a holdout is none.
+///
+/// # Privacy
+/// Touches sensitive data for the controller, releases nothing but the refusal.
+pub fn refuse_shared_people(schema: &Schema, members: &RawTable, holdout: &RawTable) -> Result<()> {
+    let units = |table: &RawTable| Ok::<_, Error>(table.unit_labels(schema)?.map(Sensitive::for_controller));
+    let (Some(units), Some(others)) = (units(members)?, units(holdout)?) else { return Ok(()) };
+    let units: HashSet<String> = units.into_iter().collect();
+    if !others.iter().any(|unit| units.contains(unit)) {
+        return Ok(());
+    }
+    Err(Error::bad_input("people of the members' table are in the holdout, too")
+        .file(holdout.source.as_path())
+        .column(schema.table.unit_column().unwrap_or_default())
+        .expected("a holdout of other people: split the data by person, not by row")
+        .remedy("leave the rows of those people out of one of the tables"))
 }
 
 /// The white-box audit of a fit, with its progress.

@@ -1,6 +1,6 @@
 //! `synthward run`: everything that one file asks for, into one folder.
 
-use super::audit::{AuditTables, refuse_leak, white_box};
+use super::audit::{AuditTables, refuse_leak, refuse_shared_people, white_box};
 use super::evaluate::{Tables, summary};
 use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
@@ -9,7 +9,7 @@ use crate::audit::Audit;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
-use crate::ingest::Source;
+use crate::ingest::{self, Source};
 use crate::model::ModelFile;
 use crate::output;
 use crate::report::{
@@ -56,6 +56,8 @@ impl Run {
                 .remedy("name a folder that you may write to with -o")
         })?;
         let out = |name: &str| self.output.join(name);
+        // Before anything is spent on a run whose audit would be refused.
+        refuse_shared_people(&schema, &ingest::read(&source)?, &ingest::read(&holdout.as_str().into())?)?;
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path)?;
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;

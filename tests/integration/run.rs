@@ -19,14 +19,15 @@ delta = 1e-5
 rows = 1500
 "#;
 
-const FILES: [&str; 5] = ["cohort.parquet", "model.safetensors", "evaluation.json", "report.html", "ledger.jsonl"];
+const FILES: [&str; 6] =
+    ["cohort.parquet", "model.safetensors", "evaluation.json", "audit.json", "report.html", "ledger.jsonl"];
 
 static RAN: LazyLock<World> = LazyLock::new(|| {
     let world = World::shared("run");
     world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
     world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
     world.write("schema.toml", SCHEMA).write("run.toml", RUN);
-    world.run("run run.toml -o out").succeeds();
+    world.run("run run.toml -o out").runs();
     world
 });
 
@@ -57,7 +58,7 @@ fn the_report_is_one_self_contained_page() {
 fn relative_paths_are_relative_to_the_run_file() {
     let elsewhere = World::new();
     let run = RAN.path("run.toml");
-    elsewhere.run(&format!("run {} -o here", run.display())).succeeds();
+    elsewhere.run(&format!("run {} -o here", run.display())).runs();
     assert!(elsewhere.path("here/cohort.parquet").exists());
 }
 
@@ -69,7 +70,7 @@ fn an_infinite_epsilon_is_reported_as_not_private() {
         world.write(name, RAN.read(name));
     }
     world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = inf"));
-    let told = world.run("run run.toml -o out --json").succeeds().says(&["NOT PRIVATE"]).json();
+    let told = world.run("run run.toml -o out --json").runs().says(&["NOT PRIVATE"]).json();
     assert_eq!(told["epsilon"], "inf");
     let page = world.text("out/report.html");
     assert!(page.contains("<span class=\"big\">NOT PRIVATE</span> <span>no noise was added: epsilon is infinite"));
