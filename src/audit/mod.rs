@@ -68,7 +68,7 @@ const MODEL_THREAT: &str = "somebody who has the model";
 const SHADOW_THREAT: &str = "somebody with models of his own";
 const TESTED: [&str; 4] = [
     "somebody who has the synthetic table, knows one person's whole record and asks whether it was in the training table",
-    "the same with other records of the population to compare with, and a mind to try fourteen attacks",
+    "the same with other records of the population to compare with, and a mind to try fifteen attacks and to join them",
     "somebody who knows half of the columns of a person and wants to link or infer the rest",
     "somebody who looks for a predicate that fits one person alone",
 ];
