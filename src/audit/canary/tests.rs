@@ -130,32 +130,32 @@ impl Laboratory {
     }
 }
 
-/// The isolated test: one step, everybody drawn, nobody but canaries. With 1,000 canaries it finds 47 % of the claim at
-/// epsilon 2 in the mean, 57 % at 4 and 8. The noise has no seed: a run has a standard deviation of 10 % of the claim, so the
-/// mean of 40 is below 40 %, or that of 8 below 42 %, in less than 1 of 10,000 runs of this test.
+/// The isolated test: one step, everybody drawn, nobody but canaries. Issue E asks for 45 % of the claim with 1,000
+/// canaries; 49 % are found at epsilon 2 in the mean, 56 % at 4, 58 % at 8. The noise has no seed: a run has a standard
+/// deviation of 10 % of the claim, so that the means of so many runs fall below 45 % in less than 1 of 10,000 runs of this test.
 #[test]
 fn one_gaussian_step_is_found_and_never_more_than_that() {
-    for (epsilon, runs, least) in [(2.0, 40, 0.40), (4.0, 8, 0.42), (8.0, 8, 0.42)] {
+    for (epsilon, runs) in [(2.0, 200), (4.0, 40), (8.0, 40)] {
         let laboratory = Laboratory::new(planned(epsilon, 1.0, 1.0, 1), 0, 1);
         let found: Vec<WhiteBox> = (0..runs).map(|seed| laboratory.audit(Fault::None, 1000, seed)).collect();
         let mean = found.iter().map(|one| one.epsilon_lower_bound).sum::<f64>() / runs as f64;
         println!("epsilon {epsilon}: {mean:.3}, {:.0} % of the claim", 100.0 * mean / epsilon);
-        assert!(mean >= least * epsilon, "{mean} of {epsilon}");
+        assert!(mean >= 0.45 * epsilon, "{mean} of {epsilon}");
         assert!(found.iter().all(|one| one.epsilon_lower_bound <= one.claimed_epsilon));
         assert!(found.iter().all(|one| one.epsilon_lower_bound <= one.epsilon_ceiling && one.guesses == 200));
     }
 }
 
-/// 5,000 canaries find 62 % of the claim at epsilon 2 in the mean, 67 % at 4: more than 1,000 do. A run has a standard
-/// deviation of 5 % of the claim, so the mean of 2 is below 48 % in less than 1 of 10,000 runs.
+/// 5,000 canaries: issue E asks for 55 % of the claim; 62 % are found at epsilon 2 in the mean, 64 % at 4. A run has a
+/// standard deviation of 8 % of the claim, so that the mean of 40 is below 55 % in less than 1 of 10,000 runs of this test.
 #[test]
 fn more_canaries_find_more() {
     for epsilon in [2.0, 4.0] {
         let laboratory = Laboratory::new(planned(epsilon, 1.0, 1.0, 1), 0, 1);
         let found: f64 =
-            (0..2).map(|seed| laboratory.audit(Fault::None, 5000, seed).epsilon_lower_bound).sum::<f64>() / 2.0;
+            (0..40).map(|seed| laboratory.audit(Fault::None, 5000, seed).epsilon_lower_bound).sum::<f64>() / 40.0;
         println!("epsilon {epsilon}, 5,000 canaries: {found:.3}, {:.0} % of the claim", 100.0 * found / epsilon);
-        assert!(found >= 0.48 * epsilon && found <= epsilon, "{found} of {epsilon}");
+        assert!(found >= 0.55 * epsilon && found <= epsilon, "{found} of {epsilon}");
     }
 }
 
@@ -252,20 +252,20 @@ fn hospital() -> (tempfile::NamedTempFile, Schema) {
 }
 
 /// The audit of a whole fit of the hospital. An honest fit is called a bug with probability 0.01, and half of the guesses
-/// or fewer are right with probability 1e-3 or less: both audits of two go wrong with probability 2e-4.
+/// or fewer are right with probability 1e-3 or less: two audits of three go wrong with probability 4e-4.
 fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
     let (file, schema) = hospital();
     let source: Source = file.path().to_str().unwrap().into();
     let budget = Budget::new(epsilon, 1e-5).unwrap();
     let request = FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0 };
-    let passes = |_| {
+    let passes = |_: usize| {
         let found = white_box(&request, 200, &mut |_| ()).unwrap();
         println!("{model}: {} of {} right, {:?}", found.right, found.guesses, found.conformity);
         assert_eq!(found.conformity.len(), tests);
         let kept = found.verdict == Verdict::NoBugFound && found.epsilon_lower_bound <= found.claimed_epsilon;
         kept && found.right * 2 > found.guesses
     };
-    assert!((0..2).any(passes), "{model}");
+    assert!((0..3).filter(|&run| passes(run)).count() >= 2, "{model}");
 }
 
 /// Counts alone.
