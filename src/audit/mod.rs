@@ -86,6 +86,8 @@ pub struct AuditRequest<'a> {
     pub synthetic: &'a Frame,
     /// Columns that an attacker would want to know of a person; without any, the audit chooses.
     pub secrets: &'a [String],
+    /// Whether a value of a column is public, so that a group of people may be called by it.
+    pub is_public: &'a dyn Fn(&str, &str) -> bool,
     /// Shadow models of the model that made the synthetic table, of the same members and holdout.
     pub shadow: Option<&'a Shadow>,
     /// Fixes subsamples and models.
@@ -102,10 +104,11 @@ pub struct AuditRequest<'a> {
 /// Touches sensitive data. The figures are unprotected functions of groups of real rows: for the controller, outside
 /// the epsilon claim, as [`Audit::note`] says.
 pub fn audit(request: &AuditRequest) -> Result<Audit> {
-    let AuditRequest { members, holdout, synthetic, secrets, shadow, seed } = *request;
+    let AuditRequest { members, holdout, synthetic, secrets, is_public, shadow, seed } = *request;
     let units = |frame: &Frame| frame.unit.clone().unwrap_or_else(|| (0..frame.rows as u32).collect());
     let tables = Tables::align(members, holdout, synthetic)?;
-    let records = Records::new(tables, &units(members), &units(holdout))?;
+    let mut records = Records::new(tables, &units(members), &units(holdout))?;
+    records.forget_labels(is_public);
     refuse_same_table(&records)?;
     let member_units = records.members();
     let holdout_units = records.units() - member_units;

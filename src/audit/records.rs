@@ -9,6 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Places of numbers run from 0 to this; [`NOWHERE`] is missing.
 pub(super) const LAST_PLACE: u16 = 32_000;
+/// What a value is called that the schema does not list.
+const UNLISTED: &str = "a value that the schema does not list";
 /// The blur of a near copy, in standard deviations.
 const BLUR: f64 = 0.05;
 /// The place of a missing cell, and of a category beyond the first 65,534.
@@ -99,6 +101,14 @@ impl Records {
             unit_of,
             member,
         })
+    }
+
+    /// Replaces labels that are not public: nothing may be called by a value that was read from the rows.
+    pub fn forget_labels(&mut self, is_public: &dyn Fn(&str, &str) -> bool) {
+        for (name, labels) in self.names.iter().zip(&mut self.labels) {
+            let private = labels.iter_mut().filter(|label| !is_public(name, label));
+            private.for_each(|label| UNLISTED.clone_into(label));
+        }
     }
 
     pub fn pool_rows(&self) -> usize {

@@ -38,6 +38,7 @@ fn audited(members: &[Vec<f64>], holdout: &[Vec<f64>], synthetic: &[Vec<f64>]) -
         holdout: &holdout,
         synthetic: &synthetic,
         secrets: &[],
+        is_public: &|_, label| label != "group 0",
         shadow: None,
         seed: 1,
     })
@@ -69,6 +70,16 @@ fn copies_and_blurred_copies_are_found_and_fresh_rows_are_not() {
     assert_eq!(found.copies.members, found.copies.holdout, "there is no exact copy");
 }
 
+/// A group of people is called by its value where that is public, and not otherwise.
+#[test]
+fn a_value_that_is_not_public_names_no_group() {
+    let found = audited(&population(700, 22), &population(700, 23), &population(300, 24));
+    let names: Vec<&str> = found.attacks.iter().map(|attack| attack.stratum.as_str()).collect();
+    assert!(names.iter().any(|name| name.contains("= group 10")), "{names:?}");
+    assert!(names.iter().any(|name| name.contains("= a value that the schema does not list")), "{names:?}");
+    assert!(names.iter().all(|name| !name.ends_with("group 0")), "{names:?}");
+}
+
 #[test]
 fn the_same_figures_at_any_number_of_threads() {
     let (members, holdout, synthetic) = (population(300, 4), population(250, 5), population(200, 6));
@@ -92,6 +103,7 @@ fn rows_of_a_person_are_pooled() {
         holdout: &holdout,
         synthetic: &synthetic,
         secrets: &[],
+        is_public: &|_, label| label != "group 0",
         shadow: None,
         seed: 1,
     })
@@ -107,7 +119,15 @@ fn a_holdout_of_members_and_an_empty_column_are_refused() {
     let (members, synthetic) = (population(300, 10), population(300, 11));
     let refused = |members: &Frame, holdout: &Frame| {
         let synthetic = frame(&synthetic, None);
-        let request = AuditRequest { members, holdout, synthetic: &synthetic, secrets: &[], shadow: None, seed: 1 };
+        let request = AuditRequest {
+            members,
+            holdout,
+            synthetic: &synthetic,
+            secrets: &[],
+            is_public: &|_, label| label != "group 0",
+            shadow: None,
+            seed: 1,
+        };
         audit(&request).unwrap_err().to_string()
     };
     let table = frame(&members, None);

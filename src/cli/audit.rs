@@ -11,7 +11,7 @@ use crate::model::ModelFile;
 use crate::output;
 use crate::schema::Schema;
 use crate::train::FitRequest;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Sensitive;
 
@@ -161,11 +161,14 @@ impl AuditTables {
         let mut secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
         secrets.sort_unstable();
         secrets.dedup();
+        let listed: HashMap<&str, HashSet<String>> =
+            schema.columns.iter().map(|column| (column.name.as_str(), column.labels().into_iter().collect())).collect();
         audit(&AuditRequest {
             members: &self.members,
             holdout: &self.holdout,
             synthetic: &self.synthetic,
             secrets: &secrets,
+            is_public: &|column, label| listed.get(column).is_some_and(|labels| labels.contains(label)),
             shadow,
             seed,
         })
