@@ -1,6 +1,6 @@
 //! `synthward audit`.
 
-use super::progress::Progress;
+use super::progress::{Bars, Progress};
 use super::{Global, print, print_json, to_json};
 use crate::audit::canary::{self, DEFAULT_CANARIES, WhiteBox};
 use crate::audit::shadow::{self, Shadow, ShadowRequest};
@@ -72,7 +72,9 @@ impl AuditCommand {
             (Some(model), Some(models), Some(folder)) => Some(self.shadow(global, model, models, folder)?),
             _ => None,
         };
+        let auditing = Progress::endless(global, "auditing");
         let mut audit = tables.audit(&schema, shadow.as_ref(), self.seed)?;
+        drop(auditing);
         // Without a claim there is nothing for canaries to refute: that is an error unless there is something else to do.
         let claims = |model: &(ModelFile, String)| model.0.header.plan.epsilon().is_finite();
         if let Some((ModelFile { header, .. }, _)) = model.filter(|model| shadow.is_none() || claims(model)) {
@@ -156,6 +158,11 @@ impl AuditTables {
         })
     }
 
+    /// Tables that were read already.
+    pub fn of(members: Frame, holdout: Frame, synthetic: Frame) -> Self {
+        Self { members, holdout, synthetic }
+    }
+
     /// Audits the synthetic table; the schema's targets are what an attacker wants to know.
     pub fn audit(&self, schema: &Schema, shadow: Option<&Shadow>, seed: u64) -> Result<Audit> {
         let mut secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
@@ -196,11 +203,8 @@ pub fn refuse_shared_people(schema: &Schema, members: &RawTable, holdout: &RawTa
 /// The white-box audit of a fit, with its progress.
 pub fn white_box(global: &Global, request: &FitRequest, canaries: usize) -> Result<WhiteBox> {
     tracing::info!("testing the fit with {canaries} canaries");
-    let mut bar = None;
-    canary::white_box(request, canaries, &mut |progress| {
-        let bar = bar.get_or_insert_with(|| Progress::new(global, "canaries", progress.total));
-        bar.at(progress.done, "");
-    })
+    let mut bars = Bars::new(global);
+    canary::white_box(request, canaries, &mut |progress| bars.at(progress))
 }
 
 /// An error, with its exit code, where the audit says that something is wrong.

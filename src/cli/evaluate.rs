@@ -1,5 +1,6 @@
 //! `synthward evaluate`.
 
+use super::progress::Progress;
 use super::{Global, print, print_json, to_json};
 use crate::error::Result;
 use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, evaluate};
@@ -44,8 +45,10 @@ impl Evaluate {
             output::check_writable(path)?;
         }
         let schema = Schema::read(&self.schema)?;
+        let comparing = Progress::endless(global, "comparing the tables");
         let tables = Tables::read(&schema, &self.real, &self.holdout, &self.synthetic)?;
         let evaluation = tables.evaluate(&schema, self.seed)?;
+        drop(comparing);
         if let Some(path) = &self.output {
             output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
         }

@@ -1,6 +1,6 @@
 //! `synthward fit`.
 
-use super::progress::Progress;
+use super::progress::Bars;
 use super::{Global, print_json};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
 use crate::error::Result;
@@ -123,12 +123,9 @@ pub fn fit_and_write(
     if request.budget.is_unlimited() {
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
-    let mut bar: Option<Progress> = None;
-    let (model, fit) = train::fit(request, &ledger, &mut |progress| {
-        let bar = bar.get_or_insert_with(|| Progress::new(global, "train", progress.total));
-        bar.at(progress.done, &format!("epsilon {:.3} spent", progress.epsilon_spent));
-    })?;
-    drop(bar);
+    let mut bars = Bars::new(global);
+    let (model, fit) = train::fit(request, &ledger, &mut |progress| bars.at(progress))?;
+    drop(bars);
     let bytes = model.to_bytes()?;
     output::write_bytes(output, &bytes)?;
     let sha256 = sha256(&bytes);

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use synthward_privacy::infinite::OrInfinity;
 use synthward_privacy::ledger::Record;
 
+/// Show or verify a ledger.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  synthward ledger show ledger.jsonl\n  synthward ledger verify ledger.jsonl")]
 pub struct LedgerCommand {
     #[command(subcommand)]
     action: Action,

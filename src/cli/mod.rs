@@ -6,14 +6,20 @@
 
 mod account;
 mod audit;
+mod completions;
 mod evaluate;
+mod facts;
 mod fit;
 mod generate;
 mod infer;
 mod inspect;
 mod ledger;
+mod man;
+mod plan;
 mod progress;
 mod run;
+
+pub use plan::RunPlan;
 
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -68,8 +74,14 @@ enum Command {
     Account(account::Account),
     /// Show or verify a ledger
     Ledger(ledger::LedgerCommand),
+    /// Say what a run would spend, take and need, before a row is read
+    Plan(plan::PlanCommand),
     /// Do all of it: model, cohort, evaluation, audit, report, ledger
     Run(run::Run),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+    /// Write the manual pages
+    Man(man::Man),
 }
 
 /// Runs the program on the process's arguments.
@@ -109,7 +121,10 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Audit(command) => command.run(global),
         Command::Account(command) => command.run(global),
         Command::Ledger(command) => command.run(global),
+        Command::Plan(command) => command.run(global),
         Command::Run(command) => command.run(global),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     }
 }
 

@@ -1,12 +1,16 @@
 //! Progress of long work on standard error.
 
 use super::Global;
+use crate::train;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// Seconds between the plain lines where standard error is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time between two pictures of the endless kind.
+const TICK: Duration = Duration::from_millis(200);
 
 /// A bar with rate and time left on a terminal, now and then a line elsewhere.
 pub struct Progress {
@@ -33,6 +37,20 @@ impl Progress {
         Self { bar, plain: !terminal && !global.quiet, what, started: now, printed: now }
     }
 
+    /// Shows that something is being done of which nobody knows how long it will take; a line elsewhere than on a
+    /// terminal.
+    pub fn endless(global: &Global, what: &'static str) -> Self {
+        if !std::io::stderr().is_terminal() {
+            tracing::info!("{what}");
+        }
+        let progress = Self::new(global, what, 0);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {spinner} {elapsed}") {
+            progress.bar.set_style(style);
+        }
+        progress.bar.enable_steady_tick(TICK);
+        progress
+    }
+
     /// Shows how far the work is.
     pub fn at(&mut self, done: u64, message: &str) {
         self.bar.set_position(done);
@@ -43,6 +61,28 @@ impl Progress {
             let seconds = self.started.elapsed().as_secs_f64();
             let left = seconds / done.max(1) as f64 * total.saturating_sub(done) as f64;
             eprintln!("{}: {done} of {total}, {:.0}/s, {left:.0} s left {message}", self.what, done as f64 / seconds);
+        }
+    }
+}
+
+/// The bars of a fit: one a part.
+pub struct Bars<'g> {
+    global: &'g Global,
+    current: Option<(&'static str, Progress)>,
+}
+
+impl<'g> Bars<'g> {
+    pub fn new(global: &'g Global) -> Self {
+        Self { global, current: None }
+    }
+
+    /// Shows how far a fit is.
+    pub fn at(&mut self, progress: train::Progress) {
+        if self.current.as_ref().is_none_or(|(what, _)| *what != progress.what) {
+            self.current = Some((progress.what, Progress::new(self.global, progress.what, progress.total)));
+        }
+        if let Some((_, bar)) = &mut self.current {
+            bar.at(progress.done, &format!("epsilon {:.3} spent", progress.epsilon_spent));
         }
     }
 }

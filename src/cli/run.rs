@@ -2,8 +2,10 @@
 
 use super::audit::{AuditTables, refuse_leak, refuse_shared_people, white_box};
 use super::evaluate::{Tables, summary};
+use super::facts::{bound_text, facts, ledger_lines};
 use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
+use super::progress::Progress;
 use super::{Global, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::RunConfig;
@@ -12,16 +14,11 @@ use crate::evaluate::Evaluation;
 use crate::ingest::{self, Source};
 use crate::model::ModelFile;
 use crate::output;
-use crate::report::{
-    Axis, BudgetLine, Claim, ColumnFact, FileFact, LedgerLine, MarginalPlot, Report, Reproduce, Units, marginal_plots,
-    render,
-};
-use crate::schema::{Column, DomainFrom, Kind, Schema, datetime};
-use crate::train::{FitRequest, read_ledger};
+use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, marginal_plots, render};
+use crate::schema::{Kind, Schema};
+use crate::train::FitRequest;
 use std::path::{Path, PathBuf};
 use synthward_privacy::infinite::OrInfinity;
-use synthward_privacy::ledger::Record;
-use synthward_privacy::plan::{Mechanism, PlanEntry};
 
 /// Do all of it: model, cohort, evaluation, report, ledger.
 #[derive(clap::Args)]
@@ -62,16 +59,18 @@ impl Run {
         let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path)?;
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
 
-        tracing::info!("comparing the cohort with the holdout");
+        let comparing = Progress::endless(global, "comparing the cohort with the holdout");
         // With the discovered domains, if any.
         let schema = &model.header.schema;
         let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
         let evaluation = tables.evaluate(schema, config.cohort.seed)?;
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
+        drop(comparing);
 
-        tracing::info!("auditing the cohort");
+        let auditing = Progress::endless(global, "auditing the cohort");
         let audited = AuditTables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
         let mut audit = audited.audit(schema, None, config.cohort.seed)?;
+        drop(auditing);
         if let Some(canaries) = config.audit.canaries {
             audit = audit.with_white_box(white_box(global, &request, canaries)?);
         }
@@ -131,113 +130,6 @@ fn file(role: &str, path: &str, rows: &usize) -> Result<FileFact> {
         sha256: source.sha256()?,
         rows: Some(*rows as u64),
     })
-}
-
-/// What the report says that the model knows.
-fn facts(model: &ModelFile, seed: u64) -> Report {
-    let header = &model.header;
-    let plan = &header.plan;
-    let schema = &header.schema;
-    Report {
-        title: format!("Synthetic cohort of {}", schema.table.name),
-        table: schema.table.name.clone(),
-        date: chrono::Utc::now().format("%Y-%m-%d").to_string(),
-        tool_version: header.version.clone(),
-        model: header.model.to_string(),
-        seed: Some(seed),
-        not_private: plan.not_private().map(|reason| reason.to_string()),
-        claim: plan.is_private().then(|| Claim {
-            epsilon: plan.epsilon(),
-            delta: plan.delta(),
-            unit: plan.unit().to_string(),
-            adjacency: "tables that differ by one unit with all its rows, added or removed".into(),
-            accountant: plan.accountant().to_string(),
-            units: Some(match schema.table.units {
-                Some(units) => Units::Public(units),
-                None => Units::Noisy(header.units),
-            }),
-            max_rows_per_unit: schema.table.max_rows_per_unit(),
-            assumed_public: schema.table.assumed_public,
-        }),
-        budget: plan.entries().iter().map(budget_line).collect(),
-        ledger: Vec::new(),
-        columns: schema.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect(),
-        files: Vec::new(),
-        evaluation: None,
-        audit: None,
-        marginals: Vec::new(),
-        reproduce: None,
-    }
-}
-
-fn budget_line(entry: &PlanEntry) -> BudgetLine {
-    let (what, noise) = match entry.mechanism {
-        Mechanism::Histogram => ("histogram", "discrete Gaussian noise"),
-        Mechanism::WeightedHistograms => ("weighted histograms in one release", "discrete Gaussian noise"),
-        Mechanism::GaussianSum { .. } => ("sum of clipped vectors", "discrete Gaussian noise"),
-        Mechanism::SubsampledGaussian { .. } => ("clipped gradient sums over Poisson-sampled units", "Gaussian noise"),
-        Mechanism::Quantile { .. } => ("one end of a range", "exponential mechanism"),
-        Mechanism::CategoryList { .. } => ("list of categories", "thresholded discrete Laplace counts"),
-    };
-    let noise = if entry.noise_multiplier == 0.0 { "no noise" } else { noise };
-    let (sampling_rate, steps) = match entry.mechanism {
-        Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => (Some(sampling_rate), Some(steps)),
-        _ => (None, None),
-    };
-    BudgetLine {
-        share: entry.share.to_string(),
-        name: entry.name.clone(),
-        mechanism: format!("{what}, {noise}"),
-        noise_multiplier: entry.noise_multiplier,
-        sampling_rate,
-        steps,
-    }
-}
-
-fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
-    let domain = match (column.kind, column.range()) {
-        _ if column.drop => "left out".into(),
-        (Kind::Identifier, _) => "not modelled, fresh keys".into(),
-        (_, Some((min, max))) => format!("{} to {}", bound_text(column, min), bound_text(column, max)),
-        _ => format!("{} categories", column.labels().len()),
-    };
-    let vouched_by = match column.domain_from {
-        Some(DomainFrom::Public) if assumed_public => "assumed at inspect (--assume-public)",
-        Some(DomainFrom::Public) => "the schema's author",
-        Some(DomainFrom::Discovered) => "paid for in the budget",
-        Some(DomainFrom::Data) | None => "nobody: not needed",
-    };
-    ColumnFact { name: column.name.clone(), kind: column.kind.name().into(), domain, vouched_by: vouched_by.into() }
-}
-
-fn bound_text(column: &Column, value: f64) -> String {
-    if column.kind == Kind::Datetime {
-        datetime::format(value, column.format.as_deref(), column.ticks()).unwrap_or_default()
-    } else {
-        format!("{value}")
-    }
-}
-
-fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
-    let ledger = read_ledger(path)?;
-    let line = |line: &synthward_privacy::ledger::Line| {
-        let (kind, epsilon, delta) = match &line.record {
-            Record::Opened { .. } => ("opened", None, None),
-            Record::Intent { epsilon, delta, .. } if epsilon.is_finite() => ("intent", Some(*epsilon), Some(*delta)),
-            Record::Intent { epsilon, delta, .. } => ("intent, without noise", Some(*epsilon), Some(*delta)),
-            Record::Outcome { .. } => ("released", None, None),
-            Record::Cap { epsilon } => ("cap", *epsilon, None),
-            Record::Refused { .. } => ("refused, not spent", None, None),
-        };
-        LedgerLine {
-            time: line.time.clone(),
-            who: line.who.clone(),
-            kind: kind.into(),
-            epsilon: epsilon.map(OrInfinity),
-            delta,
-        }
-    };
-    Ok(ledger.lines().iter().map(line).collect())
 }
 
 fn plots(schema: &Schema, tables: &Tables) -> Vec<MarginalPlot> {

@@ -1,6 +1,7 @@
 //! What a report says, as plain data: the command line fills it in, the
 //! template prints it, and its JSON is the report's twin for machines.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::MarginalPlot;
@@ -70,7 +71,7 @@ pub enum Units {
 }
 
 /// One planned mechanism.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BudgetLine {
     /// The part of the budget it belongs to.
     pub share: String,
@@ -97,7 +98,7 @@ pub struct LedgerLine {
 }
 
 /// What was public about one column, and who says so.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ColumnFact {
     pub name: String,
     pub kind: String,

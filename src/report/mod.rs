@@ -12,8 +12,10 @@ mod facts;
 mod marginal;
 mod page;
 mod render;
+mod shares;
 mod words;
 
 pub use facts::{BudgetLine, Claim, ColumnFact, FileFact, LedgerLine, Report, Reproduce, Units};
 pub use marginal::{Axis, MIN_CELL_UNITS, MarginalPlot, marginal_plots};
 pub use render::render;
+pub use shares::{Group, Share, by_share};

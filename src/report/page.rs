@@ -4,7 +4,8 @@
 use minijinja::Value;
 use serde::Serialize;
 
-use super::facts::{BudgetLine, LedgerLine, Report};
+use super::facts::{LedgerLine, Report};
+use super::shares::{Share, by_share};
 use super::{MarginalPlot, chart};
 use crate::audit::{AttackFigures, Audit, Roc};
 use crate::error::Result;
@@ -73,52 +74,6 @@ impl Explained {
             weak: after(0.5) >= NEAR_CERTAINTY,
         }
     }
-}
-
-/// The events of one share of the budget.
-#[derive(Serialize)]
-struct Share<'a> {
-    name: &'a str,
-    count: usize,
-    /// Events that differ in nothing but their name are one group.
-    groups: Vec<Group<'a>>,
-    least_noise: f64,
-    most_noise: f64,
-}
-
-#[derive(Serialize)]
-struct Group<'a> {
-    names: Vec<&'a str>,
-    /// What they have in common.
-    line: &'a BudgetLine,
-}
-
-impl Group<'_> {
-    fn takes(&self, line: &BudgetLine) -> bool {
-        let key = |l: &BudgetLine| (l.noise_multiplier, l.sampling_rate, l.steps);
-        self.line.mechanism == line.mechanism && key(self.line) == key(line)
-    }
-}
-
-/// The shares in the order in which they first appear.
-fn by_share(budget: &[BudgetLine]) -> Vec<Share<'_>> {
-    let mut shares: Vec<Share> = Vec::new();
-    for line in budget {
-        let (name, noise) = (line.share.as_str(), line.noise_multiplier);
-        let at = shares.iter().position(|share| share.name == name).unwrap_or_else(|| {
-            shares.push(Share { name, count: 0, groups: Vec::new(), least_noise: noise, most_noise: noise });
-            shares.len() - 1
-        });
-        let share = &mut shares[at];
-        share.count += 1;
-        share.least_noise = share.least_noise.min(noise);
-        share.most_noise = share.most_noise.max(noise);
-        match share.groups.iter_mut().find(|group| group.takes(line)) {
-            Some(group) => group.names.push(&line.name),
-            None => share.groups.push(Group { names: vec![&line.name], line }),
-        }
-    }
-    shares
 }
 
 /// All of the ledger by basic composition.

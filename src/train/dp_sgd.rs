@@ -1,6 +1,6 @@
 //! The training loop of a network.
 
-use super::fit::Progress;
+use super::fit::{Observe, Progress};
 use super::witness::Witness;
 use crate::encode::Codes;
 use crate::error::Result;
@@ -44,7 +44,7 @@ pub(super) fn train<T: Trainable, W: Witness>(
     course: Course<'_>,
     mut parameters: Vec<f32>,
     witness: &W,
-    observe: &mut dyn FnMut(Progress),
+    observe: &mut Observe<'_>,
 ) -> Result<Vec<f32>> {
     let Course { training, units, seed } = course;
     let steps = training.steps as u64;
@@ -77,7 +77,12 @@ pub(super) fn train<T: Trainable, W: Witness>(
         network.mask(&mut parameters);
         if looked.elapsed() > INTERVAL || step + 1 == steps {
             looked = Instant::now();
-            observe(Progress { done: step + 1, total: steps, epsilon_spent: plan.epsilon_spent(step + 1)? });
+            observe(Progress {
+                what: "network",
+                done: step + 1,
+                total: steps,
+                epsilon_spent: plan.epsilon_spent(step + 1)?,
+            });
         }
     }
     let mut average = optimiser.average().to_vec();

@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::schema::{Schema, Target};
 use sha2::{Digest, Sha256};
+use std::sync::Mutex;
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
@@ -58,14 +59,20 @@ pub struct Planned {
     pub settings: Option<NetworkSettings>,
 }
 
-/// How far the training is.
+/// How far a part of the fit is.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
+    /// What is fitted: the marginals' mixture, or a network.
+    pub what: &'static str,
     pub done: u64,
+    /// The most that there may be to do.
     pub total: u64,
     /// Epsilon of everything released so far.
     pub epsilon_spent: f64,
 }
+
+/// Who is told of progress.
+pub type Observe<'a> = dyn FnMut(Progress) + Send + 'a;
 
 /// Plans a fit from public facts, before a row is read.
 ///
@@ -146,11 +153,7 @@ fn to_discover(request: &FitRequest) -> Result<(Schema, Vec<Request>)> {
 ///
 /// # Privacy
 /// Releases the planned events and nothing else.
-pub fn fit(
-    request: &FitRequest,
-    ledger: &LedgerFile,
-    observe: &mut dyn FnMut(Progress),
-) -> Result<(ModelFile, String)> {
+pub fn fit(request: &FitRequest, ledger: &LedgerFile, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
     let plan = &planned.plan;
     let fit = fit_name(plan)?;
@@ -187,7 +190,7 @@ pub(crate) fn rehearse<W: Witness>(
     request: &FitRequest,
     planned: Planned,
     witness: &W,
-    observe: &mut dyn FnMut(Progress),
+    observe: &mut Observe<'_>,
 ) -> Result<()> {
     let table = read_table(request, &planned.schema, witness)?;
     let mut counted = count(request, planned, table, witness)?;
@@ -206,11 +209,7 @@ pub(crate) fn rehearse<W: Witness>(
 ///
 /// # Privacy
 /// For the data's controller, outside the guarantee: whoever calls it drops the model.
-pub(crate) fn imitate(
-    request: &FitRequest,
-    frame: Sensitive<Frame>,
-    observe: &mut dyn FnMut(Progress),
-) -> Result<ModelFile> {
+pub(crate) fn imitate(request: &FitRequest, frame: Sensitive<Frame>, observe: &mut Observe<'_>) -> Result<ModelFile> {
     let planned = plan(request)?;
     let table = bound(request, &planned.schema, frame, &Unwatched)?;
     release(request, planned, table, observe)
@@ -234,7 +233,7 @@ fn release(
     request: &FitRequest,
     planned: Planned,
     table: Sensitive<BoundedTable>,
-    observe: &mut dyn FnMut(Progress),
+    observe: &mut Observe<'_>,
 ) -> Result<ModelFile> {
     let mut counted = count(request, planned, table, &Unwatched)?;
     let generator = generator(request, &mut counted, &Unwatched, observe)?;
@@ -323,11 +322,17 @@ fn generator<W: Witness>(
     request: &FitRequest,
     counted: &mut Counted,
     witness: &W,
-    observe: &mut dyn FnMut(Progress),
+    observe: &mut Observe<'_>,
 ) -> Result<Box<dyn Generator>> {
     let Counted { plan, settings, rows_column, units, marginals, tables, .. } = counted;
     let Some((codes, measured)) = tables else { return Ok(Box::new(Mixture::independent(marginals))) };
-    let mixture = mixture::fit(measured, request.seed);
+    let epsilon_spent = plan.epsilon_spent(0)?;
+    let observer = Mutex::new(&mut *observe);
+    let mixture = mixture::fit(measured, request.seed, mixture::STEPS, &|step| {
+        if let Ok(mut observe) = observer.lock() {
+            observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
+        }
+    });
     let Some(settings) = settings else { return Ok(Box::new(mixture)) };
     let (rows_column, units) = (*rows_column, *units);
     let start = Start { mixture, layout: &measured.layout, rows_column, units, seed: request.seed };
@@ -335,7 +340,7 @@ fn generator<W: Witness>(
 }
 
 /// The modelled columns that the schema names as targets.
-fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
+pub(super) fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
     let name = |target: &Target| domain.columns.iter().position(|column| column.name == target.column);
     let mut labels: Vec<usize> = schema.targets.iter().filter_map(name).collect();
     labels.sort_unstable();

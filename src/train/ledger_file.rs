@@ -53,54 +53,72 @@ impl LedgerFile {
             text.push_str(&ledger.append(record, now(), who()));
             text.push('\n');
         };
-        match ledger.table() {
-            Some(table) if table != self.table => {
-                return Err(Error::bad_input(format!(
-                    "this is the ledger of table `{table}`, not of `{}`",
-                    self.table
-                ))
-                .file(&self.path)
-                .remedy("name the ledger of this table with --ledger"));
-            }
-            Some(_) => {}
-            None => add(&mut ledger, Record::Opened { version: LEDGER_VERSION, table: self.table.clone() }),
+        self.refuse_other_table(&ledger)?;
+        if ledger.table().is_none() {
+            add(&mut ledger, Record::Opened { version: LEDGER_VERSION, table: self.table.clone() });
         }
         if ledger.cap() != self.cap {
             add(&mut ledger, Record::Cap { epsilon: self.cap });
         }
-        if let Record::Intent { epsilon, .. } = record
-            && epsilon > ledger.left() + SLACK
-        {
-            let remedy = if epsilon == f64::INFINITY {
-                "no cap allows a fit without noise: ask for a finite epsilon"
-            } else {
-                "ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"
-            };
-            return Err(Error::new(
-                ErrorKind::BudgetRefused,
-                format!(
-                    "epsilon {epsilon:.4} is more than the {:.4} that is left under the table's cap",
-                    ledger.left()
-                ),
-            )
-            .file(&self.path)
-            .remedy(remedy));
-        }
-        if let (Record::Intent { delta, .. }, Some(units)) = (&record, self.units)
-            && (ledger.spent().1 + delta) * units as f64 >= 1.0
-        {
-            return Err(Error::new(
-                ErrorKind::BudgetRefused,
-                "the deltas of all fits of this table together reach 1 / (number of units)",
-            )
-            .file(&self.path)
-            .remedy("ask for a smaller delta"));
+        if let Record::Intent { epsilon, delta, .. } = record {
+            self.refuse(&ledger, epsilon, delta)?;
         }
         add(&mut ledger, record);
         file.write_all(text.as_bytes()).map_err(cannot)?;
         file.sync_all().map_err(cannot)?;
         // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
         output::write_bytes(&head_path(&self.path), ledger.head().as_bytes())
+    }
+
+    /// Refuses what [`LedgerFile::append`] would refuse of a fit, and writes nothing. A ledger that does not exist yet
+    /// is empty. Returns the epsilon and the delta that are spent already.
+    ///
+    /// # Errors
+    /// As [`LedgerFile::append`].
+    pub fn check(&self, epsilon: f64, delta: f64) -> Result<(f64, f64)> {
+        let mut ledger = if self.path.exists() { read_ledger(&self.path)? } else { Ledger::default() };
+        self.refuse_other_table(&ledger)?;
+        if ledger.cap() != self.cap {
+            ledger.append(Record::Cap { epsilon: self.cap }, now(), who());
+        }
+        self.refuse(&ledger, epsilon, delta)?;
+        Ok(ledger.spent())
+    }
+
+    fn refuse_other_table(&self, ledger: &Ledger) -> Result<()> {
+        match ledger.table() {
+            Some(table) if table != self.table => {
+                Err(Error::bad_input(format!("this is the ledger of table `{table}`, not of `{}`", self.table))
+                    .file(&self.path)
+                    .remedy("name the ledger of this table with --ledger"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error where a fit of this epsilon and delta is more than the ledger leaves.
+    fn refuse(&self, ledger: &Ledger, epsilon: f64, delta: f64) -> Result<()> {
+        let refused =
+            |what: String, remedy| Err(Error::new(ErrorKind::BudgetRefused, what).file(&self.path).remedy(remedy));
+        if epsilon > ledger.left() + SLACK {
+            let left = ledger.left();
+            let remedy = if epsilon == f64::INFINITY {
+                "no cap allows a fit without noise: ask for a finite epsilon"
+            } else {
+                "ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"
+            };
+            return refused(
+                format!("epsilon {epsilon:.4} is more than the {left:.4} that is left under the table's cap"),
+                remedy,
+            );
+        }
+        if let Some(units) = self.units
+            && (ledger.spent().1 + delta) * units as f64 >= 1.0
+        {
+            let what = "the deltas of all fits of this table together reach 1 / (number of units)";
+            return refused(what.into(), "ask for a smaller delta");
+        }
+        Ok(())
     }
 }
 

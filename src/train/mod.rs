@@ -11,10 +11,11 @@ mod fit;
 mod ledger_file;
 mod measure;
 mod network;
+pub mod probe;
 mod tables;
 mod witness;
 
-pub use fit::{FitRequest, Planned, Progress, fit, plan};
+pub use fit::{FitRequest, Observe, Planned, Progress, fit, plan};
 pub(crate) use fit::{counted_together, imitate, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
 pub(crate) use witness::{CellsOf, Witness};

@@ -1,7 +1,7 @@
 //! What DP-SGD adds to `marginal`: the planned events of a network, and its training from the mixture on.
 
 use super::dp_sgd::{Course, TRAIN, train};
-use super::fit::Progress;
+use super::fit::Observe;
 use super::witness::Witness;
 use crate::encode::{Codes, Layout};
 use crate::error::Result;
@@ -74,7 +74,7 @@ pub(super) fn train_network<W: Witness>(
     settings: &NetworkSettings,
     start: Start<'_>,
     witness: &W,
-    observe: &mut dyn FnMut(Progress),
+    observe: &mut Observe<'_>,
 ) -> Result<Box<dyn Generator>> {
     let Start { mixture, layout, rows_column, units, seed } = start;
     let mixture = Arc::new(mixture);

@@ -6,9 +6,10 @@ use schemars::{Schema, schema_for};
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 4] = [
+    let generated: [(&str, Schema); 5] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
+        ("plan.json", schema_for!(synthward::cli::RunPlan)),
         ("audit.json", schema_for!(synthward::audit::Audit)),
         ("evaluation.json", schema_for!(synthward::evaluate::Evaluation)),
     ];

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::ingest::Frame;
 use crate::model::Trainable;
 use crate::nn::Network;
-use crate::train::{self, CellsOf, FitRequest, Planned, Progress, Witness, rehearse};
+use crate::train::{self, CellsOf, FitRequest, Observe, Planned, Witness, rehearse};
 use candidates::Candidates;
 use conformity::{Check, FAMILY_SIGNIFICANCE, corrected};
 use counts::{Counts, Noisy};
@@ -97,7 +97,7 @@ pub enum Verdict {
 ///
 /// # Privacy
 /// For the data's controller, outside the guarantee. Nothing is kept, and nothing goes into the ledger.
-pub fn white_box(request: &FitRequest, canaries: usize, observe: &mut dyn FnMut(Progress)) -> Result<WhiteBox> {
+pub fn white_box(request: &FitRequest, canaries: usize, observe: &mut Observe<'_>) -> Result<WhiteBox> {
     if !CANARIES.contains(&canaries) {
         return Err(Error::bad_input(format!("{canaries} canaries")).expected(format!(
             "{} to {}",

@@ -23,7 +23,7 @@ const LATENT: usize = 64;
 /// Width of the hidden layers.
 const HIDDEN: [usize; 2] = [256, 256];
 /// Steps of the optimiser, at most.
-const STEPS: usize = 2000;
+pub const STEPS: usize = 2000;
 /// How far below 1, at most, a member's distance falls before it is done: see [`explained_by_noise`].
 const SLACK: f64 = 0.04;
 const LEARNING_RATE: f32 = 2e-3;
@@ -33,14 +33,19 @@ const OUTPUT_GAIN: f32 = 0.3;
 /// A cell whose released count was nothing starts here.
 const LEAST_PROBABILITY: f32 = 1e-5;
 
-/// Fits a mixture to released marginals. The same `seed` gives the same mixture, at any number of threads.
+/// Fits a mixture to released marginals, in at most `steps` steps, commonly [`STEPS`]. The same `seed` gives the same
+/// mixture, at any number of threads. `observe` is told the steps that one of the members has done.
 ///
 /// # Privacy
 /// Post-processing.
-pub fn fit(measured: &Measured, seed: u64) -> Mixture {
+pub fn fit(measured: &Measured, seed: u64, steps: usize, observe: &(dyn Fn(usize) + Sync)) -> Mixture {
     let objective = Objective::new(measured);
-    let members: Vec<Mixture> =
-        (0..MEMBERS).into_par_iter().map(|member| fit_member(measured, &objective, seed, member as u64)).collect();
+    let unobserved = |_| ();
+    let member = |member: usize| {
+        let observe = if member == 0 { observe } else { &unobserved };
+        fit_member(measured, &objective, (seed, member as u64), steps, observe)
+    };
+    let members: Vec<Mixture> = (0..MEMBERS).into_par_iter().map(member).collect();
     project(Mixture::pooled(&members), measured)
 }
 
@@ -51,7 +56,13 @@ struct Decoder {
     weights: Slot,
 }
 
-fn fit_member(measured: &Measured, objective: &Objective, seed: u64, member: u64) -> Mixture {
+fn fit_member(
+    measured: &Measured,
+    objective: &Objective,
+    (seed, member): (u64, u64),
+    steps: usize,
+    observe: &dyn Fn(usize),
+) -> Mixture {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(member);
     let offsets = measured.layout.offsets();
@@ -77,7 +88,8 @@ fn fit_member(measured: &Measured, objective: &Objective, seed: u64, member: u64
     let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
     let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
     let mut done = None;
-    for _ in 0..STEPS {
+    for step in 0..steps {
+        observe(step);
         decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
         let distance = objective.gradient(&p, &w, &mut workspace);
         if distance < *done.get_or_insert(explained_by_noise(distance)) {

@@ -29,7 +29,7 @@ mod posterior;
 mod project;
 
 pub use conditionals::Posterior;
-pub use fit::fit;
+pub use fit::{STEPS, fit};
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};
 

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::objective::{Objective, Workspace};
 use super::project::toward;
-use super::{Measured, MeasuredTable, Mixture, fit};
+use super::{Measured, MeasuredTable, Mixture, STEPS, fit};
 use crate::encode::Layout;
 use crate::model::{Evidence, Generator, Marginals};
 use crate::nn::{Matrix, softmax};
@@ -87,7 +87,7 @@ fn the_law_is_found_and_drawn_at_any_number_of_threads() {
     let measured = measured(0.002, &mut ChaCha8Rng::seed_from_u64(5));
     let fitted = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| fit(&measured, 1))
+        pool.install(|| fit(&measured, 1, STEPS, &|_| ()))
     };
     let mixture = fitted(1);
     assert!(mixture.tensors() == fitted(3).tensors(), "threads change the fit");

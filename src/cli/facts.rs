@@ -1,0 +1,118 @@
+//! Plans, schemas and ledgers in the words of a report.
+
+use crate::error::Result;
+use crate::model::ModelFile;
+use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Units};
+use crate::schema::{Column, DomainFrom, Kind, datetime};
+use crate::train::read_ledger;
+use std::path::Path;
+use synthward_privacy::infinite::OrInfinity;
+use synthward_privacy::ledger::Record;
+use synthward_privacy::plan::{Mechanism, PlanEntry};
+
+/// What the report says that the model knows.
+pub fn facts(model: &ModelFile, seed: u64) -> Report {
+    let header = &model.header;
+    let plan = &header.plan;
+    let schema = &header.schema;
+    Report {
+        title: format!("Synthetic cohort of {}", schema.table.name),
+        table: schema.table.name.clone(),
+        date: chrono::Utc::now().format("%Y-%m-%d").to_string(),
+        tool_version: header.version.clone(),
+        model: header.model.to_string(),
+        seed: Some(seed),
+        not_private: plan.not_private().map(|reason| reason.to_string()),
+        claim: plan.is_private().then(|| Claim {
+            epsilon: plan.epsilon(),
+            delta: plan.delta(),
+            unit: plan.unit().to_string(),
+            adjacency: "tables that differ by one unit with all its rows, added or removed".into(),
+            accountant: plan.accountant().to_string(),
+            units: Some(match schema.table.units {
+                Some(units) => Units::Public(units),
+                None => Units::Noisy(header.units),
+            }),
+            max_rows_per_unit: schema.table.max_rows_per_unit(),
+            assumed_public: schema.table.assumed_public,
+        }),
+        budget: plan.entries().iter().map(budget_line).collect(),
+        ledger: Vec::new(),
+        columns: schema.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect(),
+        files: Vec::new(),
+        evaluation: None,
+        audit: None,
+        marginals: Vec::new(),
+        reproduce: None,
+    }
+}
+
+pub fn budget_line(entry: &PlanEntry) -> BudgetLine {
+    let (what, noise) = match entry.mechanism {
+        Mechanism::Histogram => ("histogram", "discrete Gaussian noise"),
+        Mechanism::WeightedHistograms => ("weighted histograms in one release", "discrete Gaussian noise"),
+        Mechanism::GaussianSum { .. } => ("sum of clipped vectors", "discrete Gaussian noise"),
+        Mechanism::SubsampledGaussian { .. } => ("clipped gradient sums over Poisson-sampled units", "Gaussian noise"),
+        Mechanism::Quantile { .. } => ("one end of a range", "exponential mechanism"),
+        Mechanism::CategoryList { .. } => ("list of categories", "thresholded discrete Laplace counts"),
+    };
+    let noise = if entry.noise_multiplier == 0.0 { "no noise" } else { noise };
+    let (sampling_rate, steps) = match entry.mechanism {
+        Mechanism::SubsampledGaussian { sampling_rate, steps, .. } => (Some(sampling_rate), Some(steps)),
+        _ => (None, None),
+    };
+    BudgetLine {
+        share: entry.share.to_string(),
+        name: entry.name.clone(),
+        mechanism: format!("{what}, {noise}"),
+        noise_multiplier: entry.noise_multiplier,
+        sampling_rate,
+        steps,
+    }
+}
+
+pub fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
+    let domain = match (column.kind, column.range()) {
+        _ if column.drop => "left out".into(),
+        (Kind::Identifier, _) => "not modelled, fresh keys".into(),
+        (_, Some((min, max))) => format!("{} to {}", bound_text(column, min), bound_text(column, max)),
+        _ => format!("{} categories", column.labels().len()),
+    };
+    let vouched_by = match column.domain_from {
+        Some(DomainFrom::Public) if assumed_public => "assumed at inspect (--assume-public)",
+        Some(DomainFrom::Public) => "the schema's author",
+        Some(DomainFrom::Discovered) => "paid for in the budget",
+        Some(DomainFrom::Data) | None => "nobody: not needed",
+    };
+    ColumnFact { name: column.name.clone(), kind: column.kind.name().into(), domain, vouched_by: vouched_by.into() }
+}
+
+pub fn bound_text(column: &Column, value: f64) -> String {
+    if column.kind == Kind::Datetime {
+        datetime::format(value, column.format.as_deref(), column.ticks()).unwrap_or_default()
+    } else {
+        format!("{value}")
+    }
+}
+
+pub fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
+    let ledger = read_ledger(path)?;
+    let line = |line: &synthward_privacy::ledger::Line| {
+        let (kind, epsilon, delta) = match &line.record {
+            Record::Opened { .. } => ("opened", None, None),
+            Record::Intent { epsilon, delta, .. } if epsilon.is_finite() => ("intent", Some(*epsilon), Some(*delta)),
+            Record::Intent { epsilon, delta, .. } => ("intent, without noise", Some(*epsilon), Some(*delta)),
+            Record::Outcome { .. } => ("released", None, None),
+            Record::Cap { epsilon } => ("cap", *epsilon, None),
+            Record::Refused { .. } => ("refused, not spent", None, None),
+        };
+        LedgerLine {
+            time: line.time.clone(),
+            who: line.who.clone(),
+            kind: kind.into(),
+            epsilon: epsilon.map(OrInfinity),
+            delta,
+        }
+    };
+    Ok(ledger.lines().iter().map(line).collect())
+}

@@ -1,0 +1,226 @@
+//! `synthward plan`: what a run would spend, take and need, before a row is read.
+
+mod probe;
+
+use super::facts::{budget_line, column_fact};
+use super::fit::{budget, kind};
+use super::progress::Progress;
+use super::{Global, print, print_json};
+use crate::config::RunConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::Source;
+use crate::output;
+use crate::report::{BudgetLine, ColumnFact, by_share};
+use crate::schema::Schema;
+use crate::train::{self, FitRequest, LedgerFile};
+use probe::{Asked, Estimate};
+use schemars::{JsonSchema, Schema as JsonSchemaObject, SchemaGenerator, json_schema};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use synthward_privacy::infinite::OrInfinity;
+
+/// Say what a run would spend, take and need, before a row is read.
+///
+/// Time and memory are measured on invented rows. Exit code 0: the run may start; 3: something is missing; 4: the ledger
+/// does not leave enough.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  synthward plan fixtures/diabetes130/run.toml")]
+pub struct PlanCommand {
+    /// What `run` would do, in TOML; its paths are relative to it
+    config: PathBuf,
+    /// The folder that `run` would write to
+    #[arg(long, short, value_name = "DIR", default_value = "synthward-out")]
+    output: PathBuf,
+}
+
+/// What a run would spend, take and need: `plan --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunPlan {
+    pub table: String,
+    /// Whose whole contribution is protected; absent where the schema does not say.
+    pub unit: Option<String>,
+    pub max_rows_per_unit: u32,
+    /// Number of units, where it is public.
+    pub units: Option<u64>,
+    pub model: String,
+    /// A number, or "inf" where no noise is asked for.
+    #[schemars(schema_with = "number_or_infinity")]
+    pub epsilon: OrInfinity,
+    pub delta: f64,
+    pub accountant: Option<String>,
+    /// Epsilon that the ledger says is spent already.
+    #[schemars(schema_with = "number_or_infinity")]
+    pub spent: Option<OrInfinity>,
+    /// Every mechanism that would read the table.
+    pub events: Vec<BudgetLine>,
+    /// What is public about each column, and who says so.
+    pub columns: Vec<ColumnFact>,
+    /// What keeps the run from starting.
+    pub missing: Vec<String>,
+    /// Time and memory; absent where something is missing.
+    pub estimate: Option<Estimate>,
+}
+
+fn number_or_infinity(_: &mut SchemaGenerator) -> JsonSchemaObject {
+    json_schema!({ "anyOf": [{ "type": ["number", "null"] }, { "const": "inf" }] })
+}
+
+impl PlanCommand {
+    pub fn run(self, global: &Global) -> Result<()> {
+        let (config, _) = RunConfig::read(&self.config)?;
+        let base = self.config.parent().unwrap_or(Path::new(""));
+        let schema = Schema::read(base.join(&config.input.schema))?;
+        let source = Source::Path(base.join(&config.input.table));
+        let holdout = base.join(&config.input.holdout);
+        let request = FitRequest {
+            source: &source,
+            schema: &schema,
+            model: kind(config.fit.model),
+            budget: budget(config.fit.epsilon, config.fit.delta)?,
+            discover_epsilon: config.fit.discover_epsilon,
+            seed: config.fit.seed,
+        };
+        let mut missing = Missing::default();
+        for path in [source.as_path(), &holdout] {
+            missing.found(is_readable(path));
+        }
+        let plan = missing.found(train::plan(&request)).map(|planned| planned.plan);
+        let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.table);
+        let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
+        if self.output.exists() {
+            missing.found(output::check_writable(&self.output.join("report.html")));
+        }
+        let estimate = if missing.errors.is_empty() {
+            let _measuring = Progress::endless(global, "measuring on invented rows");
+            let canaries = config.audit.canaries.is_some();
+            Some(probe::estimate(&Asked {
+                request: &request,
+                holdout: &holdout,
+                cohort: config.cohort.rows,
+                canaries,
+            })?)
+        } else {
+            None
+        };
+        let run = RunPlan {
+            table: schema.table.name.clone(),
+            unit: schema.table.privacy_unit.clone(),
+            max_rows_per_unit: schema.table.max_rows_per_unit(),
+            units: schema.table.units,
+            model: request.model.to_string(),
+            epsilon: OrInfinity(config.fit.epsilon),
+            delta: config.fit.delta,
+            accountant: plan.as_ref().map(|plan| plan.accountant().to_string()),
+            spent: spent.map(OrInfinity),
+            events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
+            columns: schema.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect(),
+            missing: missing.errors.iter().map(ToString::to_string).collect(),
+            estimate,
+        };
+        if global.json {
+            print_json(&run)?
+        } else {
+            print(&render(&run, &self.config))?
+        }
+        missing.refuse()
+    }
+}
+
+/// What keeps a run from starting.
+#[derive(Default)]
+struct Missing {
+    errors: Vec<Error>,
+}
+
+impl Missing {
+    fn found<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|e| self.errors.push(e)).ok()
+    }
+
+    /// An error of the first kind among the errors, which were told already.
+    fn refuse(self) -> Result<()> {
+        let kind = match self.errors.first() {
+            None => return Ok(()),
+            Some(first) => first.kind,
+        };
+        let what = match kind {
+            ErrorKind::BudgetRefused => "the ledger does not leave enough for this run",
+            _ => "the run cannot start: something is missing",
+        };
+        Err(Error::new(kind, what).remedy("see `missing` in the plan"))
+    }
+}
+
+/// An error where a file cannot be opened.
+fn is_readable(path: &Path) -> Result<()> {
+    let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+    let bad = |what: String| Error::bad_input(what).file(path).remedy("correct [input] in the run file");
+    match opened {
+        Ok(file) if file.is_file() => Ok(()),
+        Ok(_) => Err(bad("this is not a file".into())),
+        Err(e) => Err(bad(format!("the file cannot be read ({})", e.kind()))),
+    }
+}
+
+/// The plan as text for the terminal.
+fn render(run: &RunPlan, config: &Path) -> String {
+    let mut out = String::new();
+    let mut fact = |name: &str, text: String| {
+        let _ = writeln!(out, "{name:<10}{text}");
+    };
+    fact("run", config.display().to_string());
+    let unit = match run.unit.as_deref() {
+        None => "not said whose privacy is protected".to_owned(),
+        Some("row") => "each row is a different person".to_owned(),
+        Some(column) => format!("unit {column}, at most {} rows of each", run.max_rows_per_unit),
+    };
+    fact("table", format!("{}: {unit}", run.table));
+    let OrInfinity(epsilon) = run.epsilon;
+    let accountant = run.accountant.as_deref().map_or(String::new(), |accountant| format!(" ({accountant})"));
+    if epsilon.is_finite() {
+        fact("spends", format!("epsilon {epsilon}, delta {:e}{accountant}, model {}", run.delta, run.model));
+    } else {
+        fact("spends", format!("NOT PRIVATE: no noise, model {}", run.model));
+    }
+    if let Some(OrInfinity(spent)) = run.spent {
+        fact("before", format!("epsilon {spent} spent, by the ledger"));
+    }
+    let mut vouchers: Vec<&str> = run.columns.iter().map(|column| column.vouched_by.as_str()).collect();
+    vouchers.sort_unstable();
+    for (i, of_one) in vouchers.chunk_by(|a, b| a == b).enumerate() {
+        fact(if i == 0 { "public" } else { "" }, format!("{} columns: {}", of_one.len(), of_one[0]));
+    }
+    let units = run.units.map_or("number of units: private, to be counted".into(), |n| format!("number of units: {n}"));
+    fact("", units);
+    let _ = writeln!(out, "\n{:<10}{:>7}  {:<72}{:>16}", "share", "events", "mechanism", "noise multiplier");
+    for share in by_share(&run.events) {
+        for group in &share.groups {
+            let mut mechanism = group.line.mechanism.clone();
+            if let Some((rate, steps)) = group.line.sampling_rate.zip(group.line.steps) {
+                let _ = write!(mechanism, ", {steps} steps, rate {rate:.4}");
+            }
+            let (events, noise) = (group.names.len(), group.line.noise_multiplier);
+            let _ = writeln!(out, "{:<10}{events:>7}  {mechanism:<72}{noise:>16.3}", share.name);
+        }
+    }
+    if let Some(estimate) = &run.estimate {
+        let _ = writeln!(out, "\n{:<10}{:>10}", "stage", "seconds");
+        for stage in &estimate.stages {
+            let _ = writeln!(out, "{:<10}{:>10.1}", stage.name, stage.seconds);
+        }
+        let _ = writeln!(
+            out,
+            "{:<10}{:>10.1}   about {} rows, measured on invented ones",
+            "in all", estimate.seconds, estimate.rows
+        );
+        if let Some(memory) = estimate.memory_mb {
+            let _ = writeln!(out, "{:<10}{:>10.0}   MB at most", "memory", memory);
+        }
+    }
+    let _ = match run.missing.as_slice() {
+        [] => writeln!(out, "\nnothing is missing: `synthward run {}` may start", config.display()),
+        missing => missing.iter().try_for_each(|what| writeln!(out, "\nmissing: {what}")),
+    };
+    out
+}

@@ -1,0 +1,175 @@
+//! How long a run takes and how much memory, measured on invented rows of the schema's own making.
+
+use crate::cli::audit::AuditTables;
+use crate::cli::evaluate::Tables;
+use crate::cohort::{Cohort, write};
+use crate::error::{Error, Result};
+use crate::ingest::{self, Frame, Source};
+use crate::model::ModelFile;
+use crate::schema::Schema;
+use crate::train::{FitRequest, probe};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::path::Path;
+use std::time::Instant;
+
+/// Rows of the two invented tables whose difference is what a row takes.
+const FEW_ROWS: u64 = 1000;
+const MORE_ROWS: u64 = 3000;
+/// How often a run reads its tables: to look for shared people, to fit, to evaluate, to audit.
+const READINGS: f64 = 4.0;
+
+/// What a run is taken to need.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Estimate {
+    /// Rows of the table, as far as they can be known without reading it.
+    pub rows: u64,
+    /// Rows of the holdout, likewise.
+    pub holdout_rows: u64,
+    pub stages: Vec<Stage>,
+    /// Sum of the stages.
+    pub seconds: f64,
+    /// Largest memory, in megabytes; absent where the system does not say what is used.
+    pub memory_mb: Option<f64>,
+}
+
+/// A part of a run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Stage {
+    pub name: &'static str,
+    pub seconds: f64,
+}
+
+/// The run that is asked about.
+pub struct Asked<'a> {
+    pub request: &'a FitRequest<'a>,
+    pub holdout: &'a Path,
+    /// Rows of the cohort.
+    pub cohort: u64,
+    pub canaries: bool,
+}
+
+/// Measures on invented rows what a run will take. The real tables are not read, but for the size of their files.
+///
+/// # Errors
+/// What planning a fit refuses; a domain that nobody knows; a temporary folder that cannot be written.
+///
+/// # Privacy
+/// Public facts only.
+pub fn estimate(asked: &Asked) -> Result<Estimate> {
+    let Asked { request, holdout, cohort, canaries } = asked;
+    let folder = tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", e.kind())))?;
+    let ending = ending(request.source);
+    let file = |name: &str| folder.path().join(format!("{name}.{ending}"));
+    // The size of the bins is all that the number of units matters for here.
+    let invented = probe::invent(request, request.schema.table.units.unwrap_or(FEW_ROWS))?;
+    let sample = file("sample");
+    draw(&invented, MORE_ROWS, 0, &sample)?;
+    let bytes_per_row = stored_size(&sample)? / MORE_ROWS as f64;
+    let rows_of = |path: &Path| Ok::<_, Error>(((stored_size(path)? / bytes_per_row) as u64).max(1));
+    let by_row = request.schema.table.unit_column().is_none();
+    let rows = match request.schema.table.units {
+        Some(units) if by_row => units,
+        _ => rows_of(request.source.as_path())?,
+    };
+    let holdout_rows = rows_of(holdout)?;
+    let invented = probe::invent(request, request.schema.table.units.unwrap_or(rows))?;
+
+    reset_peak();
+    let time = probe::time(request, &invented)?;
+    let fit_peak = peak_mb();
+    let scaled = |all: u64, probe: u64| (all as f64 * probe as f64 / rows as f64).ceil().max(100.0) as u64;
+    let mut measured = Vec::new();
+    for probe in [FEW_ROWS, MORE_ROWS] {
+        let probe = probe.min(rows);
+        reset_peak();
+        let tables = [("real", probe), ("holdout", scaled(holdout_rows, probe)), ("cohort", scaled(*cohort, probe))];
+        let mut read = Vec::new();
+        let mut reading = 0.0;
+        for (seed, (name, rows)) in tables.into_iter().enumerate() {
+            draw(&invented, rows, seed as u64, &file(name))?;
+            let started = Instant::now();
+            read.push(load(&file(name), request.schema)?);
+            if name != "cohort" {
+                reading += READINGS * started.elapsed().as_secs_f64();
+            }
+        }
+        let [real, holdout, synthetic]: [Frame; 3] =
+            read.try_into().map_err(|_| Error::failed("three invented tables were to be read"))?;
+        let started = Instant::now();
+        probe::count(request, real.clone())?;
+        let counting = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        Tables { real: real.clone(), holdout: holdout.clone(), synthetic: synthetic.clone() }
+            .evaluate(request.schema, request.seed)?;
+        let evaluation = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        AuditTables::of(real, holdout, synthetic).audit(request.schema, None, request.seed)?;
+        let audit = started.elapsed().as_secs_f64();
+        measured.push((probe as f64, [reading, counting, evaluation, audit, peak_mb().unwrap_or(0.0)]));
+    }
+    let at = |which: usize| line(rows as f64, measured[0].0, measured[0].1[which], measured[1].0, measured[1].1[which]);
+    let fit = at(1) + time.fit;
+    let stages = vec![
+        Stage { name: "read", seconds: at(0) },
+        Stage { name: "fit", seconds: fit },
+        Stage { name: "generate", seconds: time.draw * *cohort as f64 },
+        Stage { name: "evaluate", seconds: at(2) },
+        Stage { name: "audit", seconds: at(3) + if *canaries { fit } else { 0.0 } },
+    ];
+    Ok(Estimate {
+        rows,
+        holdout_rows,
+        seconds: stages.iter().map(|stage| stage.seconds).sum(),
+        stages,
+        memory_mb: fit_peak.map(|fit| fit.max(at(4))),
+    })
+}
+
+/// The straight line through two measurements, at `x`; never below the larger of them.
+fn line(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
+    let slope = if x1 > x0 { ((y1 - y0) / (x1 - x0)).max(0.0) } else { 0.0 };
+    y0.max(y1) + slope * (x - x1).max(0.0)
+}
+
+/// Under which ending an invented table is like the real one.
+fn ending(source: &Source) -> &'static str {
+    match source.as_path().extension().and_then(|ending| ending.to_str()) {
+        Some("parquet") => "parquet",
+        Some("arrow" | "feather" | "ipc") => "arrow",
+        _ => "csv",
+    }
+}
+
+/// Bytes of a file; of a gzip file about what is in it.
+fn stored_size(path: &Path) -> Result<f64> {
+    /// How much smaller gzip makes a table in text.
+    const GZIP: f64 = 8.0;
+    let bytes = std::fs::metadata(path)
+        .map_err(|e| Error::bad_input(format!("the file cannot be read ({})", e.kind())).file(path))?
+        .len() as f64;
+    let packed = path.extension().is_some_and(|ending| ending == "gz");
+    Ok(if packed { GZIP * bytes } else { bytes })
+}
+
+fn draw(invented: &ModelFile, rows: u64, seed: u64, path: &Path) -> Result<()> {
+    write(&Cohort::new(invented)?, rows, seed, &Vec::new(), path, |_| {})
+}
+
+fn load(path: &Path, schema: &Schema) -> Result<Frame> {
+    ingest::read(&Source::from(path.as_os_str()))?.load_cohort(schema)
+}
+
+/// Forgets the largest memory so far, where the system can.
+fn reset_peak() {
+    // Without it the largest memory is that of the whole process, which is what a run has to have, too.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The largest resident memory, in megabytes.
+fn peak_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes / 1024.0)
+}

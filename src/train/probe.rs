@@ -1,0 +1,240 @@
+//! What a fit will take, measured on invented rows before a real one is read.
+
+use super::fit::{FitRequest, imitate, labels, plan};
+use super::network::{self, Start, train_network};
+use super::tables;
+use super::witness::Unwatched;
+use crate::encode::{Codec, Codes, Domain, Layout, Leaf, ModelColumn, TableDomain};
+use crate::error::Result;
+use crate::ingest::Frame;
+use crate::model::{
+    FORMAT, Generator, Header, Marginals, Measured, MeasuredTable, Mixture, ModelFile, ModelKind, mixture,
+};
+use crate::nn::softmax;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use std::time::Instant;
+use synthward_privacy::plan::{Mechanism, Plan};
+use synthward_privacy::{Budget, Sensitive};
+
+/// Kinds of invented people, and how unlike each other they are (standard deviation of their log odds).
+const CLASSES: usize = 64;
+const UNLIKE: f32 = 1.5;
+/// Runs of positions that an invented numeric column is cut into.
+const LEAVES: u32 = 256;
+/// Steps of the two measurements whose difference is what a step takes.
+const FEW_STEPS: usize = 4;
+const MORE_STEPS: usize = 16;
+/// An epsilon at which no count stands out of its noise.
+const ALL_NOISE: f64 = 1e-3;
+/// Units that are drawn to measure it.
+const DRAWN: usize = 4096;
+/// Units times epsilon for each step of a member of the mixture: what `marginal` was seen to take on tables of 15 to
+/// 47 columns at epsilon 0.5 to 10, within half and double (`docs/performance.md`).
+const UNITS_EPSILON_PER_STEP: f64 = 90.0;
+
+/// A model of invented people under the schema of `request`, whose rows stand in for real ones in a measurement of time.
+/// `units` is how many units the real table is taken to have.
+///
+/// # Errors
+/// What [`plan`] refuses; a domain that nobody knows yet.
+///
+/// # Privacy
+/// Public facts only.
+pub fn invent(request: &FitRequest, units: u64) -> Result<ModelFile> {
+    let planned = plan(request)?.plan;
+    let domain = TableDomain::of(request.schema)?;
+    let bins = tables::bins(&domain, units as f64, request.budget.epsilon());
+    let (total, noise_std) = (units as f64, one_way_noise(&planned));
+    let codec = |column: &ModelColumn| match column.domain {
+        Domain::Labels { .. } => {
+            let counts = skewed(column.domain.positions() as usize + usize::from(column.nullable), total);
+            Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std)
+        }
+        Domain::Numbers { positions, .. } => {
+            let leaves = even_leaves(positions, total);
+            Codec::of_leaves(&leaves, column.nullable.then_some(0.1 * total), 1.1 * total, bins)
+        }
+    };
+    let codecs: Vec<Codec> = domain.columns.iter().map(codec).collect();
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
+    let mut classes: Vec<f32> =
+        (0..CLASSES * layout.total()).map(|_| UNLIKE * rng.sample::<f32, _>(StandardNormal)).collect();
+    softmax::probabilities(&mut classes, &layout.offsets());
+    let tensors = [
+        ("mixture.probabilities".to_owned(), vec![CLASSES, layout.total()], classes),
+        ("mixture.weights".to_owned(), vec![1, CLASSES], vec![1.0 / CLASSES as f32; CLASSES]),
+    ];
+    let header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: ModelKind::Marginal,
+        plan: planned,
+        units: units as f64,
+        seed: request.seed,
+        settings: None,
+        schema: request.schema.released(),
+        codecs,
+    };
+    ModelFile::new(header, Box::new(Mixture::from_tensors(&layout, &tensors)?))
+}
+
+/// The noise on a one-way count, of the last of them.
+fn one_way_noise(plan: &Plan) -> f64 {
+    let counts = plan.entries().iter().filter(|entry| entry.mechanism == Mechanism::Histogram);
+    counts.last().map_or(0.0, |entry| entry.noise_multiplier)
+}
+
+/// Counts of `labels` labels, few of which most people have: their shares fall with the square of their rank.
+fn skewed(labels: usize, total: f64) -> Vec<f64> {
+    let shares: Vec<f64> = (1..=labels).map(|rank| (rank as f64).powi(-2)).collect();
+    let sum: f64 = shares.iter().sum();
+    shares.into_iter().map(|share| share / sum * total).collect()
+}
+
+/// Runs of positions of about equal length and weight.
+fn even_leaves(positions: u32, total: f64) -> Vec<Leaf> {
+    let leaves = positions.clamp(1, LEAVES);
+    let end = |leaf: u32| (u64::from(leaf) * u64::from(positions) / u64::from(leaves)) as u32;
+    let count = total / f64::from(leaves);
+    (0..leaves).map(|leaf| Leaf { first: end(leaf), last: end(leaf + 1) - 1, count }).collect()
+}
+
+/// What a fit and what comes of it will take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FitTime {
+    /// Seconds from the noisy counts on: the mixture, and the network if there is one.
+    pub fit: f64,
+    /// Seconds to draw one unit.
+    pub draw: f64,
+}
+
+/// Measures what the fit of `request` will take, and drawing from it.
+///
+/// # Errors
+/// A failure of the training.
+///
+/// # Privacy
+/// Touches invented rows only.
+pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
+    let draw = |generator: &dyn Generator| timed(|| codes(generator, invented, DRAWN)).1 / DRAWN as f64;
+    if request.model == ModelKind::Independent {
+        return Ok(FitTime { fit: 0.0, draw: draw(&*invented.generator) });
+    }
+    let Header { codecs, schema, units, plan, .. } = &invented.header;
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    let measured = measured(codecs, &layout, &labels(schema, &invented.domain))?;
+    let steps = (units * request.budget.epsilon() / UNITS_EPSILON_PER_STEP).clamp(1.0, mixture::STEPS as f64);
+    let mut fitted = mixture::fit(&measured, request.seed, 0, &|_| ());
+    let mixture = extrapolated(steps, |steps| {
+        let seconds;
+        (fitted, seconds) = timed(|| mixture::fit(&measured, request.seed, steps, &|_| ()));
+        Ok(seconds)
+    })?;
+    let settings = network::settings(request.model, &invented.domain.largest_layout(), *units as u64);
+    let Some(settings) = settings else { return Ok(FitTime { fit: mixture, draw: draw(&fitted) }) };
+    let codes = Sensitive::new(codes(&*invented.generator, invented, *units as usize));
+    let mut drawing = 0.0;
+    let network = extrapolated(settings.training.steps as f64, |steps| {
+        let mut settings = settings.clone();
+        settings.training.steps = steps;
+        let requests = network::requests(&settings, *units as u64);
+        let mut plan = Plan::calibrate(plan.unit().clone(), Budget::new(1.0, 1e-9)?, requests)?;
+        let start = Start {
+            mixture: fitted.clone(),
+            layout: &layout,
+            rows_column: invented.domain.rows_column,
+            units: *units,
+            seed: request.seed,
+        };
+        let (generator, seconds) =
+            timed(|| train_network(&mut plan, &codes, &settings, start, &Unwatched, &mut |_| {}));
+        drawing = draw(&*generator?);
+        Ok(seconds)
+    })?;
+    Ok(FitTime { fit: mixture + network, draw: drawing })
+}
+
+/// Takes a table through the part of a fit that grows with its rows: bounding, placing, counting. What is fitted to the
+/// counts is not worth a step, for they are all noise.
+///
+/// # Errors
+/// Bad input: fewer rows than a fit asks for.
+///
+/// # Privacy
+/// For invented rows.
+pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
+    let mut schema = request.schema.clone();
+    schema.table.units = Some(invented.units() as u64);
+    let request = FitRequest {
+        source: request.source,
+        schema: &schema,
+        model: if request.model == ModelKind::Independent { ModelKind::Independent } else { ModelKind::Marginal },
+        budget: Budget::new(ALL_NOISE, 1e-9)?,
+        discover_epsilon: None,
+        seed: request.seed,
+    };
+    imitate(&request, Sensitive::new(invented), &mut |_| {}).map(|_| ())
+}
+
+/// Marginals as the plan would release, without anything behind them.
+fn measured(codecs: &[Codec], layout: &Layout, labels: &[usize]) -> Result<Measured> {
+    let shares: Vec<f64> = codecs.iter().flat_map(Codec::marginal).collect();
+    let marginals = Marginals::from_noisy(layout, &shares)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let table = |columns: Vec<usize>| {
+        let cells: usize = columns.iter().map(|&column| layout.cells[column]).product();
+        // Far more structure than noise, so that no measured step is the last.
+        let shares = (0..cells).map(|_| rng.random::<f32>() * 2.0 / cells as f32).collect();
+        MeasuredTable { columns, shares, noise_std: 1e-3 / cells as f32 }
+    };
+    let tables = tables::choose(layout, labels).0.into_iter().map(table).collect();
+    let marginals_noise_std = vec![1e-6; layout.total()];
+    Ok(Measured { layout: layout.clone(), marginals, marginals_noise_std, tables })
+}
+
+/// The codes of invented units.
+fn codes(generator: &dyn Generator, invented: &ModelFile, units: usize) -> Codes {
+    let mut codes = Codes { codes: Vec::new(), width: invented.domain.columns.len(), offsets: Vec::new() };
+    let mut rng = ChaCha8Rng::seed_from_u64(invented.header.seed);
+    let rows_column = invented.domain.rows_column;
+    generator.generate(units, rows_column, None, &mut rng, &mut codes.codes, &mut codes.offsets);
+    codes
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let started = Instant::now();
+    let done = work();
+    (done, started.elapsed().as_secs_f64())
+}
+
+/// Seconds of `steps` steps, where `seconds` says what few and what more of them take.
+fn extrapolated(steps: f64, mut seconds: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
+    let (few, more) = (seconds(FEW_STEPS)?, seconds(MORE_STEPS)?);
+    let step = (more - few).max(0.0) / (MORE_STEPS - FEW_STEPS) as f64;
+    Ok(few + step * (steps - FEW_STEPS as f64).max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_cover_every_position_once() {
+        for positions in [1, 2, 255, 256, 257, 1_000_003, u32::MAX] {
+            let leaves = even_leaves(positions, 1.0);
+            assert!(leaves.len() == positions.min(LEAVES) as usize && leaves[0].first == 0);
+            assert!(leaves.windows(2).all(|pair| pair[0].last + 1 == pair[1].first && pair[0].first <= pair[0].last));
+            assert_eq!(leaves.last().unwrap().last, positions - 1);
+        }
+    }
+
+    #[test]
+    fn steps_are_extrapolated_and_what_comes_once_is_counted_once() {
+        let seconds = |steps: usize| Ok(0.25 + 0.5 * steps as f64);
+        assert_eq!(extrapolated(1000.0, seconds).unwrap(), 500.25);
+        assert_eq!(extrapolated(1.0, seconds).unwrap(), 2.25, "no fewer than were measured");
+    }
+}

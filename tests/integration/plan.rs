@@ -1,0 +1,100 @@
+//! `plan`: what a run would spend, take and need, before a row is read.
+
+use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
+use crate::world::World;
+use std::fs;
+
+const RUN: &str = r#"
+[input]
+table = "visits.csv"
+schema = "schema.toml"
+holdout = "holdout.csv"
+
+[fit]
+model = "independent"
+epsilon = 2.0
+delta = 1e-5
+
+[cohort]
+rows = 1000
+"#;
+
+fn world(schema: &str) -> World {
+    let world = World::new();
+    world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
+    world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
+    world.write("schema.toml", schema).write("run.toml", RUN);
+    world
+}
+
+/// What is planned is what is spent: the events are those of the model's header.
+#[test]
+fn the_events_are_those_that_a_run_spends() {
+    let world = world(SCHEMA);
+    let plan = world.run("plan run.toml --json").succeeds().json();
+    assert!(plan["missing"].as_array().unwrap().is_empty() && plan["estimate"]["seconds"].as_f64().unwrap() > 0.0);
+    assert!(!world.path("synthward-out").exists(), "planning writes nothing");
+    let fit =
+        "fit visits.csv --schema schema.toml --epsilon 2 --delta 1e-5 --model independent -o m.safetensors --json";
+    let fitted = world.run(fit).succeeds().json();
+    let noise = |events: &serde_json::Value, name: &str| -> Vec<(String, f64)> {
+        let event = |e: &serde_json::Value| (e["name"].as_str().unwrap().into(), e[name].as_f64().unwrap());
+        events.as_array().unwrap().iter().map(event).collect()
+    };
+    assert_eq!(noise(&plan["events"], "noise_multiplier"), noise(&fitted["events"], "noise_multiplier"));
+}
+
+/// The text says what is spent, what is public and by whose word, how long it takes and that nothing is missing.
+#[test]
+fn the_text_says_what_a_person_asks() {
+    let said = world(SCHEMA).run("plan run.toml").succeeds().stdout;
+    for words in ["epsilon 2, delta 1e-5", "the schema's author", "noise multiplier", "in all", "nothing is missing"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+/// Rows are not read: a table that is no table plans as well.
+#[test]
+fn no_row_is_read() {
+    let world = world(SCHEMA);
+    let length = fs::metadata(world.path("visits.csv")).unwrap().len() as usize;
+    world.write("visits.csv", vec![0xff; length]);
+    let plan = world.run("plan run.toml --json").succeeds().json();
+    let rows = plan["estimate"]["rows"].as_u64().unwrap();
+    assert!((700..6000).contains(&rows), "{rows} rows, told from the size of the file");
+}
+
+#[test]
+fn everything_that_is_missing_is_named_at_once() {
+    let world = world(&SCHEMA.replacen("domain_from = \"public\"", "domain_from = \"data\"", 1));
+    fs::remove_file(world.path("holdout.csv")).unwrap();
+    let outcome = world.run("plan run.toml --json").exits(3).says(&["cannot start"]);
+    let plan: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let missing: Vec<&str> = plan["missing"].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].contains("holdout.csv") && missing[1].contains("read from the rows"), "{missing:?}");
+    assert!(plan["estimate"].is_null());
+}
+
+#[test]
+fn a_run_beyond_the_cap_is_refused_before_it_starts() {
+    let world = world(&SCHEMA.replacen("[table]\n", "[table]\nepsilon_cap = 3.0\n", 1));
+    world.run("plan run.toml").succeeds();
+    fs::create_dir_all(world.path("synthward-out")).unwrap();
+    world
+        .run("fit visits.csv --schema schema.toml --epsilon 1.5 --delta 1e-5 --model independent --ledger synthward-out/ledger.jsonl -o m.safetensors")
+        .succeeds();
+    let ledger = world.read("synthward-out/ledger.jsonl");
+    world.run("plan run.toml").exits(4).says(&["does not leave enough"]);
+    assert_eq!(world.read("synthward-out/ledger.jsonl"), ledger, "planning is not spending");
+}
+
+/// The line and the column of what is wrong in the file.
+#[test]
+fn a_wrong_run_file_is_pointed_into() {
+    let world = world(SCHEMA);
+    world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = true"));
+    world.refuses(3, "plan run.toml", &["run.toml: line 9, column 11", "remedy"]);
+    world.write("run.toml", RUN.replace("rows = 1000", "row = 1000"));
+    world.refuses(3, "plan run.toml", &["run.toml: line 13, column 1", "unknown field `row`"]);
+}
