@@ -1,8 +1,10 @@
 //! Plans, schemas and ledgers in the words of a report.
 
+use crate::config::ReportConfig;
+use crate::encode::Codec;
 use crate::error::Result;
-use crate::model::ModelFile;
-use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Units};
+use crate::model::{Header, ModelFile};
+use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Setting, Units};
 use crate::schema::{Column, DomainFrom, Kind, datetime};
 use crate::train::read_ledger;
 use std::path::Path;
@@ -21,6 +23,8 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
         date: chrono::Utc::now().format("%Y-%m-%d").to_string(),
         tool_version: header.version.clone(),
         model: header.model.to_string(),
+        settings: settings(header),
+        stated: ReportConfig::default(),
         seed: Some(seed),
         not_private: plan.not_private().map(|reason| reason.to_string()),
         claim: plan.is_private().then(|| Claim {
@@ -45,6 +49,30 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
         marginals: Vec::new(),
         reproduce: None,
     }
+}
+
+/// The settings of a generator: whatever its header has of them, by name.
+fn settings(header: &Header) -> Vec<Setting> {
+    fn gather(name: String, value: &serde_json::Value, into: &mut Vec<Setting>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (field, value) in fields {
+                    gather(if name.is_empty() { field.clone() } else { format!("{name}, {field}") }, value, into);
+                }
+            }
+            value => into.push(Setting { name: name.replace('_', " "), value: value.to_string() }),
+        }
+    }
+    let cells: usize = header.codecs.iter().map(Codec::cells).sum();
+    let mut settings = vec![
+        Setting { name: "columns".into(), value: header.codecs.len().to_string() },
+        Setting { name: "cells of all columns".into(), value: cells.to_string() },
+    ];
+    if let Ok(own) = serde_json::to_value(&header.settings) {
+        gather(String::new(), &own, &mut settings);
+    }
+    settings.retain(|setting| setting.value != "null");
+    settings
 }
 
 pub fn budget_line(entry: &PlanEntry) -> BudgetLine {

@@ -12,7 +12,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::ingest::{self, Source};
-use crate::model::ModelFile;
+use crate::model::{self, ModelFile};
 use crate::output;
 use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, marginal_plots, render};
 use crate::schema::{Kind, Schema};
@@ -81,12 +81,19 @@ impl Run {
             file("holdout", &holdout, &tables.holdout.rows)?,
             file("cohort", &cohort_path.to_string_lossy(), &tables.synthetic.rows)?,
             FileFact { role: "model".into(), name: name_of(&model_path), sha256, rows: None },
+            FileFact {
+                role: "run file".into(),
+                name: name_of(&self.config),
+                sha256: model::sha256(text.as_bytes()),
+                rows: None,
+            },
         ];
         let report = Report {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
             evaluation: Some(evaluation.clone()),
             audit: Some(audit.clone()),
+            stated: config.report.clone(),
             marginals: plots(schema, &tables),
             reproduce: Some(Reproduce {
                 commands: vec![format!("synthward run {}", self.config.display())],
@@ -94,8 +101,10 @@ impl Run {
             }),
             ..facts(&model, config.cohort.seed)
         };
-        output::write_bytes(&out("report.json"), to_json(&report)?.as_bytes())?;
-        output::write_bytes(&out("report.html"), render(&report)?.as_bytes())?;
+        let twin = to_json(&report)?;
+        output::write_bytes(&out("report.json"), twin.as_bytes())?;
+        let page = render(&report, Some(&model::sha256(twin.as_bytes())))?;
+        output::write_bytes(&out("report.html"), page.as_bytes())?;
         tracing::info!("wrote {}", self.output.display());
         self.tell(global, &model, &evaluation, &audit)?;
         refuse_leak(&audit)

@@ -1,11 +1,12 @@
 //! What a report says, as plain data: the command line fills it in, the
 //! template prints it, and its JSON is the report's twin for machines.
 
-use schemars::JsonSchema;
-use serde::Serialize;
+use schemars::{JsonSchema, Schema as JsonSchemaObject, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 use super::MarginalPlot;
 use crate::audit::Audit;
+use crate::config::ReportConfig;
 use crate::evaluate::Evaluation;
 use synthward_privacy::infinite::OrInfinity;
 
@@ -16,7 +17,8 @@ use synthward_privacy::infinite::OrInfinity;
 /// Holds public and released facts, and the figures of `evaluation`, `audit`
 /// and `marginals`, which were computed from real rows for the controller and
 /// lie outside the epsilon claim.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Report {
     pub title: String,
     /// The schema's name for the table.
@@ -26,6 +28,10 @@ pub struct Report {
     pub tool_version: String,
     /// Kind of the generator, as on the command line.
     pub model: String,
+    /// What shapes the generator, by name.
+    pub settings: Vec<Setting>,
+    /// What only people know.
+    pub stated: ReportConfig,
     /// Seed of initialisation and generation; the privacy noise has none.
     pub seed: Option<u64>,
     /// Why nothing here is differentially private, where the program knows.
@@ -42,8 +48,22 @@ pub struct Report {
     pub reproduce: Option<Reproduce>,
 }
 
+/// A setting of the generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    pub name: String,
+    pub value: String,
+}
+
+/// In a JSON Schema: a number, nothing, or `"inf"`.
+pub(crate) fn number_or_infinity(_: &mut SchemaGenerator) -> JsonSchemaObject {
+    json_schema!({ "anyOf": [{ "type": ["number", "null"] }, { "const": "inf" }] })
+}
+
 /// The differential privacy that is claimed, under add/remove adjacency.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Claim {
     pub epsilon: f64,
     pub delta: f64,
@@ -61,7 +81,7 @@ pub struct Claim {
 }
 
 /// How many privacy units the table has, as far as this may be said.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "known_as", content = "count", rename_all = "snake_case")]
 pub enum Units {
     /// The schema says so.
@@ -71,7 +91,8 @@ pub enum Units {
 }
 
 /// One planned mechanism.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BudgetLine {
     /// The part of the budget it belongs to.
     pub share: String,
@@ -86,19 +107,22 @@ pub struct BudgetLine {
 }
 
 /// One line of the ledger.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LedgerLine {
     /// RFC 3339.
     pub time: String,
     pub who: String,
     pub kind: String,
-    /// Infinite for a fit without noise.
+    /// `"inf"` for a fit without noise.
+    #[schemars(schema_with = "number_or_infinity")]
     pub epsilon: Option<OrInfinity>,
     pub delta: Option<f64>,
 }
 
 /// What was public about one column, and who says so.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ColumnFact {
     pub name: String,
     pub kind: String,
@@ -108,7 +132,8 @@ pub struct ColumnFact {
 }
 
 /// A file that went in or came out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FileFact {
     /// What the file is: training table, holdout, cohort, model.
     pub role: String,
@@ -119,7 +144,8 @@ pub struct FileFact {
 }
 
 /// How to make the same thing again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Reproduce {
     pub commands: Vec<String>,
     /// The text of `run.toml`.

@@ -11,7 +11,8 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::ingest::{Frame, FrameColumn, MISSING, Values};
 
@@ -35,7 +36,8 @@ pub enum Axis<'a> {
 }
 
 /// The shares of one column's cells in the holdout and in the cohort.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MarginalPlot {
     pub column: String,
     /// Both ends of a numeric column's public range, its cells being bins from the smallest; `None` for categories.

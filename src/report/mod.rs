@@ -8,6 +8,7 @@
 //! file a section; the pictures are drawn by `chart`.
 
 mod chart;
+mod checklist;
 mod facts;
 mod marginal;
 mod page;
@@ -15,7 +16,8 @@ mod render;
 mod shares;
 mod words;
 
-pub use facts::{BudgetLine, Claim, ColumnFact, FileFact, LedgerLine, Report, Reproduce, Units};
+pub(crate) use facts::number_or_infinity;
+pub use facts::{BudgetLine, Claim, ColumnFact, FileFact, LedgerLine, Report, Reproduce, Setting, Units};
 pub use marginal::{Axis, MIN_CELL_UNITS, MarginalPlot, marginal_plots};
 pub use render::render;
 pub use shares::{Group, Share, by_share};

@@ -4,6 +4,7 @@
 use minijinja::Value;
 use serde::Serialize;
 
+use super::checklist::{Item, checklist};
 use super::facts::{LedgerLine, Report};
 use super::shares::{Share, by_share};
 use super::{MarginalPlot, chart};
@@ -26,12 +27,15 @@ pub(super) struct Page<'a> {
     utility: Option<Utility<'a>>,
     plots: Vec<Plot<'a>>,
     audit: Option<Audited<'a>>,
+    checklist: Vec<Item>,
+    /// SHA-256 of the page's JSON twin.
+    twin: Option<&'a str>,
 }
 
 impl<'a> Page<'a> {
     /// # Errors
     /// Exit code 1 when a picture cannot be drawn.
-    pub(super) fn of(report: &'a Report) -> Result<Self> {
+    pub(super) fn of(report: &'a Report, twin: Option<&'a str>) -> Result<Self> {
         let evaluation = report.evaluation.as_ref();
         Ok(Self {
             report,
@@ -40,6 +44,8 @@ impl<'a> Page<'a> {
             ledger_sum: LedgerSum::of(&report.ledger),
             utility: evaluation.map(Utility::of).transpose()?,
             audit: report.audit.as_ref().map(Audited::of).transpose()?,
+            checklist: checklist(report),
+            twin,
             plots: report.marginals.iter().map(|plot| Plot::of(plot, evaluation)).collect::<Result<_>>()?,
         })
     }

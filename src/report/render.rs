@@ -15,7 +15,7 @@ macro_rules! templates {
 }
 
 /// The page, its style, and one file for each section.
-const TEMPLATES: [(&str, &str); 13] = templates![
+const TEMPLATES: [(&str, &str); 16] = templates![
     "report.html",
     "style.css",
     "macros.html",
@@ -27,19 +27,22 @@ const TEMPLATES: [(&str, &str); 13] = templates![
     "public.html",
     "utility.html",
     "audit.html",
+    "residual.html",
+    "checklist.html",
+    "rules.html",
     "reproduce.html",
     "signatures.html",
 ];
 
-/// The report as one HTML page that loads nothing and runs nothing.
+/// The report as one HTML page that loads nothing and runs nothing. `twin` is the SHA-256 of its JSON.
 ///
 /// # Errors
 /// Exit code 1 when a picture cannot be drawn or the page cannot be made.
 ///
 /// # Privacy
 /// Prints what is in the report: see [`Report`].
-pub fn render(report: &Report) -> Result<String> {
-    let page = Page::of(report)?;
+pub fn render(report: &Report, twin: Option<&str>) -> Result<String> {
+    let page = Page::of(report, twin)?;
     let make = || {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -63,6 +66,7 @@ mod tests {
     use crate::audit::{
         AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, RiskKind, Roc, Sizes, TprAtFpr, Verdict,
     };
+    use crate::config::ReportConfig;
     use crate::evaluate::{
         ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, RareShare, Rows,
         Scores, Tstr, Tvd, Validity, Violations,
@@ -70,8 +74,19 @@ mod tests {
     use crate::schema::target::Task;
     use synthward_privacy::infinite::OrInfinity;
 
-    const SECTIONS: [&str; 8] =
-        ["decision", "privacy", "budget", "public", "utility", "audit", "reproduce", "signatures"];
+    const SECTIONS: [&str; 11] = [
+        "decision",
+        "privacy",
+        "budget",
+        "public",
+        "utility",
+        "audit",
+        "residual",
+        "checklist",
+        "rules",
+        "reproduce",
+        "signatures",
+    ];
 
     fn nothing() -> Report {
         Report {
@@ -80,6 +95,8 @@ mod tests {
             date: "2026-11-23".into(),
             tool_version: "0.1.0".into(),
             model: "vae".into(),
+            settings: vec![],
+            stated: ReportConfig::default(),
             seed: None,
             not_private: None,
             claim: None,
@@ -163,6 +180,13 @@ mod tests {
             date: text(),
             tool_version: text(),
             model: text(),
+            settings: vec![Setting { name: text(), value: text() }],
+            stated: ReportConfig {
+                purpose: Some(text()),
+                conditions: Some(text()),
+                split: Some(text()),
+                ..ReportConfig::default()
+            },
             seed: Some(7),
             not_private: Some(text()),
             claim: Some(Claim { unit: text(), adjacency: text(), accountant: text(), ..claim(1.0) }),
@@ -261,7 +285,7 @@ mod tests {
 
     #[test]
     fn with_nothing_every_section_says_that_it_is_absent() {
-        let page = render(&nothing()).unwrap();
+        let page = render(&nothing(), None).unwrap();
         for section in SECTIONS {
             assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
             assert!(page.contains(&format!("href=\"#{section}\"")), "{section}");
@@ -275,18 +299,18 @@ mod tests {
     #[test]
     fn every_text_is_escaped() {
         let hostile = "</script><img src=x onerror=alert(1)>\"'&{{7*7}}";
-        let page = render(&everything(hostile)).unwrap();
+        let page = render(&everything(hostile), None).unwrap();
         assert!(!page.contains("<img") && !page.contains("</script>"));
         assert!(!page.contains("\"'&{{"), "quotes end no attribute");
         assert!(page.contains("{{7*7}}"), "names are no templates");
-        let plain = render(&everything("plain")).unwrap();
+        let plain = render(&everything("plain"), None).unwrap();
         let tags = |page: &str| page.matches('<').count();
         assert_eq!(tags(&page), tags(&plain));
     }
 
     #[test]
     fn the_page_loads_nothing_and_runs_nothing() {
-        let page = render(&everything("plain")).unwrap();
+        let page = render(&everything("plain"), None).unwrap();
         let loads = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
         for bad in ["http://", "https://", "<script", "<link", "<iframe", "url(", "@import", " src=", " onload="] {
             assert!(!loads.contains(bad), "{bad}");
@@ -296,14 +320,14 @@ mod tests {
 
     #[test]
     fn the_claim_is_said_in_numbers_that_are_not_too_small() {
-        let page = render(&Report { claim: Some(claim(1.0)), ..nothing() }).unwrap();
+        let page = render(&Report { claim: Some(claim(1.0)), ..nothing() }, None).unwrap();
         for words in ["<b>2.719</b>", "one in 1,000,000", "about 11,987", "73.2\u{a0}% sure"] {
             assert!(page.contains(words), "{words}");
         }
         assert!(!page.contains("promises little"));
-        let page = render(&Report { claim: Some(claim(8.0)), ..nothing() }).unwrap();
+        let page = render(&Report { claim: Some(claim(8.0)), ..nothing() }, None).unwrap();
         assert!(page.contains("promises little"));
-        let page = render(&Report { claim: Some(claim(f64::INFINITY)), ..nothing() }).unwrap();
+        let page = render(&Report { claim: Some(claim(f64::INFINITY)), ..nothing() }, None).unwrap();
         assert!(page.contains("100.0\u{a0}% sure"));
     }
 
@@ -321,27 +345,27 @@ mod tests {
         let reason = "no noise was added: epsilon is infinite";
         let ledger = vec![line(1.0), line(f64::INFINITY)];
         let report = Report { not_private: Some(reason.into()), ledger, ..nothing() };
-        let page = render(&report).unwrap();
+        let page = render(&report, None).unwrap();
         assert_eq!((page.matches(reason).count(), page.matches("NOT PRIVATE").count()), (3, 2));
         assert!(!page.contains("No privacy claim") && !page.contains("privacy claim alone"));
         assert_eq!(page.matches("<td class=\"num\">infinite</td>").count(), 2, "the line and the sum");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["ledger"][1]["epsilon"], "inf");
-        assert!(!render(&nothing()).unwrap().contains("NOT PRIVATE"));
+        assert!(!render(&nothing(), None).unwrap().contains("NOT PRIVATE"));
     }
 
     #[test]
     fn assumed_public_is_said_loudly() {
         let loud = |assumed_public| {
             let claim = Some(Claim { assumed_public, ..claim(1.0) });
-            render(&Report { claim, ..nothing() }).unwrap().matches("nobody vouches").count()
+            render(&Report { claim, ..nothing() }, None).unwrap().matches("nobody vouches").count()
         };
         assert_eq!((loud(true), loud(false)), (2, 0));
     }
 
     #[test]
     fn suppressed_cells_are_marked() {
-        let page = render(&Report { marginals: vec![marginal("plain", None)], ..nothing() }).unwrap();
+        let page = render(&Report { marginals: vec![marginal("plain", None)], ..nothing() }, None).unwrap();
         assert!(page.contains("<td class=\"num\">fewer than 10</td>"));
         assert!(page.contains("1 of 3 suppressed"));
     }
@@ -359,7 +383,7 @@ mod tests {
         let mut budget: Vec<BudgetLine> = (0..149).map(|i| line("measure", format!("pair {i}"), 40.0)).collect();
         budget.push(line("measure", "single".into(), 20.0));
         budget.push(line("prior", "latent".into(), 90.0));
-        let page = render(&Report { budget, ..nothing() }).unwrap();
+        let page = render(&Report { budget, ..nothing() }, None).unwrap();
         for words in ["The 150 events of measure", "The 1 event of prior", "20 to 40", "pair 0, pair 1, "] {
             assert!(page.contains(words), "{words}");
         }
@@ -369,7 +393,7 @@ mod tests {
 
     #[test]
     fn headings_are_in_order() {
-        let page = render(&everything("plain")).unwrap();
+        let page = render(&everything("plain"), None).unwrap();
         let levels: Vec<u32> = page
             .match_indices("<h")
             .filter_map(|(at, _)| page[at + 2..].chars().next().and_then(|c| c.to_digit(10)))
@@ -388,7 +412,7 @@ mod tests {
             synthetic: vec![0.045; 22],
             has_missing: true,
         };
-        let page = render(&Report { marginals: (0..60).map(wide).collect(), ..everything("plain") }).unwrap();
+        let page = render(&Report { marginals: (0..60).map(wide).collect(), ..everything("plain") }, None).unwrap();
         assert!(page.len() < 3_000_000, "{}", page.len());
     }
 }

@@ -6,10 +6,11 @@ use schemars::{Schema, schema_for};
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 5] = [
+    let generated: [(&str, Schema); 6] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
         ("plan.json", schema_for!(synthward::cli::RunPlan)),
+        ("report.json", schema_for!(synthward::report::Report)),
         ("audit.json", schema_for!(synthward::audit::Audit)),
         ("evaluation.json", schema_for!(synthward::evaluate::Evaluation)),
     ];

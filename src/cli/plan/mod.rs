@@ -10,11 +10,11 @@ use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Source;
 use crate::output;
-use crate::report::{BudgetLine, ColumnFact, by_share};
+use crate::report::{BudgetLine, ColumnFact, by_share, number_or_infinity};
 use crate::schema::Schema;
 use crate::train::{self, FitRequest, LedgerFile};
 use probe::{Asked, Estimate};
-use schemars::{JsonSchema, Schema as JsonSchemaObject, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -60,10 +60,6 @@ pub struct RunPlan {
     pub missing: Vec<String>,
     /// Time and memory; absent where something is missing.
     pub estimate: Option<Estimate>,
-}
-
-fn number_or_infinity(_: &mut SchemaGenerator) -> JsonSchemaObject {
-    json_schema!({ "anyOf": [{ "type": ["number", "null"] }, { "const": "inf" }] })
 }
 
 impl PlanCommand {
