@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{Global, print, print_json, to_json};
 use crate::error::Result;
-use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, evaluate};
+use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, SurvivalGroup, evaluate};
 use crate::ingest::{self, Frame, Source};
 use crate::output;
 use crate::schema::Schema;
@@ -28,7 +28,7 @@ pub struct Evaluate {
     /// The table to judge
     #[arg(long, value_name = "TABLE")]
     synthetic: String,
-    /// What the columns mean, and the targets to predict
+    /// What the columns mean, the targets to predict and the analyses to compare
     #[arg(long, value_name = "SCHEMA")]
     schema: PathBuf,
     /// Fixes subsamples and models
@@ -78,7 +78,7 @@ impl Tables {
     }
 
     pub fn evaluate(&self, schema: &Schema, seed: u64) -> Result<Evaluation> {
-        evaluate(&self.real, &self.holdout, &self.synthetic, &schema.targets, EvaluateOptions { seed })
+        evaluate(&self.real, &self.holdout, &self.synthetic, schema, EvaluateOptions { seed })
     }
 }
 
@@ -89,6 +89,8 @@ pub fn summary(evaluation: &Evaluation) -> String {
         ("1-way distance (TVD)".into(), Some(tvd.one_way)),
         ("2-way distance (TVD)".into(), tvd.two_way),
         ("3-way distance (TVD)".into(), tvd.three_way),
+        ("counting queries".into(), Some(evaluation.queries.three_way)),
+        ("association".into(), evaluation.association.mean_difference),
         ("detection AUC".into(), evaluation.detection_auc),
         ("detection AUC, binned".into(), evaluation.detection_auc_binned),
     ];
@@ -97,6 +99,8 @@ pub fn summary(evaluation: &Evaluation) -> String {
         |of: fn(&RareShare) -> f64| columns.iter().map(|c| of(&c.rare_share)).sum::<f64>() / columns.len() as f64;
     let rare = Figure { synthetic: mean(|share| share.synthetic), floor: mean(|share| share.real) };
     lines.push(("rows with a rare value, by column".into(), Some(rare)));
+    let copies = Figure { synthetic: evaluation.copies.synthetic, floor: evaluation.copies.holdout };
+    lines.push(("copies of training rows".into(), Some(copies)));
     for tstr in &evaluation.tstr {
         let model = match tstr.model {
             ModelKind::GradientBoosting => "boosting",
@@ -110,6 +114,18 @@ pub fn summary(evaluation: &Evaluation) -> String {
         let figure = of(&tstr.tstr).zip(of(&tstr.trtr)).map(|(synthetic, floor)| Figure { synthetic, floor });
         lines.push((format!("{} {metric}, {model}", tstr.target), figure));
     }
+    for fairness in &evaluation.fairness {
+        let gap = &fairness.largest_gap;
+        let both = gap.tstr.true_positive_rate.zip(gap.trtr.true_positive_rate);
+        let figure = both.map(|(synthetic, floor)| Figure { synthetic, floor });
+        lines.push((format!("{} gap by {}, TPR", fairness.target, fairness.column), figure));
+    }
+    for curves in &evaluation.survival {
+        lines.push((format!("{} survival distance", curves.name), mean_distance(&curves.groups)));
+    }
+    for regression in &evaluation.regressions {
+        lines.push((format!("{} interval overlap", regression.name), regression.mean_overlap));
+    }
     let mut text = format!("{:<34}{:>10}{:>12}\n", "", "synthetic", "real");
     for (name, figure) in lines {
         let cell = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.4}"));
@@ -117,4 +133,11 @@ pub fn summary(evaluation: &Evaluation) -> String {
         text.push_str(&format!("{name:<34}{:>10}{:>12}\n", cell(synthetic), cell(real)));
     }
     text
+}
+
+/// Over the groups that have one.
+fn mean_distance(groups: &[SurvivalGroup]) -> Option<Figure> {
+    let distances: Vec<Figure> = groups.iter().filter_map(|group| group.distance).collect();
+    let mean = |of: fn(&Figure) -> f64| distances.iter().map(of).sum::<f64>() / distances.len() as f64;
+    (!distances.is_empty()).then(|| Figure { synthetic: mean(|d| d.synthetic), floor: mean(|d| d.floor) })
 }

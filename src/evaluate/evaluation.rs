@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::analyses::{Calibration, Fairness, RegressionFigures, SurvivalFigures};
 use crate::schema::target::Task;
 
 /// A figure of the synthetic table beside the best that can be expected of one.
@@ -24,8 +25,19 @@ pub struct Evaluation {
     pub seed: u64,
     pub rows: Rows,
     pub tvd: Tvd,
+    pub queries: Queries,
+    pub association: Association,
+    pub copies: Copies,
     /// Train on synthetic, test on the holdout: one entry per target and model.
     pub tstr: Vec<Tstr>,
+    /// Whether predicted probabilities can be believed: one entry per binary target.
+    pub calibration: Vec<Calibration>,
+    /// Whether predictions treat groups of people alike: one entry per binary target and column of its `groups`.
+    pub fairness: Vec<Fairness>,
+    /// One entry per `[[survival]]` of the schema.
+    pub survival: Vec<SurvivalFigures>,
+    /// One entry per `[[regression]]` of the schema.
+    pub regressions: Vec<RegressionFigures>,
     /// Area under the ROC curve of boosted trees that tell holdout from synthetic rows: 0.5 is
     /// undetectable. `None` with fewer than 20 rows on a side.
     pub detection_auc: Option<Figure>,
@@ -60,6 +72,42 @@ pub struct Tvd {
     pub two_way: Option<Figure>,
     /// Over 200 random triples of columns; `None` for fewer than three columns.
     pub three_way: Option<Figure>,
+}
+
+/// Mean absolute difference, from the holdout's, of the share of rows that satisfy a condition on each of three random
+/// columns (all of them where there are fewer): a number between two bounds, a category equal to one. 1,000 such queries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Queries {
+    /// Conditions on all three columns.
+    pub three_way: Figure,
+    /// The mean over the condition on the first column, the first two, and all three.
+    pub prefixes: Figure,
+}
+
+/// Pairwise association: Pearson's correlation of two numbers, Cramér's V of two categories, the correlation ratio of one
+/// and the other, the last two corrected for bias.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Association {
+    /// Absolute difference from the holdout's, mean over the pairs; `None` for a single column.
+    pub mean_difference: Option<Figure>,
+    /// Names of the rows and columns of the matrices.
+    pub columns: Vec<String>,
+    /// Row by row, to three decimals.
+    pub holdout: Vec<Vec<f64>>,
+    /// Row by row, to three decimals.
+    pub synthetic: Vec<Vec<f64>>,
+}
+
+/// Share of rows that are a row of the real training table, cell by cell. More than the holdout's share is copying. As few
+/// is no evidence of privacy: a row changed in one cell is no copy, and tells as much.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Copies {
+    pub synthetic: f64,
+    /// What honest rows have by chance.
+    pub holdout: f64,
 }
 
 /// A predictive model.
@@ -137,6 +185,9 @@ pub struct Missingness {
     pub mean_difference: Figure,
     /// The largest of them.
     pub largest_difference: Figure,
+    /// Absolute difference of the correlation of "is missing", mean over the pairs of columns that are missing in more than
+    /// 0.1 % and less than 99.9 % of the real rows. `None` with fewer than two such columns.
+    pub correlation_difference: Option<Figure>,
 }
 
 /// Rows that the real training table says cannot be.
@@ -181,6 +232,8 @@ pub struct ColumnFigures {
     /// Different values present in the synthetic table.
     pub distinct_synthetic: usize,
     pub rare_share: RareShare,
+    /// `None` for a number.
+    pub rare_categories: Option<RareCategories>,
     /// Entropy of the synthetic marginal over that of the real one, in the cells of `tvd`: well below 1 is mode
     /// collapse, or a generator that always takes the likeliest value. The floor is the holdout's entropy over the
     /// real one. `None` when the real column is constant.
@@ -195,6 +248,18 @@ pub struct RareShare {
     pub real: f64,
     pub holdout: f64,
     pub synthetic: f64,
+}
+
+/// Categories that are present in less than 1 % of the real rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RareCategories {
+    /// How many of them the synthetic table has.
+    pub kept: usize,
+    /// How many it lacks.
+    pub lost: usize,
+    /// How many the holdout lacks, by chance alone. Fewer rows lack more of them: see `rows`.
+    pub lost_in_holdout: usize,
 }
 
 /// Share of missing cells.

@@ -64,15 +64,16 @@ impl Encoder {
 }
 
 /// A sparse matrix by rows.
-struct Design {
-    /// Entries of row `r`: `entries[offsets[r]..offsets[r + 1]]`.
-    offsets: Vec<usize>,
+#[derive(Default)]
+pub struct Design {
     entries: Vec<(u32, f64)>,
+    /// Where each row ends in `entries`.
+    ends: Vec<usize>,
 }
 
 impl Design {
     fn new(encoders: &[Encoder], columns: &[&Column], rows: usize) -> Self {
-        let mut design = Self { offsets: vec![0], entries: Vec::with_capacity(rows * columns.len()) };
+        let mut design = Self { ends: Vec::with_capacity(rows), entries: Vec::with_capacity(rows * columns.len()) };
         for row in 0..rows {
             let mut first = 0;
             for (encoder, column) in encoders.iter().zip(columns) {
@@ -94,17 +95,24 @@ impl Design {
                 }
                 first += encoder.width();
             }
-            design.offsets.push(design.entries.len());
+            design.ends.push(design.entries.len());
         }
         design
     }
 
-    fn rows(&self) -> usize {
-        self.offsets.len() - 1
+    /// Adds a row: places and values.
+    pub fn push(&mut self, entries: impl Iterator<Item = (u32, f64)>) {
+        self.entries.extend(entries);
+        self.ends.push(self.entries.len());
     }
 
-    fn row(&self, row: usize) -> &[(u32, f64)] {
-        &self.entries[self.offsets[row]..self.offsets[row + 1]]
+    fn rows(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn row(&self, row: usize) -> &[(u32, f64)] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.entries[start..self.ends[row]]
     }
 }
 

@@ -69,6 +69,18 @@ pub fn quantile(values: &[f64], level: f64) -> f64 {
     below + (sorted[position.ceil() as usize] - below) * position.fract()
 }
 
+/// Pearson's correlation; 0 where one side does not vary.
+pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
+    let (mean_x, mean_y) = (mean(x.iter().copied()), mean(y.iter().copied()));
+    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
+    for (x, y) in x.iter().zip(y).map(|(x, y)| (x - mean_x, y - mean_y)) {
+        xx += x * x;
+        yy += y * y;
+        xy += x * y;
+    }
+    if xx > 0.0 && yy > 0.0 { (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
 /// Arithmetic mean, NaN of nothing.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (count, sum) = values.fold((0_usize, 0.0), |(count, sum), v| (count + 1, sum + v));

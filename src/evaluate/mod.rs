@@ -7,7 +7,14 @@
 //! | file | question |
 //! |---|---|
 //! | `tvd` | are single columns, pairs and triples distributed alike? |
+//! | `queries` | does one who counts rows get the same shares? |
+//! | `association` | do columns hang together as strongly? |
+//! | `copies` | are its rows training rows? |
 //! | `tstr` | does a model trained on it work on real patients? |
+//! | `calibration` | can that model's probabilities be believed? |
+//! | `fairness` | does that model treat groups of people alike? |
+//! | `survival` | do its patients live as long? |
+//! | `regression` | do analysts draw the same conclusions? |
 //! | `detection` | can a model tell its rows from real ones? |
 //! | `quality` | are cells missing, impossible, or all the same? |
 //!
@@ -15,10 +22,16 @@
 //! (`numpy_choice`), so that both print the same distances. None of the figures is evidence of
 //! privacy: that is for the accountant and the audit.
 
+mod analyses;
+mod association;
 pub(crate) mod boosting;
+mod calibration;
+mod cholesky;
 mod codes;
+mod copies;
 mod detection;
 mod evaluation;
+mod fairness;
 mod feature;
 #[cfg(test)]
 mod fixture;
@@ -26,6 +39,9 @@ mod linear;
 mod metrics;
 mod numpy_choice;
 mod quality;
+mod queries;
+mod regression;
+mod survival;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -33,16 +49,20 @@ mod tree;
 mod tstr;
 mod tvd;
 
+pub use analyses::{
+    Calibration, Estimate, Fairness, GroupFigures, GroupGap, GroupScores, LeftOut, RegressionFigures, RegressionTerm,
+    Reliability, ReliabilityBin, SurvivalCurve, SurvivalFigures, SurvivalGroup,
+};
 pub use evaluation::{
-    ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, RareShare, Rows, Scores,
-    Tstr, Tvd, Validity, Violations,
+    Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind,
+    Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
 };
 
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::ingest::Frame;
-use crate::schema::target::Target;
+use crate::schema::Schema;
 use codes::ColumnCodes;
 use numpy_choice::NumpyRng;
 use table::{Column, Table, Tables};
@@ -53,6 +73,11 @@ const NOTE: &str = "Computed on real rows for the controller of the data. \
 /// Columns named as giving the synthetic rows away at most.
 const DETECTION_COLUMNS: usize = 5;
 
+/// A figure of fewer real rows says little, and says it of few people: it is not shown.
+const SMALLEST_GROUP: usize = 10;
+/// Standard errors on either side of a 95 % interval.
+const Z95: f64 = 1.959_963_984_540_054;
+
 /// What can be chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EvaluateOptions {
@@ -60,12 +85,13 @@ pub struct EvaluateOptions {
     pub seed: u64,
 }
 
-/// Judges `synthetic` against `holdout`, with `real`, the generator's training rows, for floors and ceilings.
+/// Judges `synthetic` against `holdout`, with `real`, the generator's training rows, for floors and ceilings; on the
+/// targets and analyses that `schema` declares, too.
 ///
 /// The same figures at any number of threads.
 ///
 /// # Errors
-/// A table without rows, columns that differ between the tables, a target that names an unknown
+/// A table without rows, columns that differ between the tables, a target or an analysis that names an unknown
 /// column or does not fit its column.
 ///
 /// # Privacy
@@ -75,7 +101,7 @@ pub fn evaluate(
     real: &Frame,
     holdout: &Frame,
     synthetic: &Frame,
-    targets: &[Target],
+    schema: &Schema,
     options: EvaluateOptions,
 ) -> Result<Evaluation> {
     let seed = options.seed;
@@ -83,7 +109,12 @@ pub fn evaluate(
     if synthetic.rows > real.rows {
         tables.synthetic = tables.synthetic.take(&NumpyRng::new(&[seed, 9]).choose(synthetic.rows, real.rows));
     }
-    let tstr = tstr::tstr(&tables, targets, seed)?;
+    let survival = schema.survival.iter().map(|s| survival::survival(&tables, schema, s)).collect::<Result<_>>()?;
+    let regressions =
+        schema.regressions.iter().map(|r| regression::regression(&tables, schema, r)).collect::<Result<_>>()?;
+    let (tstr, predictions) = tstr::tstr(&tables, &schema.targets, seed)?;
+    let fairness: Vec<Vec<Fairness>> =
+        predictions.iter().map(|p| fairness::fairness(&tables, schema, p)).collect::<Result<_>>()?;
     let codes: Vec<ColumnCodes> =
         (0..tables.names.len()).into_par_iter().map(|column| ColumnCodes::new(&tables, column)).collect();
     let columns: Vec<ColumnFigures> =
@@ -107,11 +138,18 @@ pub fn evaluate(
             two_way: tvd::two_way(&codes).map(Figure::from),
             three_way: tvd::three_way(&codes, seed).map(Figure::from),
         },
+        queries: queries::queries(&tables, seed),
+        association: association::association(&tables, &codes),
+        copies: copies::copies(&tables),
         tstr,
+        calibration: predictions.iter().map(calibration::calibration).collect(),
+        fairness: fairness.concat(),
+        survival,
+        regressions,
         detection_auc,
         detection_auc_binned: binned_detection(&tables, &codes, seed),
         detection_columns,
-        missingness: quality::missingness(&rates),
+        missingness: quality::missingness(&tables, &rates),
         validity: Validity {
             synthetic: quality::violations(&tables, &tables.synthetic),
             floor: quality::violations(&tables, &tables.holdout),
@@ -135,6 +173,7 @@ fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize) -> Colu
         distinct_holdout: quality::distinct(&tables.holdout.columns[column]),
         distinct_synthetic: quality::distinct(&tables.synthetic.columns[column]),
         rare_share: quality::rare_share(&codes[column]),
+        rare_categories: quality::rare_categories(tables, &codes[column], column),
         entropy_ratio: quality::entropy_ratio(&codes[column]),
     }
 }

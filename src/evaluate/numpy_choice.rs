@@ -1,6 +1,6 @@
-//! NumPy's `default_rng(entropy).choice(population, size, replace=False)`, number for number.
+//! NumPy's `default_rng(entropy)`, number for number: `choice(population, size, replace=False)`, `uniform` and `integers`.
 //!
-//! The independent reference judge draws its column triples and its rows with NumPy.
+//! The independent reference judge draws its column triples, its queries and its rows with NumPy.
 //! Drawing the same ones makes our figures equal to its figures, not merely close.
 //! Four published pieces are put together: the seed sequence of `SeedSequence` (NumPy
 //! NEP 19; M. E. O'Neill's `seed_seq` with fixed pool), the generator PCG XSL-RR 128/64
@@ -99,8 +99,14 @@ impl NumpyRng {
         })
     }
 
+    /// A uniform number from `low` to below `high`.
+    pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        let unit = (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        low + (high - low) * unit
+    }
+
     /// A uniform integer from 0 to `largest`, both included.
-    fn up_to(&mut self, largest: u64) -> u64 {
+    pub fn up_to(&mut self, largest: u64) -> u64 {
         if largest == 0 {
             return 0;
         }
@@ -179,6 +185,20 @@ mod tests {
             let sum: u128 = chosen.iter().zip(1..).map(|(&x, i): (_, u128)| x as u128 * i).sum();
             assert_eq!((chosen.len(), sum), (size, weighted), "{entropy:?}");
         }
+    }
+
+    /// Printed by NumPy 2.4.6: `r = default_rng([0, 2])`, then `r.choice(6, 3, replace=False)`,
+    /// `r.uniform(1.5, 9.25, size=2)`, `r.integers(7)`, `r.integers(1)`, `r.choice(6, 3, replace=False)`, `r.integers(4)`,
+    /// `r.uniform(-3.0, 1e6, size=2)` and `r.integers(5_000_000_000)`.
+    #[test]
+    fn draws_of_several_kinds_are_numpys() {
+        let mut rng = NumpyRng::new(&[0, 2]);
+        assert_eq!(rng.choose(6, 3), [1, 3, 0]);
+        assert_eq!([rng.uniform(1.5, 9.25), rng.uniform(1.5, 9.25)], [2.624526822919951, 2.3937199562508864]);
+        assert_eq!((rng.up_to(6), rng.up_to(0)), (4, 0));
+        assert_eq!((rng.choose(6, 3), rng.up_to(3)), (vec![5, 1, 0], 1));
+        assert_eq!([rng.uniform(-3.0, 1e6), rng.uniform(-3.0, 1e6)], [479523.6822215098, 261377.40009845878]);
+        assert_eq!(rng.up_to(4_999_999_999), 2_408_226_166);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Missing cells, impossible cells and lost variety.
 
 use std::collections::HashSet;
+use std::ops::{Bound, RangeBounds};
 
 use super::codes::ColumnCodes;
-use super::evaluation::{Figure, MissingRate, Missingness, RareShare, Violations};
+use super::evaluation::{Figure, MissingRate, Missingness, RareCategories, RareShare, Violations};
 use super::metrics;
 use super::table::{Column, Table, Tables};
 use crate::ingest::MISSING;
@@ -12,6 +13,8 @@ use crate::ingest::MISSING;
 const RANGE_SLACK: f64 = 1e-9;
 /// A number so near a whole one is whole.
 const WHOLE_SLACK: f64 = 1e-9;
+/// The missing rate of a column whose cells may be missing together with others'. Constants have no correlation.
+const SOMETIMES_MISSING: (Bound<f64>, Bound<f64>) = (Bound::Excluded(0.001), Bound::Excluded(0.999));
 /// A cell that holds a smaller share of the real rows is rare.
 const RARE: f64 = 0.01;
 
@@ -25,14 +28,37 @@ pub fn missing_rate(tables: &Tables, column: usize) -> MissingRate {
     MissingRate { real, holdout, synthetic }
 }
 
-/// Differences of the missing rates from the holdout's.
-pub fn missingness(rates: &[MissingRate]) -> Missingness {
+/// Differences of the missing rates, and of their correlations, from the holdout's.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn missingness(tables: &Tables, rates: &[MissingRate]) -> Missingness {
     let synthetic = || rates.iter().map(|r| (r.synthetic - r.holdout).abs());
     let floor = || rates.iter().map(|r| (r.real - r.holdout).abs());
     Missingness {
         mean_difference: Figure { synthetic: metrics::mean(synthetic()), floor: metrics::mean(floor()) },
         largest_difference: Figure { synthetic: synthetic().fold(0.0, f64::max), floor: floor().fold(0.0, f64::max) },
+        correlation_difference: missing_correlation(tables, rates),
     }
+}
+
+/// Whether cells are missing together as they are in the holdout.
+fn missing_correlation(tables: &Tables, rates: &[MissingRate]) -> Option<Figure> {
+    let columns: Vec<usize> = (0..rates.len()).filter(|&c| SOMETIMES_MISSING.contains(&rates[c].real)).collect();
+    if columns.len() < 2 {
+        return None;
+    }
+    let correlations = |table: &Table| -> Vec<f64> {
+        let missing: Vec<Vec<f64>> = columns
+            .iter()
+            .map(|&c| (0..table.rows).map(|row| f64::from(u8::from(table.columns[c].is_missing(row)))).collect())
+            .collect();
+        let pair = |a: usize, b: usize| metrics::correlation(&missing[a], &missing[b]);
+        (0..columns.len()).flat_map(|a| (a + 1..columns.len()).map(move |b| (a, b))).map(|(a, b)| pair(a, b)).collect()
+    };
+    let holdout = correlations(&tables.holdout);
+    let difference = |table| metrics::mean(correlations(table).iter().zip(&holdout).map(|(x, h)| (x - h).abs()));
+    Some(Figure { synthetic: difference(&tables.synthetic), floor: difference(&tables.train) })
 }
 
 /// Violations of `judged`, one of the tables, against what the training table holds.
@@ -118,6 +144,23 @@ pub fn rare_share(codes: &ColumnCodes) -> RareShare {
         rows as f64 / codes.len() as f64
     };
     RareShare { real: rare(&codes.train), holdout: rare(&codes.holdout), synthetic: rare(&codes.synthetic) }
+}
+
+/// Which of the real table's rare categories the others have; `None` for a number.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn rare_categories(tables: &Tables, codes: &ColumnCodes, column: usize) -> Option<RareCategories> {
+    if let Column::Number { .. } = tables.train.columns[column] {
+        return None;
+    }
+    let present = |codes_of: &[u32]| shares(codes_of, codes.cells);
+    let [real, holdout, synthetic] = [&codes.train, &codes.holdout, &codes.synthetic].map(|of| present(of));
+    // The last cell is missing, which is no category.
+    let rare = || (0..codes.cells - 1).filter(|&c| 0.0 < real[c] && real[c] < RARE);
+    let lacking = |of: &[f64]| rare().filter(|&c| of[c] == 0.0).count();
+    let lost = lacking(&synthetic);
+    Some(RareCategories { kept: rare().count() - lost, lost, lost_in_holdout: lacking(&holdout) })
 }
 
 /// Entropy of the synthetic cells, and of the holdout's, over that of the real ones; `None` when the real column is
@@ -207,13 +250,32 @@ mod tests {
         let expected = |synthetic| RareShare { real: 0.01, holdout: 0.02, synthetic };
         assert_eq!(share(&["c"]), expected(0.0), "always the likeliest value");
         assert_eq!(share(&["b", "new", "new", "", "", "c"]), expected(0.025));
+        let categories = |synthetic: &[&str], holdout: &[&str]| {
+            let tables = Tables::align(&real, &column(holdout), &column(synthetic)).unwrap();
+            rare_categories(&tables, &ColumnCodes::new(&tables, 0), 0).unwrap()
+        };
+        let expected = |kept, lost, lost_in_holdout| RareCategories { kept, lost, lost_in_holdout };
+        assert_eq!(categories(&["c", "new", ""], &["b"]), expected(0, 1, 0));
+        assert_eq!(categories(&["b"], &["c"]), expected(1, 0, 1));
     }
 
     #[test]
     fn missing_rates_are_compared_with_the_holdout() {
-        let rate = |real, holdout, synthetic| MissingRate { real, holdout, synthetic };
-        let found = missingness(&[rate(0.5, 0.5, 0.25), rate(0.0, 0.5, 0.5)]);
+        let column = |missing: usize| (0..4).map(|row| if row < missing { NAN } else { 1.0 }).collect::<Vec<f64>>();
+        let table = |a, b| frame(vec![number("a", &column(a)), number("b", &column(b))]);
+        let tables = Tables::align(&table(2, 0), &table(2, 2), &table(1, 2)).unwrap();
+        let rates: Vec<MissingRate> = (0..2).map(|c| missing_rate(&tables, c)).collect();
+        let found = missingness(&tables, &rates);
         assert_eq!(found.mean_difference, Figure { synthetic: 0.125, floor: 0.25 });
         assert_eq!(found.largest_difference, Figure { synthetic: 0.25, floor: 0.5 });
+        assert_eq!(found.correlation_difference, None, "one column is never missing in the real table");
+        // Together in real and holdout rows; by hand, one and two of four that share one: 1 / sqrt(3).
+        let tables = Tables::align(&table(2, 2), &table(2, 2), &table(1, 2)).unwrap();
+        let rates: Vec<MissingRate> = (0..2).map(|c| missing_rate(&tables, c)).collect();
+        let found = missingness(&tables, &rates).correlation_difference.unwrap();
+        assert!(
+            (found.synthetic - (1.0 - 1.0 / 3.0_f64.sqrt())).abs() < 1e-12 && found.floor.abs() < 1e-12,
+            "{found:?}"
+        );
     }
 }

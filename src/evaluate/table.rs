@@ -120,6 +120,31 @@ impl Tables {
         }
         Ok(tables)
     }
+
+    /// The number of the column of this name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| n == name)
+    }
+
+    /// 1 for each row of `table` whose cell in `column` is one of `values`, 0 for the others, NaN where it is missing.
+    pub fn indicator(&self, table: &Table, column: usize, values: &[String]) -> Vec<f64> {
+        let of = |is_one: bool| f64::from(u8::from(is_one));
+        match &table.columns[column] {
+            Column::Number { values: cells, .. } => {
+                let wanted: Vec<f64> = values.iter().filter_map(|v| v.trim().parse().ok()).collect();
+                cells.iter().map(|v| if v.is_nan() { f64::NAN } else { of(wanted.contains(v)) }).collect()
+            }
+            Column::Category(codes) => {
+                let wanted: Vec<bool> = self.labels[column].iter().map(|l| values.contains(l)).collect();
+                codes.iter().map(|&c| if c == MISSING { f64::NAN } else { of(wanted[c as usize]) }).collect()
+            }
+        }
+    }
+
+    /// The number of a category as the schema spells it; `None` where no table has it.
+    pub fn category(&self, column: usize, label: &str) -> Option<u32> {
+        self.labels[column].iter().position(|l| l == label).map(|code| code as u32)
+    }
 }
 
 /// The columns of `frame` in the order of `real`.

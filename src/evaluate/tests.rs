@@ -4,50 +4,19 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::fixture::{Lcg, frame, number, text};
+use super::fixture::{frame, number, patients as table, patients_schema, text};
 use super::*;
 use crate::ingest::Frame;
-use crate::schema::target::Task;
-
-/// Six columns with a spike, missing cells, a rare category and three outcomes. `link` is how much
-/// these have to do with the rest; a `sloppy` table has cells that cannot be. Only sums and products
-/// that every machine rounds alike, so that the reference figures hold everywhere.
-fn table(seed: u64, rows: usize, link: f64, sloppy: bool) -> Frame {
-    const SITES: [&str; 4] = ["north", "south", "east", "rare"];
-    let mut lcg = Lcg(seed);
-    let (mut age, mut dose, mut stay) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut sex, mut site, mut outcome) = (Vec::new(), Vec::new(), Vec::new());
-    for row in 0..rows {
-        let years = (18.0 + 72.0 * lcg.uniform().max(lcg.uniform())).floor();
-        let place = (lcg.uniform() * lcg.uniform() * 4.0) as usize;
-        let risk = 0.5 + link * ((years - 65.0) / 50.0 + if place == 1 { 0.3 } else { -0.1 });
-        let amount = if lcg.uniform() < 0.3 { 0.0 } else { (lcg.uniform() * 200.0).floor() / 4.0 };
-        let days = 2.0 + link * (years / 12.0 + 4.0 * place as f64) + amount / 20.0 + 3.0 * lcg.uniform();
-        age.push(if sloppy && row % 20 == 0 { years + 0.5 } else { years });
-        dose.push(if lcg.uniform() < 0.1 { f64::NAN } else { amount });
-        stay.push(if sloppy && row % 33 == 0 { 40.0 } else { days.floor() });
-        sex.push(if lcg.uniform() < 0.55 { "F" } else { "M" });
-        site.push(if sloppy && row % 50 == 1 { "elsewhere" } else { SITES[place] });
-        let happened = if lcg.uniform() < risk { "yes" } else { "no" };
-        outcome.push(if lcg.uniform() < 0.05 { "" } else { happened });
-    }
-    frame(vec![
-        number("age", &age),
-        text("sex", &sex),
-        number("dose", &dose),
-        text("site", &site),
-        number("stay", &stay),
-        text("outcome", &outcome),
-    ])
-}
+use crate::schema::target::{Target, Task};
 
 fn target(name: &str, column: &str, task: Task) -> Target {
     let positive = if task == Task::Binary { vec!["yes".to_owned()] } else { vec![] };
-    Target { name: name.to_owned(), column: column.to_owned(), task, positive, exclude: vec![] }
+    Target { name: name.to_owned(), column: column.to_owned(), task, positive, exclude: vec![], groups: vec![] }
 }
 
 fn evaluated(real: &Frame, holdout: &Frame, synthetic: &Frame, targets: &[Target]) -> Result<Evaluation> {
-    evaluate(real, holdout, synthetic, targets, EvaluateOptions::default())
+    let schema = Schema { targets: targets.to_vec(), ..patients_schema("") };
+    evaluate(real, holdout, synthetic, &schema, EvaluateOptions::default())
 }
 
 /// The evaluation that the reference figures belong to: 800 training, 600 holdout, 1,000 synthetic rows.
@@ -58,6 +27,7 @@ static REFERENCE: LazyLock<Evaluation> = LazyLock::new(|| {
         target("where", "site", Task::Multiclass),
         target("stay", "stay", Task::Regression),
     ];
+    targets[0].groups = vec!["sex".to_owned(), "site".to_owned()];
     targets[2].exclude = vec!["sex".to_owned()];
     evaluated(&real, &holdout, &synthetic, &targets).unwrap()
 });
@@ -82,6 +52,16 @@ fn counts_are_the_reference_judges() {
     exact("3-way floor", e.tvd.three_way.unwrap().floor, TVD[2].1);
     exact("missing", e.missingness.mean_difference.synthetic, MISSING_DIFFERENCE.0);
     exact("missing floor", e.missingness.mean_difference.floor, MISSING_DIFFERENCE.1);
+    exact("missing together", e.missingness.correlation_difference.unwrap().synthetic, MISSING_TOGETHER.0);
+    exact("missing together, floor", e.missingness.correlation_difference.unwrap().floor, MISSING_TOGETHER.1);
+    exact("queries", e.queries.three_way.synthetic, QUERIES[0].0);
+    exact("queries, floor", e.queries.three_way.floor, QUERIES[0].1);
+    exact("queries, prefixes", e.queries.prefixes.synthetic, QUERIES[1].0);
+    exact("queries, prefixes, floor", e.queries.prefixes.floor, QUERIES[1].1);
+    exact("association", e.association.mean_difference.unwrap().synthetic, ASSOCIATION.0);
+    exact("association floor", e.association.mean_difference.unwrap().floor, ASSOCIATION.1);
+    exact("copies", e.copies.synthetic, COPIES.0);
+    exact("copies in the holdout", e.copies.holdout, COPIES.1);
     exact("invalid", e.validity.synthetic.rows, 0.0925);
     exact("not whole", e.validity.synthetic.not_whole, 0.04875);
     exact("outside", e.validity.synthetic.outside_range, 0.03);
@@ -100,6 +80,12 @@ fn counts_are_the_reference_judges() {
 const TVD: [(f64, f64); 3] =
     [(0.111111111111, 0.046111111111), (0.259638888889, 0.153861111111), (0.469354166667, 0.330166666667)];
 const MISSING_DIFFERENCE: (f64, f64) = (0.000555555556, 0.001319444444);
+const MISSING_TOGETHER: (f64, f64) = (0.008254539213, 0.141290487736);
+/// Synthetic figure and floor of whole queries, and of their prefixes.
+const QUERIES: [(f64, f64); 2] = [(0.012227916667, 0.00566375), (0.026436805556, 0.009435)];
+const ASSOCIATION: (f64, f64) = (0.106249830695, 0.033965520529);
+/// Synthetic and holdout rows.
+const COPIES: (f64, f64) = (0.005, 0.048333333333);
 /// Area under the curve raw, binned, and of the floor.
 const DETECTION: (f64, f64, f64) = (0.9374, 0.9402, 0.5242);
 /// Target, model, and ROC-AUC or R2 trained on synthetic and on real rows.
@@ -130,6 +116,26 @@ fn models_score_like_the_reference_judges() {
 }
 
 #[test]
+fn groups_of_a_target_are_compared() {
+    let e = &*REFERENCE;
+    assert_eq!(e.calibration.len(), 1, "one binary target");
+    let reliability = e.calibration[0].trtr.as_ref().unwrap();
+    assert_eq!(
+        reliability.bins.iter().map(|bin| bin.rows).sum::<usize>(),
+        e.fairness[0].groups.iter().map(|g| g.rows).sum::<usize>()
+    );
+    assert!(reliability.bins.len() > 5 && e.calibration[0].tstr.as_ref() != Some(reliability));
+    let names = |i: usize| e.fairness[i].groups.iter().map(|g| g.group.as_str()).collect::<Vec<_>>();
+    assert_eq!((e.fairness[0].column.as_str(), names(0), e.fairness[0].omitted), ("sex", vec!["F", "M"], 0));
+    assert_eq!((e.fairness[1].column.as_str(), names(1)), ("site", vec!["north", "south", "east", "rare"]));
+    let [north, south] = [0, 1].map(|i| e.fairness[1].groups[i].trtr);
+    assert!(south.selection_rate > north.selection_rate, "southern patients are at more risk");
+    let gap = south.selection_rate.unwrap() - north.selection_rate.unwrap();
+    assert!(e.fairness[1].largest_gap.trtr.selection_rate.unwrap() >= gap - 1e-12);
+    assert!(e.fairness[1].groups[3].tstr.roc_auc.is_none(), "19 rows cannot have ten of either outcome");
+}
+
+#[test]
 fn the_fields_that_readers_rely_on_are_there_and_can_be_read_back() {
     let text = serde_json::to_string(&*REFERENCE).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -147,6 +153,14 @@ fn the_fields_that_readers_rely_on_are_there_and_can_be_read_back() {
         "/columns/0/distinct_holdout",
         "/columns/0/rare_share/synthetic",
         "/columns/0/entropy_ratio/synthetic",
+        "/columns/1/rare_categories/lost",
+        "/queries/three_way/synthetic",
+        "/association/mean_difference/floor",
+        "/association/holdout/0/1",
+        "/copies/holdout",
+        "/calibration/0/tstr/bins/0/observed",
+        "/fairness/0/groups/0/tstr/roc_auc",
+        "/fairness/0/largest_gap/trtr/true_positive_rate",
     ] {
         assert!(json.pointer(pointer).is_some_and(serde_json::Value::is_number), "{pointer}");
     }
@@ -157,10 +171,13 @@ fn the_fields_that_readers_rely_on_are_there_and_can_be_read_back() {
 #[test]
 fn figures_do_not_depend_on_the_number_of_threads() {
     let [real, holdout, synthetic] = [table(4, 200, 1.0, false), table(5, 150, 1.0, false), table(6, 200, 0.5, true)];
-    let targets = [target("outcome", "outcome", Task::Binary)];
+    let declared = "[[target]]\nname = \"a\"\ncolumn = \"outcome\"\ntask = \"binary\"\npositive = [\"yes\"]\ngroups = [\"sex\"]\n\
+        [[survival]]\nname = \"b\"\ntime = \"stay\"\nevent = \"outcome\"\nevent_is = [\"yes\"]\nby = \"site\"\n\
+        [[regression]]\nname = \"c\"\noutcome = \"outcome\"\ntask = \"binary\"\npositive = [\"yes\"]\ncovariates = [\"age\", \"sex\"]\n";
+    let schema = patients_schema(declared);
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| evaluated(&real, &holdout, &synthetic, &targets).unwrap())
+        pool.install(|| evaluate(&real, &holdout, &synthetic, &schema, EvaluateOptions::default()).unwrap())
     };
     assert_eq!(with(1), with(3));
 }
@@ -175,6 +192,8 @@ fn a_copy_of_the_training_rows_sits_at_floor_and_ceiling() {
     assert!(e.columns.iter().all(|c| c.entropy_ratio.is_some_and(|ratio| ratio.synthetic == 1.0)));
     assert!(e.columns.iter().all(|c| c.distinct_real == c.distinct_synthetic));
     assert!(e.columns.iter().all(|c| c.rare_share.real == c.rare_share.synthetic));
+    assert_eq!((e.queries.three_way.synthetic, e.copies.synthetic), (e.queries.three_way.floor, 1.0));
+    assert_eq!(e.calibration[0].tstr, e.calibration[0].trtr);
 }
 
 #[test]
@@ -247,6 +266,30 @@ fn odd_frame((x, outcome, y, site): &OddCells) -> Frame {
     frame(vec![number("x", x), text("outcome", outcome), number("y", y), text("site", site)])
 }
 
+/// Analyses of odd cells.
+fn odd_schema() -> Schema {
+    Schema::from_toml(
+        r#"
+        table = { name = "odd" }
+        column = [
+            { name = "x", kind = "real", min = 0, max = 2 },
+            { name = "y", kind = "real" },
+            { name = "outcome", kind = "categorical", categories = ["yes", "no", "1"] },
+            { name = "site", kind = "categorical", categories = ["b", "1", "yes", "nowhere"] },
+        ]
+        survival = [
+            { name = "x", time = "x", event = "outcome", event_is = ["yes"], by = "site" },
+            { name = "y", time = "y", event = "x", event_is = ["1"] },
+        ]
+        regression = [
+            { name = "yes", outcome = "outcome", task = "binary", positive = ["yes"], covariates = ["x", "y", "site"] },
+            { name = "y", outcome = "y", task = "regression", covariates = ["x", "site"] },
+        ]
+        "#,
+    )
+    .unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
@@ -257,7 +300,10 @@ proptest! {
             target("class", "x", Task::Multiclass),
             target("y", "y", Task::Regression),
         ];
-        let e = evaluated(&odd_frame(&real), &odd_frame(&holdout), &odd_frame(&synthetic), &targets).unwrap();
+        let schema = Schema { targets: targets.to_vec(), ..odd_schema() };
+        let frames = [odd_frame(&real), odd_frame(&holdout), odd_frame(&synthetic)];
+        let e = evaluate(&frames[0], &frames[1], &frames[2], &schema, EvaluateOptions::default()).unwrap();
+        prop_assert!(serde_json::from_str::<Evaluation>(&serde_json::to_string(&e).unwrap()).is_ok(), "every number is finite");
         prop_assert!((0.0..=1.0).contains(&e.tvd.one_way.synthetic));
         prop_assert!((0.0..=1.0).contains(&e.validity.synthetic.rows));
         prop_assert_eq!(e.tstr.len(), 6);

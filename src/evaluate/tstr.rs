@@ -66,22 +66,11 @@ impl<'a> Plan<'a> {
     /// The label of each row, NaN where the target is missing: the number itself, 0 or 1, or a
     /// number of the class that is the same in the three tables.
     fn labels(&self, tables: &Tables, table: &Table) -> Vec<f64> {
-        let positive = &self.target.positive;
         match (&table.columns[self.column], self.target.task) {
-            (Column::Number { values, .. }, Task::Binary) => {
-                let wanted: Vec<f64> = positive.iter().filter_map(|p| p.trim().parse().ok()).collect();
-                let label = |&v: &f64| if v.is_nan() { v } else { f64::from(u8::from(wanted.contains(&v))) };
-                values.iter().map(label).collect()
-            }
+            (_, Task::Binary) => tables.indicator(table, self.column, &self.target.positive),
             (Column::Number { values, .. }, _) => values.clone(),
-            (Column::Category(codes), task) => {
-                let is_positive: Vec<bool> = tables.labels[self.column].iter().map(|l| positive.contains(l)).collect();
-                let label = |&code: &u32| match task {
-                    _ if code == MISSING => f64::NAN,
-                    Task::Binary => f64::from(u8::from(is_positive[code as usize])),
-                    _ => f64::from(code),
-                };
-                codes.iter().map(label).collect()
+            (Column::Category(codes), _) => {
+                codes.iter().map(|&code| if code == MISSING { f64::NAN } else { f64::from(code) }).collect()
             }
         }
     }
@@ -89,6 +78,8 @@ impl<'a> Plan<'a> {
 
 /// Rows with a label, and their labels.
 struct Labelled {
+    /// Numbers of the rows in the table that they come from.
+    rows: Vec<usize>,
     table: Table,
     labels: Vec<f64>,
 }
@@ -101,7 +92,12 @@ impl Labelled {
         if rows.len() > most {
             rows = rng.choose(rows.len(), most).into_iter().map(|i| rows[i]).collect();
         }
-        Self { table: table.take(&rows), labels: rows.iter().map(|&r| labels[r]).collect() }
+        Self { table: table.take(&rows), labels: rows.iter().map(|&r| labels[r]).collect(), rows }
+    }
+
+    /// Mean label: of a binary target the share of positive rows.
+    fn prevalence(&self) -> f64 {
+        metrics::mean(self.labels.iter().copied())
     }
 
     fn columns(&self, plan: &Plan) -> Vec<&Column> {
@@ -109,32 +105,64 @@ impl Labelled {
     }
 }
 
-/// All targets, two models each.
+/// What gradient boosting says of the labelled holdout rows of a binary target.
+///
+/// # Privacy
+/// Holds real labels. Touches sensitive data, releases nothing.
+pub struct Predictions<'a> {
+    pub target: &'a Target,
+    /// Numbers of the rows in the holdout.
+    pub rows: Vec<usize>,
+    pub positive: Vec<bool>,
+    /// Trained on the synthetic rows; `None` where it cannot be trained.
+    pub tstr: Option<Predicted>,
+    /// Trained on the real rows.
+    pub trtr: Option<Predicted>,
+}
+
+/// Probabilities of the positive class, one per row.
+pub struct Predicted {
+    pub probability: Vec<f64>,
+    /// Share of the rows in training that were positive.
+    pub prevalence: f64,
+}
+
+impl Predicted {
+    /// The rows that are called positive when as large a share is as was positive in training.
+    pub fn selected(&self) -> Vec<bool> {
+        let cut = metrics::quantile(&self.probability, 1.0 - self.prevalence);
+        let any_above = self.probability.iter().any(|&p| p > cut);
+        self.probability.iter().map(|&p| p > cut || (!any_above && p >= cut)).collect()
+    }
+}
+
+/// All targets, two models each; and the predictions of the binary ones.
 ///
 /// # Errors
 /// Two targets of one name; a target that names unknown columns or makes no sense for its column.
 ///
 /// # Privacy
 /// Touches sensitive data. The figures are for the controller, outside the epsilon claim.
-pub fn tstr(tables: &Tables, targets: &[Target], seed: u64) -> Result<Vec<Tstr>> {
+pub fn tstr<'a>(tables: &Tables, targets: &'a [Target], seed: u64) -> Result<(Vec<Tstr>, Vec<Predictions<'a>>)> {
     let is_twin = |(i, target): (usize, &Target)| targets[..i].iter().any(|t| t.name == target.name);
     if let Some(twin) = targets.iter().enumerate().position(is_twin) {
         let what = format!("two targets are named `{}`", targets[twin].name);
         return Err(Error::bad_input(what).remedy("give each target a name of its own"));
     }
     let plans: Vec<Plan> = targets.iter().map(|target| Plan::new(tables, target)).collect::<Result<_>>()?;
-    Ok(plans.iter().flat_map(|plan| of_target(tables, plan, seed)).collect())
+    let (figures, predictions): (Vec<_>, Vec<_>) = plans.iter().map(|plan| of_target(tables, plan, seed)).unzip();
+    Ok((figures.into_iter().flatten().collect(), predictions.into_iter().flatten().collect()))
 }
 
-fn of_target(tables: &Tables, plan: &Plan, seed: u64) -> [Tstr; 2] {
+fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Option<Predictions<'a>>) {
     let labelled = |table, most| Labelled::new(tables, table, plan, most, NumpyRng::new(&[seed, 3]));
     let holdout = labelled(&tables.holdout, usize::MAX);
     let [synthetic, train] = [&tables.synthetic, &tables.train].map(|table| labelled(table, TRAINING_ROWS));
     let every_train = labelled(&tables.train, usize::MAX);
-    let (tstr, tstr_remark) = fit_and_score(plan, &synthetic, &holdout, seed);
-    let (trtr, trtr_remark) = fit_and_score(plan, &train, &holdout, seed);
+    let tstr = fit_and_score(plan, &synthetic, &holdout, seed);
+    let trtr = fit_and_score(plan, &train, &holdout, seed);
     let majority = majority(plan, &every_train, &holdout);
-    let told = [("synthetic", tstr_remark), ("real", trtr_remark)];
+    let told = [("synthetic", tstr.remark), ("real", trtr.remark)];
     let remarks: Vec<String> =
         told.into_iter().filter_map(|(table, remark)| Some(format!("{table} table: {}", remark?))).collect();
     let linear = match plan.target.task {
@@ -146,17 +174,34 @@ fn of_target(tables: &Tables, plan: &Plan, seed: u64) -> [Tstr; 2] {
         column: plan.target.column.clone(),
         task: plan.target.task,
         model,
-        tstr: tstr[i],
-        trtr: trtr[i],
+        tstr: tstr.scores[i],
+        trtr: trtr.scores[i],
         majority,
         remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
     };
-    [entry(0, ModelKind::GradientBoosting), entry(1, linear)]
+    let predictions = (plan.target.task == Task::Binary).then(|| Predictions {
+        target: plan.target,
+        rows: holdout.rows,
+        positive: holdout.labels.iter().map(|&l| l == 1.0).collect(),
+        tstr: tstr.boosted,
+        trtr: trtr.boosted,
+    });
+    ([entry(0, ModelKind::GradientBoosting), entry(1, linear)], predictions)
 }
 
-/// Boosting and the linear model, fitted on `fitted`, scored on `holdout`; and why there are no figures.
-fn fit_and_score(plan: &Plan, fitted: &Labelled, holdout: &Labelled, seed: u64) -> ([Scores; 2], Option<String>) {
-    let none = |why: String| ([Scores::default(); 2], Some(why));
+/// What came of the two models of one table.
+struct Fitted {
+    /// Of boosting and of the linear model.
+    scores: [Scores; 2],
+    /// What boosting says of the holdout, where the target is binary.
+    boosted: Option<Predicted>,
+    /// Why there are no figures.
+    remark: Option<String>,
+}
+
+/// Boosting and the linear model, fitted on `fitted`, scored on `holdout`.
+fn fit_and_score(plan: &Plan, fitted: &Labelled, holdout: &Labelled, seed: u64) -> Fitted {
+    let none = |why: String| Fitted { scores: [Scores::default(); 2], boosted: None, remark: Some(why) };
     if holdout.labels.is_empty() {
         return none("the holdout has no labelled row".into());
     }
@@ -172,24 +217,28 @@ fn fit_and_score(plan: &Plan, fitted: &Labelled, holdout: &Labelled, seed: u64) 
     if plan.target.task == Task::Regression {
         let scores = predict_both(&fitted.labels, Objective::Squared)
             .map(|predicted| score_regression(&holdout.labels, &predicted.concat()));
-        return (scores, None);
+        return Fitted { scores, boosted: None, remark: None };
     }
     let (classes, labels) = numbered(&fitted.labels);
     let score = |probability: &[Vec<f64>]| score_classes(plan, &classes, fitted, holdout, probability);
     if classes.len() < 2 {
         let certain = score(&vec![vec![1.0]; holdout.labels.len()]);
-        return ([Scores { roc_auc: Some(0.5), ..certain }; 2], Some("the target is constant".into()));
+        let scores = [Scores { roc_auc: Some(0.5), ..certain }; 2];
+        return Fitted { scores, boosted: None, remark: Some("the target is constant".into()) };
     }
     if classes.len() > MAX_CLASSES {
         return none(format!("more than {MAX_CLASSES} classes"));
     }
     let objective =
         if classes.len() == 2 { Objective::Logistic } else { Objective::Softmax { classes: classes.len() } };
-    let scores = predict_both(&labels, objective).map(|predicted| match objective {
+    let both = predict_both(&labels, objective);
+    let boosted = (plan.target.task == Task::Binary)
+        .then(|| Predicted { probability: both[0].concat(), prevalence: fitted.prevalence() });
+    let scores = both.map(|predicted| match objective {
         Objective::Logistic => score(&predicted.iter().map(|p| vec![1.0 - p[0], p[0]]).collect::<Vec<_>>()),
         _ => score(&predicted),
     });
-    (scores, None)
+    Fitted { scores, boosted, remark: None }
 }
 
 /// The classes in ascending order, and the position of each label's class.
@@ -243,8 +292,8 @@ fn score_classes(
         scores.roc_auc = metrics::roc_auc(&positive, &p);
         scores.average_precision = metrics::average_precision(&positive, &p);
         scores.brier = Some(metrics::brier(&positive, &p));
-        scores.macro_f1_at_prevalence =
-            (classes.len() == 2).then(|| f1_at_prevalence(&positive, &p, metrics::mean(fitted.labels.iter().copied())));
+        scores.macro_f1_at_prevalence = (classes.len() == 2)
+            .then(|| f1_at_prevalence(&positive, Predicted { probability: p, prevalence: fitted.prevalence() }));
     } else {
         let against_rest = |&class: &usize| {
             let is_class: Vec<bool> = truth.iter().map(|&t| t == class).collect();
@@ -257,10 +306,8 @@ fn score_classes(
 }
 
 /// Macro F1 when as large a share is called positive as was positive in training.
-fn f1_at_prevalence(positive: &[bool], probability: &[f64], prevalence: f64) -> f64 {
-    let cut = metrics::quantile(probability, 1.0 - prevalence);
-    let any_above = probability.iter().any(|&p| p > cut);
-    let predicted: Vec<usize> = probability.iter().map(|&p| usize::from(p > cut || (!any_above && p >= cut))).collect();
+fn f1_at_prevalence(positive: &[bool], predicted: Predicted) -> f64 {
+    let predicted: Vec<usize> = predicted.selected().into_iter().map(usize::from).collect();
     let truth: Vec<usize> = positive.iter().map(|&p| usize::from(p)).collect();
     let classes: Vec<usize> = [0, 1].into_iter().filter(|c| truth.contains(c) || predicted.contains(c)).collect();
     metrics::macro_f1(&truth, &predicted, &classes)

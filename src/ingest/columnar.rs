@@ -181,7 +181,7 @@ mod tests {
                 ..crate::schema::Column::new(raw.name, kind)
             }
         });
-        Schema { table, columns: columns.collect(), targets: vec![] }
+        Schema { table, columns: columns.collect(), targets: vec![], survival: vec![], regressions: vec![] }
     }
 
     fn frame(source: &Source, schema: &Schema) -> Frame {

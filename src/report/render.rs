@@ -68,8 +68,8 @@ mod tests {
     };
     use crate::config::ReportConfig;
     use crate::evaluate::{
-        ColumnFigures, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind, RareShare, Rows,
-        Scores, Tstr, Tvd, Validity, Violations,
+        Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind,
+        Queries, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
     };
     use crate::schema::target::Task;
     use synthward_privacy::infinite::OrInfinity;
@@ -142,10 +142,26 @@ mod tests {
                 majority: auc(0.5),
                 remark: Some("few positives".into()),
             }],
+            queries: Queries { three_way: figure(0.012, 0.006), prefixes: figure(0.026, 0.009) },
+            association: Association {
+                mean_difference: Some(figure(0.05, 0.01)),
+                columns: vec![column.into()],
+                holdout: vec![vec![1.0]],
+                synthetic: vec![vec![1.0]],
+            },
+            copies: Copies { synthetic: 0.0, holdout: 0.001 },
+            calibration: vec![],
+            fairness: vec![],
+            survival: vec![],
+            regressions: vec![],
             detection_auc: Some(figure(0.812, 0.503)),
             detection_auc_binned: None,
             detection_columns: vec![DetectionColumn { column: column.into(), gain_share: 0.4 }],
-            missingness: Missingness { mean_difference: figure(0.01, 0.001), largest_difference: figure(0.05, 0.004) },
+            missingness: Missingness {
+                mean_difference: figure(0.01, 0.001),
+                largest_difference: figure(0.05, 0.004),
+                correlation_difference: None,
+            },
             validity: Validity { synthetic: Violations::default(), floor: Violations::default() },
             columns: vec![ColumnFigures {
                 name: column.into(),
@@ -155,6 +171,7 @@ mod tests {
                 distinct_holdout: 3,
                 distinct_synthetic: 3,
                 rare_share: RareShare { real: 0.0, holdout: 0.0, synthetic: 0.0 },
+                rare_categories: None,
                 entropy_ratio: None,
             }],
         }

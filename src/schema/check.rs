@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::target::Task;
-use super::{Column, DomainFrom, Kind, ROW, Schema, Target, datetime};
+use super::analysis::Place;
+use super::{Column, DomainFrom, Kind, ROW, Schema, datetime};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -18,6 +18,12 @@ impl Schema {
     /// # Errors
     /// Bad input naming the column and the remedy.
     pub fn check(&self) -> Result<()> {
+        self.check_columns()?;
+        self.checked_analyses().try_for_each(|(_, result)| result)
+    }
+
+    /// Checks the table and its columns.
+    pub(super) fn check_columns(&self) -> Result<()> {
         self.check_table()?;
         let mut seen = HashSet::new();
         for column in &self.columns {
@@ -28,7 +34,15 @@ impl Schema {
                 self.check_column(column)?;
             }
         }
-        self.targets.iter().try_for_each(|target| self.check_target(target))
+        Ok(())
+    }
+
+    /// Where each target and analysis stands, and whether it is possible.
+    pub(super) fn checked_analyses(&self) -> impl Iterator<Item = (Place, Result<()>)> {
+        let targets = self.targets.iter().enumerate().map(|(i, target)| (Place::Target(i), target.check(self)));
+        let survival = self.survival.iter().enumerate().map(|(i, curves)| (Place::Survival(i), curves.check(self)));
+        let regressions = self.regressions.iter().enumerate().map(|(i, fit)| (Place::Regression(i), fit.check(self)));
+        targets.chain(survival).chain(regressions)
     }
 
     /// Checks that the schema may be used to fit a model: the privacy unit is
@@ -126,44 +140,12 @@ impl Schema {
         Self { columns: self.columns.iter().map(forget).collect(), ..self.clone() }
     }
 
-    /// Leaves out the targets that ask for a category which was not discovered.
-    pub fn forget_impossible_targets(&mut self) {
-        let possible: Vec<Target> =
-            self.targets.iter().filter(|target| self.check_target(target).is_ok()).cloned().collect();
-        self.targets = possible;
-    }
-
-    fn check_target(&self, target: &Target) -> Result<()> {
-        let refuse = |what: String, remedy: &str| {
-            Err(Error::bad_input(format!("target `{}`: {what}", target.name)).remedy(remedy))
-        };
-        let names = std::iter::once(&target.column).chain(&target.exclude);
-        if let Some(name) = names.into_iter().find(|name| !self.modelled().any(|c| c.name == **name)) {
-            return refuse(
-                format!("`{name}` is not a modelled column"),
-                "name a column that is neither dropped nor an identifier",
-            );
-        }
-        let Some(column) = self.column(&target.column) else { return Ok(()) };
-        match target.task {
-            Task::Regression if !column.kind.is_numeric() => {
-                refuse(format!("`{}` is not a number", column.name), "choose task = \"binary\" or \"multiclass\"")
-            }
-            Task::Binary | Task::Multiclass if column.kind.is_numeric() => {
-                refuse(format!("`{}` is a number", column.name), "choose task = \"regression\"")
-            }
-            // Categories that are not listed yet may turn out to be any.
-            Task::Binary
-                if target.positive.is_empty()
-                    || !column.labels().is_empty() && target.positive.iter().any(|p| !column.labels().contains(p)) =>
-            {
-                refuse(
-                    "positive does not name categories of the column".to_owned(),
-                    "list the categories that count as positive",
-                )
-            }
-            _ => Ok(()),
-        }
+    /// Leaves out the targets and analyses that ask for a category which was not discovered.
+    pub fn forget_impossible_analyses(&mut self) {
+        let schema = self.clone();
+        self.targets.retain(|target| target.check(&schema).is_ok());
+        self.survival.retain(|survival| survival.check(&schema).is_ok());
+        self.regressions.retain(|regression| regression.check(&schema).is_ok());
     }
 
     fn check_table(&self) -> Result<()> {
@@ -399,9 +381,18 @@ mod tests {
             ("column = \"age\"\ntask = \"binary\"\npositive = [\"3\"]", "is a number"),
             ("column = \"sex\"\ntask = \"binary\"", "positive does not name"),
             ("column = \"sex\"\ntask = \"binary\"\npositive = [\"D\"]", "positive does not name"),
+            (
+                "column = \"sex\"\ntask = \"binary\"\npositive = [\"F\"]\ngroups = [\"age\"]",
+                "`age` has no list of groups",
+            ),
+            (
+                "column = \"sex\"\ntask = \"binary\"\npositive = [\"F\"]\ngroups = [\"no\"]",
+                "`no` is not a modelled column",
+            ),
+            ("column = \"age\"\ntask = \"regression\"\ngroups = [\"sex\"]", "for a binary task only"),
         ] {
             let e = with(target).unwrap_err();
-            assert!(e.what.starts_with("target `x`: ") && e.what.contains(what), "{e}");
+            assert!(e.what.contains("target `x`: ") && e.what.contains(what), "{e}");
         }
     }
 

@@ -52,6 +52,16 @@ impl Kind {
     pub fn is_listed(self) -> bool {
         matches!(self, Self::Categorical | Self::Ordinal)
     }
+
+    /// True for kinds whose values are few and have names that are public: the schema's categories, or true and false.
+    pub fn has_labels(self) -> bool {
+        self.is_listed() || self == Self::Boolean
+    }
+
+    /// True for kinds whose cells measure an amount.
+    pub fn is_amount(self) -> bool {
+        matches!(self, Self::Integer | Self::Real)
+    }
 }
 
 /// Who says what the domain of a column is.

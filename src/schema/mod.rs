@@ -27,11 +27,14 @@
 //! declares one and missing where it does not. A boolean and a missing cell
 //! have no outside.
 
+mod analysis;
 mod arrow_type;
 mod check;
 mod code_system;
 mod column;
 pub mod datetime;
+mod regression;
+mod survival;
 pub mod target;
 mod toml_in;
 mod toml_out;
@@ -40,6 +43,8 @@ pub use arrow_type::ArrowType;
 pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind};
+pub use regression::Regression;
+pub use survival::Survival;
 pub use target::Target;
 pub(crate) use toml_in::parse_toml;
 pub use toml_out::Notes;
@@ -64,6 +69,12 @@ pub struct Schema {
     /// What the cohort should be good for: the evaluation predicts these.
     #[serde(rename = "target", default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// Survival curves that the evaluation compares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub survival: Vec<Survival>,
+    /// Regressions that the evaluation compares.
+    #[serde(rename = "regression", default, skip_serializing_if = "Vec::is_empty")]
+    pub regressions: Vec<Regression>,
 }
 
 /// What is public about the table as a whole.

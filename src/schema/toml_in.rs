@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use toml::Spanned;
 
 use super::Schema;
+use super::analysis::Place;
 use crate::error::{Error, Result};
 
 impl Schema {
@@ -40,23 +41,34 @@ impl Schema {
     pub fn from_toml(text: &str) -> Result<Self> {
         let schema: Self = parse_toml(text)?;
         schema.check().map_err(|mut e| {
-            if let Some(span) = e.column.as_deref().and_then(|name| schema.span_of(name, text)) {
-                e.what = format!("{}{}", place(text, Some(span)), e.what);
-            }
+            e.what = format!("{}{}", place(text, schema.span_of(&e, text)), e.what);
             e
         })?;
         Ok(schema)
     }
 
-    /// Where the last `[[column]]` of this name stands in the text.
-    fn span_of(&self, name: &str, text: &str) -> Option<Range<usize>> {
-        #[derive(Deserialize)]
+    /// Where what a failed check means stands in the text: the last `[[column]]` of the error's name, or the first
+    /// target or analysis that is not possible.
+    fn span_of(&self, error: &Error, text: &str) -> Option<Range<usize>> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
         struct Spans {
             column: Vec<Spanned<IgnoredAny>>,
+            target: Vec<Spanned<IgnoredAny>>,
+            survival: Vec<Spanned<IgnoredAny>>,
+            regression: Vec<Spanned<IgnoredAny>>,
         }
-        let index = self.columns.iter().rposition(|c| c.name == name)?;
         let spans: Spans = toml::from_str(text).ok()?;
-        spans.column.get(index).map(Spanned::span)
+        let found = match &error.column {
+            Some(name) => spans.column.get(self.columns.iter().rposition(|c| c.name == *name)?),
+            None if self.check_columns().is_err() => None,
+            None => match self.checked_analyses().find(|(_, result)| result.is_err())?.0 {
+                Place::Target(index) => spans.target.get(index),
+                Place::Survival(index) => spans.survival.get(index),
+                Place::Regression(index) => spans.regression.get(index),
+            },
+        };
+        found.map(Spanned::span)
     }
 }
 
@@ -105,6 +117,19 @@ mod tests {
         let text = "[table]\nname = \"t\"\n\n[[column]]\nname = \"a\"\nkind = \"integer\"\n\n[[column]]\nname = \"b\"\nkind = \"integer\"\nmin = 3\nmax = 1\n";
         let message = error(text);
         assert!(message.starts_with("column `b`: line 8, column 1: "), "{message}");
+        let declared =
+            |table: &str| format!("[table]\nname = \"t\"\n\n[[column]]\nname = \"a\"\nkind = \"boolean\"\n\n{table}");
+        for (table, at) in [
+            ("[[target]]\nname = \"x\"\ncolumn = \"b\"\ntask = \"binary\"\n", "target `x`: "),
+            ("[[survival]]\nname = \"x\"\ntime = \"b\"\nevent = \"a\"\nevent_is = [\"true\"]\n", "survival `x`: "),
+            (
+                "[[regression]]\nname = \"x\"\noutcome = \"b\"\ntask = \"binary\"\ncovariates = [\"a\"]\n",
+                "regression `x`: ",
+            ),
+        ] {
+            let message = error(&declared(table));
+            assert!(message.starts_with(&format!("line 8, column 1: {at}`b` is not a modelled column")), "{message}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::Value;
 
-use super::{Bound, Column, Schema, Target};
+use super::{Bound, Column, Regression, Schema, Survival, Target};
 
 /// Width at which lists of categories are broken.
 const WIDTH: usize = 110;
@@ -67,7 +67,7 @@ impl Schema {
             comments(&mut out, notes.columns.get(index).map_or(&[], Vec::as_slice));
             write_column(&mut out, column);
         }
-        out.push_str(&targets(&self.targets));
+        out.push_str(&analyses(self));
         out
     }
 }
@@ -153,19 +153,27 @@ fn list(values: &[String]) -> String {
     out
 }
 
-fn targets(targets: &[Target]) -> String {
+/// The targets and analyses, a table each.
+fn analyses(schema: &Schema) -> String {
     #[derive(Serialize)]
     struct Tables<'a> {
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
         target: &'a [Target],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        survival: &'a [Survival],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        regression: &'a [Regression],
     }
-    match toml::to_string(&Tables { target: targets }) {
-        Ok(tables) if !targets.is_empty() => format!("\n{tables}"),
+    let tables = Tables { target: &schema.targets, survival: &schema.survival, regression: &schema.regressions };
+    match toml::to_string(&tables) {
+        Ok(tables) if !tables.is_empty() => format!("\n{tables}"),
         _ => String::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::target::Task;
     use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, TableSpec};
     use super::*;
 
@@ -226,7 +234,35 @@ mod tests {
             note,
             Column::new("dead", Kind::Boolean),
         ];
-        Schema { table: table(), columns, targets: Vec::new() }
+        let target = Target {
+            name: "death".into(),
+            column: "dead".into(),
+            task: Task::Binary,
+            positive: vec!["true".into()],
+            exclude: vec!["cost".into()],
+            groups: vec!["sex".into()],
+        };
+        let survival = Survival {
+            name: "life".into(),
+            time: "age".into(),
+            event: "dead".into(),
+            event_is: vec!["true".into()],
+            by: Some("sex".into()),
+        };
+        let regression = Regression {
+            name: "costs".into(),
+            outcome: "cost".into(),
+            task: Task::Regression,
+            positive: vec![],
+            covariates: vec!["age".into(), "sex".into()],
+        };
+        Schema {
+            table: table(),
+            columns,
+            targets: vec![target],
+            survival: vec![survival],
+            regressions: vec![regression],
+        }
     }
 
     #[test]

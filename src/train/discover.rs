@@ -86,7 +86,7 @@ pub fn discover(plan: &mut Plan, table: &Sensitive<BoundedTable>, schema: &Schem
             discover_categories(plan, table, index, column)?;
         }
     }
-    schema.forget_impossible_targets();
+    schema.forget_impossible_analyses();
     Ok(schema)
 }
 

@@ -1,0 +1,599 @@
+//! Would an analyst draw the same conclusions? One regression, fitted to each of the three tables.
+//!
+//! Logistic regression or least squares, unpenalised, by Newton's method on the normal equations; complete rows only;
+//! Wald intervals (McCullagh and Nelder 1989, section 4.4). Numbers are standardised for the fit and given back per their
+//! own unit.
+
+use rayon::prelude::*;
+
+use super::analyses::{Estimate, LeftOut, RegressionFigures, RegressionTerm};
+use super::cholesky::Cholesky;
+use super::evaluation::Figure;
+use super::linear::Design;
+use super::table::{Column, Table, Tables};
+use super::{SMALLEST_GROUP, Z95, metrics};
+use crate::error::{Error, Result};
+use crate::schema::target::Task;
+use crate::schema::{Regression, Schema};
+
+/// More terms than this are no table that anybody reads.
+const MAX_TERMS: usize = 200;
+/// Newton converges in fewer iterations, unless the estimates are infinite.
+const MAX_ITERATIONS: usize = 25;
+/// A step is halved at most so often.
+const MAX_HALVINGS: usize = 10;
+/// Stops when no standardised coefficient moves more.
+const STEP_TOLERANCE: f64 = 1e-8;
+/// Parts of the rows whose sums are taken side by side; fixed, so that rounding does not depend on threads.
+const BLOCKS: usize = 16;
+
+/// A declaration whose names were looked up.
+struct Plan<'a> {
+    declared: &'a Regression,
+    outcome: usize,
+    covariates: Vec<Covariate<'a>>,
+}
+
+struct Covariate<'a> {
+    name: &'a str,
+    column: usize,
+    /// Its categories as the schema lists them, the reference first; none of a number.
+    labels: Vec<String>,
+}
+
+impl Covariate<'_> {
+    /// The covariate of each row as a number, NaN where it is missing: a category as its place in `labels`.
+    fn cells(&self, tables: &Tables, table: &Table) -> Vec<f64> {
+        match &table.columns[self.column] {
+            Column::Number { values, .. } => values.clone(),
+            Column::Category(codes) => {
+                let mut place_of = vec![f64::NAN; tables.labels[self.column].len()];
+                for (place, label) in self.labels.iter().enumerate() {
+                    if let Some(code) = tables.category(self.column, label) {
+                        place_of[code as usize] = place as f64;
+                    }
+                }
+                codes.iter().map(|&code| place_of.get(code as usize).copied().unwrap_or(f64::NAN)).collect()
+            }
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    fn terms(&self) -> usize {
+        if self.is_number() { 1 } else { self.labels.len() - 1 }
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// # Errors
+    /// Unknown columns; a least squares outcome that is text; categories that the schema does not list.
+    fn new(tables: &Tables, schema: &Schema, declared: &'a Regression) -> Result<Self> {
+        let refuse = |what: &str, column: &str, remedy: &str| {
+            Error::bad_input(format!("regression `{}`: {what}", declared.name)).column(column).remedy(remedy)
+        };
+        let position = |name: &str| {
+            tables.position(name).ok_or_else(|| {
+                refuse("no such column", name, "name a column of the table that is neither an identifier nor dropped")
+            })
+        };
+        let is_number = |column: usize| matches!(tables.train.columns[column], Column::Number { .. });
+        let covariate = |name: &'a String| {
+            let column = position(name)?;
+            let labels = match is_number(column) {
+                true => Vec::new(),
+                false => schema.column(name).map(|c| c.labels()).unwrap_or_default(),
+            };
+            if labels.is_empty() && !is_number(column) {
+                return Err(refuse("its categories are not listed", name, "list them in the schema"));
+            }
+            Ok(Covariate { name, column, labels })
+        };
+        let outcome = position(&declared.outcome)?;
+        if declared.task != Task::Binary && !is_number(outcome) {
+            return Err(refuse("the outcome is not a number", &declared.outcome, "choose task = \"binary\""));
+        }
+        Ok(Self { declared, outcome, covariates: declared.covariates.iter().map(covariate).collect::<Result<_>>()? })
+    }
+}
+
+/// The complete rows of one table.
+struct Cases {
+    outcome: Vec<f64>,
+    /// Each covariate as [`Covariate::cells`] has it.
+    cells: Vec<Vec<f64>>,
+    /// Share of the table's rows that are not complete.
+    left_out: f64,
+}
+
+impl Cases {
+    fn new(tables: &Tables, table: &Table, plan: &Plan) -> Self {
+        let outcome = match &table.columns[plan.outcome] {
+            Column::Number { values, .. } if plan.declared.task != Task::Binary => values.clone(),
+            _ => tables.indicator(table, plan.outcome, &plan.declared.positive),
+        };
+        let cells: Vec<Vec<f64>> = plan.covariates.iter().map(|c| c.cells(tables, table)).collect();
+        let complete: Vec<usize> =
+            (0..table.rows).filter(|&row| !outcome[row].is_nan() && cells.iter().all(|c| !c[row].is_nan())).collect();
+        let left_out = 1.0 - complete.len() as f64 / table.rows as f64;
+        Self { outcome, cells, left_out }.take(&complete)
+    }
+
+    fn take(self, rows: &[usize]) -> Self {
+        let take = |of: &Vec<f64>| rows.iter().map(|&row| of[row]).collect();
+        Self { outcome: take(&self.outcome), cells: self.cells.iter().map(take).collect(), left_out: self.left_out }
+    }
+
+    fn rows(&self) -> usize {
+        self.outcome.len()
+    }
+
+    /// Rows, and the sum of the outcomes, of each category of a covariate.
+    fn tally(&self, covariate: usize, categories: usize) -> Vec<(usize, f64)> {
+        let mut tally = vec![(0, 0.0); categories];
+        for (&place, outcome) in self.cells[covariate].iter().zip(&self.outcome) {
+            tally[place as usize].0 += 1;
+            tally[place as usize].1 += outcome;
+        }
+        tally
+    }
+}
+
+/// A coefficient and its standard error, per unit of the covariate; of a logistic regression on the scale of logarithms.
+#[derive(Clone, Copy)]
+struct Coefficient {
+    value: f64,
+    error: f64,
+}
+
+impl Coefficient {
+    fn ends(self) -> (f64, f64) {
+        (self.value - Z95 * self.error, self.value + Z95 * self.error)
+    }
+
+    /// As it is reported; `None` where it is too large to write.
+    fn estimate(self, task: Task) -> Option<Estimate> {
+        let shown = |x: f64| if task == Task::Binary { x.exp() } else { x };
+        let (lower, upper) = self.ends();
+        let estimate = Estimate { estimate: shown(self.value), lower: shown(lower), upper: shown(upper) };
+        (self.error > 0.0 && estimate.lower.is_finite() && estimate.upper.is_finite()).then_some(estimate)
+    }
+
+    /// Mean share of the two intervals that is common to both (Karr et al. 2006, The American Statistician 60:3).
+    fn overlap(self, other: Self) -> f64 {
+        let ((low, high), (other_low, other_high)) = (self.ends(), other.ends());
+        let common = (high.min(other_high) - low.max(other_low)).max(0.0);
+        (common / (high - low) + common / (other_high - other_low)) / 2.0
+    }
+
+    /// -1, 0 or 1: significantly negative, neither, significantly positive.
+    fn conclusion(self) -> i8 {
+        let (low, high) = self.ends();
+        i8::from(low > 0.0) - i8::from(high < 0.0)
+    }
+}
+
+/// The regression on the three tables.
+///
+/// # Errors
+/// Names of columns that the tables lack, or that are of the wrong kind.
+///
+/// # Privacy
+/// Touches sensitive data. The figures are for the controller, outside the epsilon claim. Categories are called by what
+/// the schema lists; those of fewer than ten real rows have no figure.
+pub fn regression(tables: &Tables, schema: &Schema, declared: &Regression) -> Result<RegressionFigures> {
+    let plan = Plan::new(tables, schema, declared)?;
+    let cases = [&tables.train, &tables.holdout, &tables.synthetic].map(|table| Cases::new(tables, table, &plan));
+    let [real, holdout, synthetic] = [0, 1, 2].map(|table| cases[table].left_out);
+    let left_out = LeftOut { real, holdout, synthetic };
+    let shown: Vec<bool> = plan
+        .covariates
+        .iter()
+        .enumerate()
+        .flat_map(|(i, covariate)| match covariate.is_number() {
+            true => vec![true],
+            false => {
+                let rows = cases[0].tally(i, covariate.labels.len());
+                rows[1..].iter().map(|category| category.0.min(rows[0].0) >= SMALLEST_GROUP).collect()
+            }
+        })
+        .collect();
+    let mut remarks = Vec::new();
+    let mut roles = ["real", "holdout", "synthetic"].into_iter();
+    let [real, holdout, synthetic] = cases.map(|cases| {
+        let role = roles.next().unwrap_or_default();
+        fit(&plan, cases).unwrap_or_else(|why| {
+            remarks.push(format!("{role} table: {why}"));
+            vec![None; shown.len()]
+        })
+    });
+    // Only what can be written counts as estimated.
+    let kept = |of: &[Option<Coefficient>], term: usize| {
+        of[term].filter(|c| shown[term] && c.estimate(declared.task).is_some())
+    };
+    let names = plan.covariates.iter().flat_map(|covariate| {
+        let categories = match covariate.is_number() {
+            true => vec![None],
+            false => covariate.labels[1..].iter().cloned().map(Some).collect(),
+        };
+        categories.into_iter().map(|category| (covariate.name.to_owned(), category, covariate.labels.first().cloned()))
+    });
+    let term = |(term, (covariate, category, reference)): (usize, (String, Option<String>, Option<String>))| {
+        let [real, holdout, synthetic] = [&real, &holdout, &synthetic].map(|of| kept(of, term));
+        let both = real.zip(synthetic);
+        let estimate = |of: Option<Coefficient>| of.and_then(|c| c.estimate(declared.task));
+        RegressionTerm {
+            covariate,
+            category,
+            reference,
+            real: estimate(real),
+            holdout: estimate(holdout),
+            synthetic: estimate(synthetic),
+            overlap: both.map(|(real, synthetic)| real.overlap(synthetic)),
+            standardised_difference: both.map(|(real, synthetic)| (synthetic.value - real.value) / real.error),
+        }
+    };
+    let estimated: Vec<usize> = (0..shown.len()).filter(|&term| kept(&real, term).is_some()).collect();
+    let mean = |of: &[Option<Coefficient>], score: fn(Coefficient, Coefficient) -> f64| {
+        let of_term = |&term: &usize| kept(&real, term).zip(kept(of, term)).map_or(0.0, |(real, c)| score(real, c));
+        metrics::mean(estimated.iter().map(of_term))
+    };
+    let figure = |score: fn(Coefficient, Coefficient) -> f64| {
+        let figure = || Figure { synthetic: mean(&synthetic, score), floor: mean(&holdout, score) };
+        (!estimated.is_empty()).then(figure)
+    };
+    Ok(RegressionFigures {
+        name: declared.name.clone(),
+        outcome: declared.outcome.clone(),
+        task: declared.task,
+        left_out,
+        mean_overlap: figure(Coefficient::overlap),
+        same_conclusion: figure(|real, other| f64::from(u8::from(real.conclusion() == other.conclusion()))),
+        terms: names.enumerate().map(term).collect(),
+        remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
+    })
+}
+
+/// The coefficients of all terms, `None` where the table has nothing to estimate them from; or why there are none.
+///
+/// A category whose rows all have the same outcome has no finite odds ratio. What the others tend to, as its own goes to
+/// infinity, is the fit without its rows.
+fn fit(plan: &Plan, mut cases: Cases) -> Result<Vec<Option<Coefficient>>, String> {
+    let binary = plan.declared.task == Task::Binary;
+    if plan.covariates.iter().map(Covariate::terms).sum::<usize>() > MAX_TERMS {
+        return Err(format!("more than {MAX_TERMS} terms"));
+    }
+    let mut settled = false;
+    while !settled {
+        settled = true;
+        for (i, covariate) in plan.covariates.iter().enumerate().filter(|(_, c)| !c.is_number()) {
+            let tally = cases.tally(i, covariate.labels.len());
+            let is_certain = |place: f64| {
+                let (rows, sum) = tally[place as usize];
+                rows == 0 || binary && (sum == 0.0 || sum == rows as f64)
+            };
+            if is_certain(0.0) {
+                let what = if binary { "no two rows that differ in the outcome" } else { "no complete row" };
+                return Err(format!("the reference category of `{}` has {what}", covariate.name));
+            }
+            let kept: Vec<usize> = (0..cases.rows()).filter(|&row| !is_certain(cases.cells[i][row])).collect();
+            if kept.len() < cases.rows() {
+                cases = cases.take(&kept);
+                settled = false;
+            }
+        }
+    }
+    let (center, scale) = if binary { (0.0, 1.0) } else { mean_and_deviation(&cases.outcome) };
+    let constant = cases.outcome.iter().all(|&y| y == cases.outcome[0]);
+    if constant {
+        return Err("no complete row, or an outcome that does not vary".into());
+    }
+    // Place 0 is the intercept's.
+    let mut width = 1;
+    let mut next_place = || {
+        width += 1;
+        width - 1
+    };
+    let inputs: Vec<Input> = plan
+        .covariates
+        .iter()
+        .zip(&cases.cells)
+        .enumerate()
+        .map(|(i, (covariate, cells))| {
+            if covariate.is_number() {
+                let (mean, deviation) = mean_and_deviation(cells);
+                return Input::Number { mean, deviation, place: (deviation > 0.0).then(&mut next_place) };
+            }
+            let tally = cases.tally(i, covariate.labels.len());
+            let places = tally[1..].iter().map(|(rows, _)| (*rows > 0).then(&mut next_place)).collect();
+            Input::Category { places }
+        })
+        .collect();
+    if cases.rows() <= width {
+        return Err("fewer complete rows than terms".into());
+    }
+    let mut design = Design::default();
+    for row in 0..cases.rows() {
+        let entries = inputs.iter().zip(&cases.cells).filter_map(|(input, cells)| input.entry(cells[row]));
+        design.push(std::iter::once((0, 1.0)).chain(entries));
+    }
+    let outcome: Vec<f64> = cases.outcome.iter().map(|y| (y - center) / scale).collect();
+    let solution = newton(&design, &outcome, width, binary)?;
+    let coefficient = |place: usize, unit: f64| Coefficient {
+        value: solution[place].value * scale / unit,
+        error: solution[place].error * scale / unit,
+    };
+    let of_input = |input: &Input| match input {
+        Input::Number { deviation, place, .. } => vec![place.map(|place| coefficient(place, *deviation))],
+        Input::Category { places } => places.iter().map(|place| place.map(|place| coefficient(place, 1.0))).collect(),
+    };
+    Ok(inputs.iter().flat_map(of_input).collect())
+}
+
+/// How one covariate becomes inputs of the fit; without a place where there is nothing to estimate.
+enum Input {
+    Number {
+        mean: f64,
+        deviation: f64,
+        place: Option<usize>,
+    },
+    /// Of each category but the reference.
+    Category {
+        places: Vec<Option<usize>>,
+    },
+}
+
+impl Input {
+    /// Place and value of the one input that is not 0.
+    fn entry(&self, cell: f64) -> Option<(u32, f64)> {
+        match self {
+            Self::Number { mean, deviation, place } => Some(((*place)? as u32, (cell - mean) / deviation)),
+            Self::Category { places } => Some((places[(cell as usize).checked_sub(1)?]? as u32, 1.0)),
+        }
+    }
+}
+
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let mean = metrics::mean(values.iter().copied());
+    (mean, metrics::mean(values.iter().map(|v| (v - mean).powi(2))).sqrt())
+}
+
+/// Log-likelihood, its gradient and its curvature: of a normal outcome of variance 1, or of a binary one.
+struct Sums {
+    value: f64,
+    gradient: Vec<f64>,
+    /// Lower triangle.
+    curvature: Vec<f64>,
+}
+
+impl Sums {
+    fn new(design: &Design, outcome: &[f64], weights: &[f64], binary: bool) -> Self {
+        let rows = outcome.len();
+        let size = rows.div_ceil(BLOCKS);
+        let block =
+            |block: usize| Self::block(design, outcome, weights, binary, block * size..rows.min((block + 1) * size));
+        let blocks: Vec<Self> = (0..rows.div_ceil(size)).into_par_iter().map(block).collect();
+        let mut total = Self::zero(weights.len());
+        for part in blocks {
+            total.value += part.value;
+            total.gradient.iter_mut().zip(part.gradient).for_each(|(sum, x)| *sum += x);
+            total.curvature.iter_mut().zip(part.curvature).for_each(|(sum, x)| *sum += x);
+        }
+        total
+    }
+
+    fn zero(width: usize) -> Self {
+        Self { value: 0.0, gradient: vec![0.0; width], curvature: vec![0.0; width * width] }
+    }
+
+    fn block(design: &Design, outcome: &[f64], weights: &[f64], binary: bool, rows: std::ops::Range<usize>) -> Self {
+        let width = weights.len();
+        let mut sums = Self::zero(width);
+        for row in rows {
+            let entries = design.row(row);
+            let score: f64 = entries.iter().map(|&(i, x)| weights[i as usize] * x).sum();
+            let (residual, weight) = if binary {
+                let p = 1.0 / (1.0 + (-score).exp());
+                // y s - log(1 + e^s) without overflow.
+                sums.value += score * outcome[row] - score.max(0.0) - (-score.abs()).exp().ln_1p();
+                (outcome[row] - p, p * (1.0 - p))
+            } else {
+                sums.value -= (outcome[row] - score).powi(2) / 2.0;
+                (outcome[row] - score, 1.0)
+            };
+            for (last, &(i, x)) in entries.iter().enumerate() {
+                sums.gradient[i as usize] += residual * x;
+                for &(j, z) in &entries[..=last] {
+                    sums.curvature[i as usize * width + j as usize] += weight * x * z;
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// The weights of largest likelihood, and their standard errors.
+fn newton(design: &Design, outcome: &[f64], width: usize, binary: bool) -> Result<Vec<Coefficient>, String> {
+    const INFINITE: &str = "some covariate tells the outcomes apart without error, so that no estimate is finite";
+    let mut weights = vec![0.0; width];
+    let mut now = Sums::new(design, outcome, &weights, binary);
+    for iteration in 0..MAX_ITERATIONS {
+        let Some(factor) = Cholesky::new(&now.curvature, width) else {
+            let why = if iteration == 0 { "some covariates determine each other" } else { INFINITE };
+            return Err(why.into());
+        };
+        let step = factor.solve(&now.gradient);
+        if step.iter().all(|s| s.abs() <= STEP_TOLERANCE) {
+            let freedom = (outcome.len() - width) as f64;
+            let variance = if binary { 1.0 } else { -2.0 * now.value / freedom };
+            let errors = factor.inverse_diagonal().into_iter().map(|v| (v * variance).sqrt());
+            return Ok(weights.iter().zip(errors).map(|(&value, error)| Coefficient { value, error }).collect());
+        }
+        let better = (0..MAX_HALVINGS).find_map(|halvings| {
+            let length = 0.5_f64.powi(halvings as i32);
+            let tried: Vec<f64> = weights.iter().zip(&step).map(|(w, s)| w + length * s).collect();
+            let sums = Sums::new(design, outcome, &tried, binary);
+            // At the top, rounding may take a little away.
+            (sums.value >= now.value - 1e-9 * now.value.abs()).then_some((tried, sums))
+        });
+        let Some(better) = better else { break };
+        (weights, now) = better;
+    }
+    Err(INFINITE.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::fixture::{frame, number, patients, patients_schema, text};
+    use crate::evaluate::numpy_choice::NumpyRng;
+    use crate::ingest::Frame;
+
+    const LOGISTIC: &str =
+        "[[regression]]\nname = \"r\"\noutcome = \"outcome\"\ntask = \"binary\"\npositive = [\"yes\"]\n";
+    const LINEAR: &str = "[[regression]]\nname = \"r\"\noutcome = \"stay\"\ntask = \"regression\"\n";
+    const COVARIATES: &str = "covariates = [\"age\", \"dose\", \"sex\", \"site\"]\n";
+
+    fn fitted(tables: &Tables, declared: &str) -> RegressionFigures {
+        let schema = patients_schema(declared);
+        regression(tables, &schema, &schema.regressions[0]).unwrap()
+    }
+
+    /// The tables that `crate::evaluate::tests` compares with the reference judge.
+    fn reference() -> Tables {
+        let [real, holdout, synthetic] =
+            [patients(1, 800, 1.0, false), patients(2, 600, 1.0, false), patients(3, 1000, 0.6, true)];
+        let mut tables = Tables::align(&real, &holdout, &synthetic).unwrap();
+        tables.synthetic = tables.synthetic.take(&NumpyRng::new(&[0, 9]).choose(1000, 800));
+        tables
+    }
+
+    /// Coefficient and standard error on the real and on the synthetic rows. statsmodels 0.15.0: `Logit(outcome == "yes",
+    /// X).fit(tol=1e-12)` and `OLS(stay, X).fit()` on the complete rows of the schema's categories, a constant added.
+    type Golden = (&'static str, Option<&'static str>, (f64, f64), (f64, f64));
+
+    const LOGIT: [Golden; 6] = [
+        ("age", None, (0.1255488554, 0.0095350444), (0.0521033888, 0.0057521746)),
+        ("dose", None, (-0.0004414886, 0.0065961336), (-0.00237095, 0.0051853045)),
+        ("sex", Some("M"), (-0.2855176336, 0.2173184695), (0.2619700384, 0.1717987552)),
+        ("site", Some("south"), (2.5520637838, 0.3101028277), (0.9647384705, 0.2112303224)),
+        ("site", Some("east"), (0.3211736344, 0.3164251581), (-0.2461538138, 0.2678917601)),
+        ("site", Some("rare"), (0.7036185762, 0.6860289955), (-0.5026159454, 0.4699668095)),
+    ];
+    const OLS: [Golden; 6] = [
+        ("age", None, (0.0789629815, 0.0019534362), (0.0448804796, 0.0122245427)),
+        ("dose", None, (0.0507452366, 0.0020486172), (0.0281720267, 0.012553022)),
+        ("sex", Some("M"), (0.0647314067, 0.0682235731), (0.1089495855, 0.4152190152)),
+        ("site", Some("south"), (3.9752230603, 0.0784992938), (2.3203939984, 0.4956236911)),
+        ("site", Some("east"), (7.8498423245, 0.1073113229), (4.2172702042, 0.6344372386)),
+        ("site", Some("rare"), (12.2247958124, 0.2025085542), (7.3616026453, 1.1557862018)),
+    ];
+
+    #[test]
+    fn estimates_are_statsmodels() {
+        let tables = reference();
+        for (declared, golden) in [(LOGISTIC, LOGIT), (LINEAR, OLS)] {
+            let found = fitted(&tables, &format!("{declared}{COVARIATES}"));
+            let link = |x: f64| if found.task == Task::Binary { x.ln() } else { x };
+            assert_eq!((found.terms.len(), found.remark.as_deref()), (golden.len(), None));
+            for (term, (covariate, category, real, synthetic)) in found.terms.iter().zip(golden) {
+                assert_eq!((term.covariate.as_str(), term.category.as_deref()), (covariate, category));
+                for (estimate, (value, error)) in [(term.real, real), (term.synthetic, synthetic)] {
+                    let e = estimate.unwrap();
+                    for (ours, theirs) in
+                        [(e.estimate, value), (e.lower, value - Z95 * error), (e.upper, value + Z95 * error)]
+                    {
+                        assert!(
+                            (link(ours) - theirs).abs() < 1e-7,
+                            "{covariate} {category:?}: {} {theirs}",
+                            link(ours)
+                        );
+                    }
+                }
+                let difference = (synthetic.0 - real.0) / real.1;
+                assert!((term.standardised_difference.unwrap() - difference).abs() < 1e-5);
+            }
+        }
+        let logistic = fitted(&tables, &format!("{LOGISTIC}{COVARIATES}"));
+        assert_eq!(logistic.terms[2].reference.as_deref(), Some("F"));
+        assert!((logistic.left_out.real - (1.0 - 682.0 / 800.0)).abs() < 1e-12);
+        assert!(
+            (logistic.left_out.synthetic - (1.0 - 662.0 / 800.0)).abs() < 1e-12,
+            "what the schema does not list is missing"
+        );
+        // Age and the south are significant in all three tables, the other four in none.
+        assert_eq!(logistic.same_conclusion, Some(Figure { synthetic: 1.0, floor: 1.0 }));
+        assert_eq!((logistic.terms[0].overlap, logistic.terms[3].overlap), (Some(0.0), Some(0.0)));
+        let overlap = logistic.mean_overlap.unwrap();
+        assert!(overlap.synthetic < overlap.floor && overlap.floor < 1.0, "{overlap:?}");
+    }
+
+    #[test]
+    fn overlap_and_conclusion_known_by_hand() {
+        let c = |value: f64, half: f64| Coefficient { value, error: half / Z95 };
+        // From -1 to 1 and from 0 to 4: 1 of 2 and 1 of 4.
+        assert!((c(0.0, 1.0).overlap(c(2.0, 2.0)) - 0.375).abs() < 1e-12);
+        assert_eq!(c(0.0, 1.0).overlap(c(9.0, 2.0)), 0.0);
+        assert_eq!([c(2.0, 1.0), c(0.5, 1.0), c(-2.0, 1.0)].map(Coefficient::conclusion), [1, 0, -1]);
+    }
+
+    /// Patients of `sites`, `(site, positive, negative)`, the sex without meaning.
+    fn sites(of: &[(&str, usize, usize)]) -> Frame {
+        let cells = of.iter().flat_map(|&(site, positive, negative)| {
+            std::iter::repeat_n((site, "yes"), positive).chain(std::iter::repeat_n((site, "no"), negative))
+        });
+        let (site, outcome): (Vec<&str>, Vec<&str>) = cells.unzip();
+        let sex: Vec<&str> = (0..site.len()).map(|i| if i % 2 == 0 { "F" } else { "M" }).collect();
+        let age: Vec<f64> = outcome.iter().map(|&o| if o == "yes" { 60.0 } else { 40.0 }).collect();
+        frame(vec![
+            text("site", &site),
+            text("outcome", &outcome),
+            text("sex", &sex),
+            number("age", &age),
+            number("stay", &age),
+        ])
+    }
+
+    const SITE: &str = "covariates = [\"site\"]\n";
+
+    /// With one categorical covariate the odds ratio is that of the two-by-two table.
+    #[test]
+    fn few_rows_are_not_shown_and_a_category_without_contrast_is_left_out() {
+        let real = sites(&[("north", 20, 30), ("south", 30, 20), ("east", 5, 4), ("rare", 0, 25)]);
+        let synthetic = sites(&[("north", 20, 30), ("south", 20, 20), ("east", 50, 40)]);
+        let tables = Tables::align(&real, &real, &synthetic).unwrap();
+        let found = fitted(&tables, &format!("{LOGISTIC}{SITE}"));
+        let [south, east, rare] = [0, 1, 2].map(|i| &found.terms[i]);
+        assert!(
+            (south.real.unwrap().estimate - 2.25).abs() < 1e-9
+                && (south.synthetic.unwrap().estimate - 1.5).abs() < 1e-9
+        );
+        assert_eq!((east.real, east.synthetic, east.overlap), (None, None, None), "nine real rows");
+        assert_eq!((rare.real, rare.synthetic, found.remark), (None, None, None), "all have the same outcome");
+        assert_eq!(found.same_conclusion, Some(Figure { synthetic: 0.0, floor: 1.0 }));
+    }
+
+    #[test]
+    fn what_cannot_be_estimated_gets_a_remark() {
+        let real = sites(&[("north", 20, 30), ("south", 30, 20)]);
+        let remark = |synthetic: &Frame, declared: &str| {
+            let tables = Tables::align(&real, &real, synthetic).unwrap();
+            let found = fitted(&tables, declared);
+            assert!(found.terms.iter().all(|term| term.synthetic.is_none() && term.overlap.is_none()));
+            found.remark.unwrap()
+        };
+        let separated = remark(&real, &format!("{LOGISTIC}covariates = [\"age\", \"site\"]"));
+        assert!(separated.starts_with("real table: some covariate tells the outcomes apart"), "{separated}");
+        let twice = remark(&real, &format!("{LINEAR}covariates = [\"age\", \"outcome\"]"));
+        assert!(twice.starts_with("real table: some covariates determine each other"), "{twice}");
+        let no_reference = remark(&sites(&[("south", 30, 20)]), &format!("{LOGISTIC}{SITE}"));
+        assert_eq!(
+            no_reference,
+            "synthetic table: the reference category of `site` has no two rows that differ in the outcome"
+        );
+        let few = remark(&sites(&[("north", 1, 1)]), &format!("{LINEAR}covariates = [\"site\", \"age\"]"));
+        assert!(few.ends_with("synthetic table: fewer complete rows than terms"), "{few}");
+    }
+}

@@ -1,0 +1,293 @@
+//! Do synthetic patients live as long as real ones? Kaplan-Meier curves on a fixed grid of times.
+
+use super::analyses::{SurvivalCurve, SurvivalFigures, SurvivalGroup};
+use super::evaluation::Figure;
+use super::table::{Column, Table, Tables};
+use super::{SMALLEST_GROUP, Z95, metrics};
+use crate::error::{Error, Result};
+use crate::schema::{Schema, Survival};
+
+/// Times at which curves are read off.
+const TIMES: usize = 50;
+
+/// A declaration whose names were looked up.
+struct Plan<'a> {
+    declared: &'a Survival,
+    time: usize,
+    event: usize,
+    /// The column that splits the rows, and its categories as the schema lists them.
+    by: Option<(usize, Vec<String>)>,
+}
+
+impl<'a> Plan<'a> {
+    /// # Errors
+    /// Unknown columns; times that are text, groups that are numbers.
+    fn new(tables: &Tables, schema: &Schema, declared: &'a Survival) -> Result<Self> {
+        let position = |name: &str, number: Option<bool>| {
+            let is_number = |c: usize| matches!(tables.train.columns[c], Column::Number { .. });
+            let fits = |&c: &usize| number.is_none_or(|wanted| is_number(c) == wanted);
+            tables.position(name).filter(fits).ok_or_else(|| {
+                Error::bad_input(format!("survival `{}`: no such column, or of the wrong kind", declared.name))
+                    .column(name)
+                    .remedy("name a column of the table: numbers as `time`, categories as `by`")
+            })
+        };
+        let by = match &declared.by {
+            None => None,
+            Some(by) => Some((position(by, Some(false))?, schema.column(by).map(|c| c.labels()).unwrap_or_default())),
+        };
+        Ok(Self { declared, time: position(&declared.time, Some(true))?, event: position(&declared.event, None)?, by })
+    }
+
+    /// The curve of the rows of `table` in the group, and the share of them that is left out.
+    fn estimate(&self, tables: &Tables, table: &Table, group: Option<&str>) -> (KaplanMeier, f64) {
+        let wanted = self.by.as_ref().zip(group).map(|((by, _), group)| (*by, tables.category(*by, group)));
+        let in_group = |row: usize| match wanted {
+            None => true,
+            Some((by, code)) => matches!(&table.columns[by], Column::Category(codes) if Some(codes[row]) == code),
+        };
+        let Column::Number { values: times, .. } = &table.columns[self.time] else {
+            unreachable!("aligned tables agree on the kind of a column")
+        };
+        let events = tables.indicator(table, self.event, &self.declared.event_is);
+        let members: Vec<usize> = (0..table.rows).filter(|&row| in_group(row)).collect();
+        let known = |&&row: &&usize| !times[row].is_nan() && !events[row].is_nan();
+        let observed: Vec<(f64, bool)> =
+            members.iter().filter(known).map(|&row| (times[row], events[row] == 1.0)).collect();
+        let left_out = (members.len() - observed.len()) as f64 / members.len().max(1) as f64;
+        (KaplanMeier::new(observed), left_out)
+    }
+}
+
+/// The curves of one declaration.
+///
+/// # Errors
+/// Names of columns that the tables lack, or that are of the wrong kind.
+///
+/// # Privacy
+/// Touches sensitive data. The figures are for the controller, outside the epsilon claim. The times are public; so are
+/// the names of the groups; where fewer than ten rows are at risk there is no figure.
+pub fn survival(tables: &Tables, schema: &Schema, declared: &Survival) -> Result<SurvivalFigures> {
+    let plan = Plan::new(tables, schema, declared)?;
+    let range = schema.column(&declared.time).and_then(|c| c.range()).filter(|(low, high)| low < high);
+    let figures = |times, groups, remark| SurvivalFigures {
+        name: declared.name.clone(),
+        by: declared.by.clone(),
+        times,
+        groups,
+        remark,
+    };
+    let Some((low, high)) = range else {
+        return Ok(figures(vec![], vec![], Some("the schema gives no range of times".into())));
+    };
+    let times: Vec<f64> = (0..TIMES).map(|i| low + (high - low) * i as f64 / (TIMES - 1) as f64).collect();
+    let groups: Vec<Option<String>> = match &plan.by {
+        None => vec![None],
+        Some((_, labels)) => labels.iter().cloned().map(Some).collect(),
+    };
+    let groups = groups.into_iter().map(|group| compare(tables, &plan, &times, group)).collect();
+    Ok(figures(times, groups, None))
+}
+
+fn compare(tables: &Tables, plan: &Plan, times: &[f64], group: Option<String>) -> SurvivalGroup {
+    let estimates =
+        [&tables.train, &tables.holdout, &tables.synthetic].map(|t| plan.estimate(tables, t, group.as_deref()));
+    // Those at risk only become fewer.
+    let enough = |&&t: &&f64| estimates.iter().all(|(curve, _)| curve.at_risk(t) >= SMALLEST_GROUP);
+    let shared: Vec<f64> = times.iter().take_while(enough).copied().collect();
+    let horizon = shared.last().copied();
+    let [real, holdout, synthetic] =
+        [0, 1, 2].map(|table: usize| shared.iter().map(|&t| estimates[table].0.at(t).0).collect::<Vec<f64>>());
+    let distance = |other: &[f64]| metrics::mean(other.iter().zip(&holdout).map(|(a, b)| (a - b).abs()));
+    let distance = horizon.map(|_| Figure { synthetic: distance(&synthetic), floor: distance(&real) });
+    let [real, holdout, synthetic] = estimates.map(|(curve, left_out)| curve.figures(times, horizon, left_out));
+    SurvivalGroup { group, real, holdout, synthetic, horizon, distance }
+}
+
+/// The product-limit estimate (Kaplan and Meier 1958).
+struct KaplanMeier {
+    /// Times of all rows, ascending.
+    times: Vec<f64>,
+    /// Time of an event, the survival from then on, and the sum of Greenwood's variance.
+    steps: Vec<(f64, f64, f64)>,
+}
+
+impl KaplanMeier {
+    /// Of pairs of a time and whether it ended in the event.
+    fn new(mut observed: Vec<(f64, bool)>) -> Self {
+        observed.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut at_risk, mut survival, mut variance) = (observed.len() as f64, 1.0, 0.0);
+        let mut steps = Vec::new();
+        for tied in observed.chunk_by(|a, b| a.0 == b.0) {
+            let events = tied.iter().filter(|(_, event)| *event).count() as f64;
+            if events > 0.0 {
+                survival *= 1.0 - events / at_risk;
+                variance += events / (at_risk * (at_risk - events));
+                steps.push((tied[0].0, survival, variance));
+            }
+            at_risk -= tied.len() as f64;
+        }
+        Self { times: observed.into_iter().map(|(time, _)| time).collect(), steps }
+    }
+
+    /// Rows whose time is not before `time`.
+    fn at_risk(&self, time: f64) -> usize {
+        self.times.len() - self.times.partition_point(|&t| t < time)
+    }
+
+    /// Survival and summed variance at `time`.
+    fn at(&self, time: f64) -> (f64, f64) {
+        let passed = self.steps.partition_point(|step| step.0 <= time);
+        self.steps[..passed].last().map_or((1.0, 0.0), |step| (step.1, step.2))
+    }
+
+    /// Mean of the time to the event, cut at `horizon`: the area under the curve from `start`, before which nothing
+    /// happens, and `start`.
+    fn restricted_mean(&self, start: f64, horizon: f64) -> f64 {
+        let (mut mean, mut since, mut survival) = (start, start, 1.0);
+        for &(time, next, _) in self.steps.iter().take_while(|step| step.0 < horizon) {
+            mean += survival * (time.max(start) - since);
+            (since, survival) = (time.max(start), next);
+        }
+        mean + survival * (horizon - since)
+    }
+
+    fn figures(&self, times: &[f64], horizon: Option<f64>, left_out: f64) -> SurvivalCurve {
+        let shown = |of: &dyn Fn(f64, f64) -> Option<f64>| -> Vec<Option<f64>> {
+            let read = |&t: &f64| {
+                let (survival, variance) = self.at(t);
+                if self.at_risk(t) >= SMALLEST_GROUP { of(survival, variance) } else { None }
+            };
+            times.iter().map(read).collect()
+        };
+        SurvivalCurve {
+            survival: shown(&|survival, _| Some(survival)),
+            lower: shown(&|survival, variance| interval_end(survival, variance, Z95)),
+            upper: shown(&|survival, variance| interval_end(survival, variance, -Z95)),
+            restricted_mean: horizon.zip(times.first()).map(|(horizon, &start)| self.restricted_mean(start, horizon)),
+            left_out,
+        }
+    }
+}
+
+/// An end of the interval of log(-log(survival)), carried back (Kalbfleisch and Prentice 2002, section 1.4).
+fn interval_end(survival: f64, variance: f64, z: f64) -> Option<f64> {
+    if survival == 1.0 {
+        return Some(1.0);
+    }
+    (survival > 0.0).then(|| survival.powf((z * variance.sqrt() / survival.ln().abs()).exp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::fixture::{Lcg, frame, number, patients, patients_schema, text};
+    use crate::evaluate::numpy_choice::NumpyRng;
+    use crate::schema::Schema;
+    use proptest::prelude::*;
+
+    const BY_SEX: &str =
+        "[[survival]]\nname = \"outcome\"\ntime = \"stay\"\nevent = \"outcome\"\nevent_is = [\"yes\"]\nby = \"sex\"\n";
+
+    fn curves(tables: &Tables, schema: &Schema) -> SurvivalFigures {
+        survival(tables, schema, &schema.survival[0]).unwrap()
+    }
+
+    /// statsmodels 0.15.0: `SurvfuncRight(stay, outcome == "yes")` on the patients whose outcome is known, of each sex, of
+    /// the tables that `crate::evaluate::tests` compares with the reference judge; the intervals are its `surv_prob_se` on
+    /// the scale of log(-log), the restricted mean is the area under its steps.
+    #[test]
+    fn curves_are_statsmodels() {
+        let mut tables =
+            Tables::align(&patients(1, 800, 1.0, false), &patients(2, 600, 1.0, false), &patients(3, 1000, 0.6, true))
+                .unwrap();
+        tables.synthetic = tables.synthetic.take(&NumpyRng::new(&[0, 9]).choose(1000, 800));
+        let found = curves(&tables, &patients_schema(BY_SEX));
+        let near = |ours: f64, theirs: f64| assert!((ours - theirs).abs() < 1e-9, "{ours} {theirs}");
+        assert_eq!((found.times.len(), found.times[49], found.remark), (TIMES, 60.0, None));
+        let [women, men] = [0, 1].map(|i| &found.groups[i]);
+        assert_eq!((women.group.as_deref(), men.group.as_deref()), (Some("F"), Some("M")));
+        let at =
+            |curve: &SurvivalCurve, i: usize| [curve.survival[i], curve.lower[i], curve.upper[i]].map(Option::unwrap);
+        for (curve, i, expected) in [
+            (&women.real, 8, [0.932118725869, 0.900384609156, 0.954000701908]),
+            (&women.real, 14, [0.225513094598, 0.172956378704, 0.282476090407]),
+            (&women.synthetic, 14, [0.166860149647, 0.102143693820, 0.245268750805]),
+            (&men.holdout, 8, [0.900167985532, 0.853458905979, 0.932573342352]),
+            (&men.synthetic, 8, [0.558048083587, 0.495789876970, 0.615720682836]),
+        ] {
+            at(curve, i).iter().zip(expected).for_each(|(ours, theirs)| near(*ours, theirs));
+        }
+        near(women.real.left_out, 0.060185185185);
+        near(men.synthetic.left_out, 0.056149732621);
+        assert_eq!(women.real.survival.iter().rposition(Option::is_some), Some(17), "ten at risk at 20.8, not later");
+        for (group, horizon, means, distance, floor) in [
+            (
+                women,
+                20.816326530612,
+                [14.035025422393, 13.978580329350, 11.998456880537],
+                0.095808964095,
+                0.016979856108,
+            ),
+            (men, 19.591836734694, [14.499424448079, 13.976781699770, 11.427592689595], 0.125536342494, 0.030274138282),
+        ] {
+            near(group.horizon.unwrap(), horizon);
+            for (curve, mean) in [&group.real, &group.holdout, &group.synthetic].into_iter().zip(means) {
+                near(curve.restricted_mean.unwrap(), mean);
+            }
+            near(group.distance.unwrap().synthetic, distance);
+            near(group.distance.unwrap().floor, floor);
+        }
+    }
+
+    #[test]
+    fn few_patients_and_no_range_have_no_curve() {
+        let rows = |n: usize| {
+            let stay: Vec<f64> = (0..n).map(|i| i as f64).collect();
+            let outcome: Vec<&str> = ["yes", "no", ""].into_iter().cycle().take(n).collect();
+            frame(vec![number("stay", &stay), text("sex", &vec!["F"; n]), text("outcome", &outcome)])
+        };
+        let (many, few) = (rows(60), rows(12));
+        let tables = Tables::align(&many, &few, &many).unwrap();
+        let schema = patients_schema(BY_SEX);
+        let women = &curves(&tables, &schema).groups[0];
+        assert!(women.real.survival[0].is_some() && women.holdout.survival.iter().all(Option::is_none));
+        assert_eq!((women.horizon, women.distance, women.real.restricted_mean), (None, None, None));
+        let men = &curves(&tables, &schema).groups[1];
+        assert!(men.real.survival.iter().all(Option::is_none), "no patient at all");
+        let mut endless = schema.clone();
+        endless.columns.iter_mut().for_each(|c| c.max = None);
+        let found = curves(&tables, &endless);
+        assert_eq!((found.groups.len(), found.remark.as_deref()), (0, Some("the schema gives no range of times")));
+        let mut unknown = schema;
+        unknown.survival[0].by = Some("stay".into());
+        let e = survival(&tables, &unknown, &unknown.survival[0]).unwrap_err();
+        assert!(e.to_string().starts_with("column `stay`: survival `outcome`: ") && e.remedy.is_some(), "{e}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn survival_falls_from_one_to_no_less_than_zero(seed in any::<u64>(), rows in 1_usize..80) {
+            let mut lcg = Lcg(seed);
+            let observed: Vec<(f64, bool)> =
+                (0..rows).map(|_| ((lcg.uniform() * 20.0).floor() - 3.0, lcg.uniform() < 0.6)).collect();
+            let all_events = observed.iter().all(|(_, event)| *event);
+            let longest = observed.iter().map(|o| o.0).fold(f64::MIN, f64::max);
+            let mean = observed.iter().map(|o| o.0).sum::<f64>() / rows as f64;
+            let curve = KaplanMeier::new(observed);
+            let read: Vec<f64> = (-8..44).map(|i| curve.at(f64::from(i) / 2.0).0).collect();
+            prop_assert_eq!(read[0], 1.0);
+            prop_assert!(read.windows(2).all(|w| w[1] <= w[0]) && read.iter().all(|s| (0.0..=1.0).contains(s)));
+            for (_, survival, variance) in &curve.steps {
+                let ends = [Z95, -Z95].map(|z| interval_end(*survival, *variance, z));
+                if let [Some(low), Some(high)] = ends {
+                    prop_assert!(0.0 <= low && low <= *survival && *survival <= high && high <= 1.0);
+                }
+            }
+            // Nobody censored: the restricted mean is the mean.
+            prop_assert!(!all_events || (curve.restricted_mean(-3.0, longest) - mean).abs() < 1e-9);
+        }
+    }
+}
