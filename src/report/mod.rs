@@ -7,6 +7,7 @@
 //! loads nothing and runs nothing. The words stand in `reports/templates`, one
 //! file a section; the pictures are drawn by `chart`.
 
+mod analyses;
 mod chart;
 mod checklist;
 mod facts;
@@ -14,6 +15,7 @@ mod marginal;
 mod page;
 mod render;
 mod shares;
+mod utility;
 mod words;
 
 pub(crate) use facts::number_or_infinity;

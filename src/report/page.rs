@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::checklist::{Item, checklist};
 use super::facts::{LedgerLine, Report};
 use super::shares::{Share, by_share};
+use super::utility::Utility;
 use super::{MarginalPlot, chart};
 use crate::audit::{AttackFigures, Audit, Roc};
 use crate::error::Result;
-use crate::evaluate::{Evaluation, Figure, ModelKind, Scores, Tstr};
+use crate::evaluate::{Evaluation, Figure};
 use synthward_privacy::infinite::OrInfinity;
 
 /// Suspicions that the claim is explained with.
@@ -127,103 +128,6 @@ impl<'a> Audited<'a> {
     }
 }
 
-/// The evaluation in rows of a table, each with its gauge.
-#[derive(Serialize)]
-struct Utility<'a> {
-    evaluation: &'a Evaluation,
-    distances: Vec<DistanceRow>,
-    tstr: Vec<TstrRow<'a>>,
-    /// Remarks on targets, each said once.
-    remarks: Vec<(&'a str, &'a str)>,
-    detection: Vec<DistanceRow>,
-}
-
-/// A figure that should be near its floor.
-#[derive(Serialize)]
-struct DistanceRow {
-    what: &'static str,
-    synthetic: Option<f64>,
-    floor: Option<f64>,
-    gauge: Value,
-}
-
-/// A score between its floor and its ceiling.
-#[derive(Serialize)]
-struct TstrRow<'a> {
-    target: &'a str,
-    model: &'static str,
-    score: &'static str,
-    majority: Option<f64>,
-    tstr: Option<f64>,
-    trtr: Option<f64>,
-    gauge: Value,
-}
-
-impl<'a> Utility<'a> {
-    fn of(evaluation: &'a Evaluation) -> Result<Self> {
-        let tvd = &evaluation.tvd;
-        let distances = [("single columns", Some(tvd.one_way)), ("pairs", tvd.two_way), ("triples", tvd.three_way)];
-        let farthest = distances.iter().filter_map(|(_, figure)| *figure);
-        let farthest = farthest.map(|figure| figure.synthetic.max(figure.floor)).fold(0.0, f64::max);
-        let detection =
-            [("as they are", evaluation.detection_auc), ("numbers in bins", evaluation.detection_auc_binned)];
-        let mut remarks: Vec<(&str, &str)> = Vec::new();
-        for line in &evaluation.tstr {
-            if let Some(remark) = &line.remark
-                && !remarks.contains(&(&line.target, remark))
-            {
-                remarks.push((&line.target, remark));
-            }
-        }
-        let rows = |figures: &[(&'static str, Option<Figure>)], axis| -> Result<Vec<_>> {
-            figures.iter().map(|(what, figure)| distance_row(what, *figure, axis)).collect()
-        };
-        Ok(Self {
-            evaluation,
-            distances: rows(&distances, (0.0, farthest))?,
-            tstr: evaluation.tstr.iter().flat_map(scores).map(tstr_row).collect::<Result<_>>()?,
-            remarks,
-            detection: rows(&detection, (0.5, 1.0))?,
-        })
-    }
-}
-
-fn distance_row(what: &'static str, figure: Option<Figure>, axis: (f64, f64)) -> Result<DistanceRow> {
-    let gauge = match figure {
-        Some(figure) => safe(chart::gauge(axis, Some(figure.floor), None, figure.synthetic)?),
-        None => Value::from(()),
-    };
-    Ok(DistanceRow { what, synthetic: figure.map(|f| f.synthetic), floor: figure.map(|f| f.floor), gauge })
-}
-
-type Score<'a> = (&'a Tstr, &'static str, fn(&Scores) -> Option<f64>);
-
-/// The scores worth a row: those that at least one side has.
-fn scores(line: &Tstr) -> Vec<Score<'_>> {
-    let all: [Score; 3] =
-        [(line, "ROC-AUC", |s| s.roc_auc), (line, "macro F1", |s| s.macro_f1), (line, "R²", |s| s.r2)];
-    let known = |(line, _, of): &Score| of(&line.tstr).or(of(&line.trtr)).is_some();
-    all.into_iter().filter(known).collect()
-}
-
-fn tstr_row<'a>((line, score, of): Score<'a>) -> Result<TstrRow<'a>> {
-    let (majority, tstr, trtr) = (of(&line.majority), of(&line.tstr), of(&line.trtr));
-    let gauge = match tstr {
-        Some(tstr) => {
-            let ends = || [majority, Some(tstr), trtr].into_iter().flatten();
-            let axis = (ends().fold(f64::INFINITY, f64::min), ends().fold(f64::NEG_INFINITY, f64::max));
-            safe(chart::gauge(axis, majority, trtr, tstr)?)
-        }
-        None => Value::from(()),
-    };
-    let model = match line.model {
-        ModelKind::GradientBoosting => "gradient boosting",
-        ModelKind::LogisticRegression => "logistic regression",
-        ModelKind::RidgeRegression => "ridge regression",
-    };
-    Ok(TstrRow { target: &line.target, model, score, majority, tstr, trtr, gauge })
-}
-
 /// A plot with its figures as text.
 #[derive(Serialize)]
 struct Plot<'a> {
@@ -259,6 +163,6 @@ impl<'a> Plot<'a> {
 }
 
 /// A picture, which the chart crate has escaped.
-fn safe(svg: String) -> Value {
+pub(super) fn safe(svg: String) -> Value {
     Value::from_safe_string(svg)
 }
