@@ -299,6 +299,12 @@ fn refused() -> Vec<(&'static str, Field)> {
     fields
 }
 
+/// False where Parquet gave up a type, as it does with runs: what it has then is ordinary text.
+fn has_types_of(bytes: &[u8], batch: &RecordBatch) -> bool {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::copy_from_slice(bytes)).unwrap();
+    builder.schema().fields().iter().zip(batch.schema_ref().fields()).all(|(a, b)| a.data_type() == b.data_type())
+}
+
 #[test]
 fn every_other_type_is_refused_by_name() {
     let schema = |end: &str| {
@@ -319,7 +325,9 @@ fn every_other_type_is_refused_by_name() {
             .write("t.arrow", arrow(&batch))
             .write("s.toml", schema(""))
             .write("dropped.toml", schema("drop = true\n"));
-        let files = match parquet(&batch) {
+        // The writer of Parquet stops at a union.
+        let written = if name == "Union(" { None } else { parquet(&batch) };
+        let files = match written.filter(|bytes| has_types_of(bytes, &batch)) {
             Some(bytes) => {
                 world.write("t.parquet", bytes);
                 in_parquet += 1;
@@ -334,7 +342,7 @@ fn every_other_type_is_refused_by_name() {
             if inspected.code == Some(0) {
                 // The draft leaves it out, and says why.
                 assert!(inspected.stdout.contains(&format!("The Arrow type {name}")), "{inspected}");
-                world.run(&format!("{fit} dropped.toml")).succeeds();
+                world.run(&format!("{fit} dropped.toml --ledger dropped.jsonl")).succeeds();
             } else {
                 inspected.exits(3).says(&[name, "`odd`", "leave it out of the table"]);
             }
