@@ -24,8 +24,9 @@ TIMEOUT = 300
 
 
 def modules(code):
-    """The modules that a Python snippet imports."""
-    return sorted(set(re.findall(r"^(?:import|from) (\w+)", code, re.M)))
+    """The modules that a Python snippet imports, and pyarrow where pandas reads Parquet by it."""
+    names = set(re.findall(r"^(?:import|from) (\w+)", code, re.M))
+    return sorted(names | {"pyarrow"} if "pandas" in names else names)
 
 
 def missing(language, code):
@@ -37,9 +38,9 @@ def missing(language, code):
     if shutil.which("Rscript") is None:
         return "Rscript"
     packages = re.findall(r"^library\((\w+)\)", code, re.M)
-    installed = lambda name: subprocess.run(
-        ["Rscript", "-e", f'quit(status = !requireNamespace("{name}", quietly = TRUE))'], capture_output=True).returncode == 0
-    return next((name for name in packages if not installed(name)), None)
+    asks = 'quit(status = !requireNamespace("{}", quietly = TRUE))'
+    absent = lambda name: subprocess.run(["Rscript", "-e", asks.format(name)], capture_output=True).returncode != 0
+    return next(filter(absent, packages), None)
 
 
 def run(language, code, cohort):
