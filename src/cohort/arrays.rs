@@ -99,6 +99,11 @@ impl ColumnValues {
                 return cast(&texts, &self.data_type).map_err(failed);
             }
         };
+        // A time of day of 32 bits is made of integers of 32 bits only.
+        let plain = match self.own_type {
+            DataType::Time32(_) => cast(&plain, &DataType::Int32).map_err(failed)?,
+            _ => plain,
+        };
         let own = cast(&plain, &self.own_type).map_err(failed)?;
         cast(&own, &self.data_type).map_err(failed)
     }

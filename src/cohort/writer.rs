@@ -4,7 +4,8 @@ use super::generate::{Cohort, generate};
 use crate::error::{Error, Result};
 use crate::output;
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_cast::cast;
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Format of a file of rows, told by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ pub fn write_batches(
     let format = Format::of(path)?;
     output::atomically(path, |file| {
         let mut sink: Box<dyn Sink + '_> = match format {
-            Format::Parquet => Box::new(ParquetSink::new(file, schema.clone(), provenance)?),
+            Format::Parquet => Box::new(ParquetSink::new(file, &schema, provenance)?),
             Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
             Format::Arrow => Box::new(ArrowSink::new(file, schema.clone(), provenance)?),
         };
@@ -104,9 +106,27 @@ fn failed<E>(_error: E) -> Error {
     )
 }
 
+fn with_provenance(schema: &Schema, provenance: &Provenance) -> SchemaRef {
+    let metadata: HashMap<String, String> = provenance.iter().cloned().collect();
+    Arc::new(schema.clone().with_metadata(metadata))
+}
+
 trait Sink {
     fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()>;
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// The types as Parquet has them. It knows no seconds and no days of 64 bits: such numbers would be written without a
+/// word on what they count, and most readers would take them for integers.
+fn in_parquet(schema: &Schema) -> SchemaRef {
+    let known = |data_type: &DataType| match data_type {
+        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Time32(_) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::Date64 => DataType::Date32,
+        other => other.clone(),
+    };
+    let field = |field: &Arc<Field>| field.as_ref().clone().with_data_type(known(field.data_type()));
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 /// One row group a wave, its columns encoded in parallel.
@@ -118,7 +138,9 @@ struct ParquetSink<W: Write + Send> {
 }
 
 impl<W: Write + Send> ParquetSink<W> {
-    fn new(file: W, schema: SchemaRef, provenance: &Provenance) -> Result<Self> {
+    fn new(file: W, schema: &Schema, provenance: &Provenance) -> Result<Self> {
+        // In the Arrow schema as well: pyarrow and R look for metadata there, and nowhere else once there is one.
+        let schema = with_provenance(&in_parquet(schema), provenance);
         let metadata = provenance.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
@@ -139,8 +161,9 @@ impl<W: Write + Send> Sink for ParquetSink<W> {
             .into_par_iter()
             .enumerate()
             .map(|(index, mut writer)| {
+                let field = self.schema.field(index);
                 for batch in &batches {
-                    for leaf in compute_leaves(self.schema.field(index), batch.column(index))? {
+                    for leaf in compute_leaves(field, &cast(batch.column(index), field.data_type())?)? {
                         writer.write(&leaf)?;
                     }
                 }
@@ -179,8 +202,7 @@ struct ArrowSink<W: Write>(arrow_ipc::writer::FileWriter<W>);
 
 impl<W: Write> ArrowSink<W> {
     fn new(file: W, schema: SchemaRef, provenance: &Provenance) -> Result<Self> {
-        let metadata: HashMap<String, String> = provenance.iter().cloned().collect();
-        let schema = schema.as_ref().clone().with_metadata(metadata);
+        let schema = with_provenance(&schema, provenance);
         Ok(Self(arrow_ipc::writer::FileWriter::try_new(file, &schema).map_err(failed)?))
     }
 }

@@ -3,6 +3,7 @@
 use super::{Layout, MAX_BINS, icd9};
 use crate::error::{Error, Result};
 use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Schema};
+use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
 /// Positions on a numeric grid, at most: a finer resolution is coarsened.
@@ -142,7 +143,7 @@ fn numbers(column: &Column) -> Result<Domain> {
             .remedy("add the public range of the column to the schema"));
     };
     let step = match (column.kind, column.decimals) {
-        (Kind::Datetime, _) => datetime_step(max - min, 1e9 / column.ticks().nanoseconds() as f64),
+        (Kind::Datetime, _) => datetime_step(max - min, 1e9 / column.ticks().nanoseconds() as f64, counts_days(column)),
         (Kind::Real, Some(decimals)) => 10f64.powi(-(decimals as i32)),
         (Kind::Real, None) if max > min => (max - min) / DEFAULT_POSITIONS,
         _ => 1.0,
@@ -151,10 +152,16 @@ fn numbers(column: &Column) -> Result<Domain> {
     Ok(Domain::Numbers { min, step, positions: ((max - min) / step).round() as u32 + 1 })
 }
 
-/// The finest of tick, second, minute, hour and day that gives few enough positions.
-fn datetime_step(range: f64, ticks_per_second: f64) -> f64 {
+/// Whether the column's type means whole days, whatever its ticks.
+fn counts_days(column: &Column) -> bool {
+    column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Date64)
+}
+
+/// The finest of tick, second, minute, hour and day that gives few enough positions; or a day.
+fn datetime_step(range: f64, ticks_per_second: f64, days: bool) -> f64 {
     let seconds = [1.0, 60.0, 3600.0, 86_400.0].map(|s| (s * ticks_per_second).max(1.0));
-    std::iter::once(1.0).chain(seconds).find(|step| range / step <= MAX_POSITIONS).unwrap_or(seconds[3])
+    let fits = |step: &f64| !days && range / step <= MAX_POSITIONS;
+    std::iter::once(1.0).chain(seconds).find(fits).unwrap_or(seconds[3])
 }
 
 /// A flat prefix tree: the first character of each label, numbered in order of appearance.

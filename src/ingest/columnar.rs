@@ -8,7 +8,7 @@ use std::io::Cursor;
 
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::{root_as_footer, root_as_message};
-use arrow_schema::{DataType, Schema as ArrowSchema};
+use arrow_schema::{DataType, Field, Schema as ArrowSchema, UnionMode};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use polars::prelude::{DataFrame, IpcReader, IpcStreamReader, ParquetReader, SerReader};
@@ -19,10 +19,10 @@ use super::source::{Format, Source};
 use crate::error::{Error, Result};
 use crate::schema::ArrowType;
 
-/// The fields of the file with their Arrow types (an unsupported one stands as
-/// the error), and the cells of the supported ones.
+/// The fields of the file with their Arrow types (the name of an unsupported one
+/// stands as the error), and the cells of the supported ones.
 pub(super) struct Columnar {
-    pub fields: Vec<(String, Result<ArrowType, DataType>)>,
+    pub fields: Vec<(String, Result<ArrowType, String>)>,
     pub frame: DataFrame,
 }
 
@@ -31,8 +31,13 @@ pub(super) fn read(source: &Source, bytes: Vec<u8>, format: Format) -> Result<Co
     let schema = guard::quietly(|| types(&bytes, format).ok_or(())).ok_or_else(|| damaged(source, format))?;
     let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     check_names(source, &names)?;
-    let supported = |t: &DataType| ArrowType::try_from(t).map_err(|_| t.clone());
-    let fields: Vec<_> = schema.fields().iter().map(|f| (f.name().clone(), supported(f.data_type()))).collect();
+    if let Some(field) = schema.fields().iter().find(|field| hinders(field.data_type())) {
+        return Err(ArrowType::unsupported(&field.data_type().to_string())
+            .file(source.as_path())
+            .column(field.name())
+            .remedy("cast the column to one of these types, or leave it out of the table"));
+    }
+    let fields: Vec<_> = schema.fields().iter().map(|field| (field.name().clone(), supported(field))).collect();
     let wanted: Vec<String> = fields.iter().filter(|(_, t)| t.is_ok()).map(|(name, _)| name.clone()).collect();
     let width = wanted.len();
     let frame = guard::quietly(|| {
@@ -49,6 +54,28 @@ pub(super) fn read(source: &Source, bytes: Vec<u8>, format: Format) -> Result<Co
         return Err(source.bad("the table has no rows").remedy("export the table again"));
     }
     Ok(Columnar { fields, frame })
+}
+
+/// The type of a field, or its name where it is not supported. An extension means something else than the type that it
+/// is stored in, such as months or labelled codes.
+fn supported(field: &Field) -> Result<ArrowType, String> {
+    match field.extension_type_name() {
+        Some(extension) => Err(format!("{extension} (an extension of {})", field.data_type())),
+        None => ArrowType::try_from(field.data_type()).map_err(|_| field.data_type().to_string()),
+    }
+}
+
+/// Types that polars cannot even pass over: one such column hinders it from reading the others.
+fn hinders(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::ListView(_) | DataType::LargeListView(_) | DataType::RunEndEncoded(..) => true,
+        DataType::Union(_, mode) => *mode == UnionMode::Sparse,
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => *scale < 0,
+        _ => false,
+    }
 }
 
 /// The Arrow schema in the metadata of a file. `None` when the metadata is damaged.

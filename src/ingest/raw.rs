@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use arrow_schema::DataType;
 use polars::prelude::{Column as PolarsColumn, DataFrame};
 
 use super::source::{Format, Source, hex_sha256, sniff, unpack};
@@ -35,8 +34,8 @@ pub(super) enum Stored {
     Csv(PolarsColumn),
     /// Parquet or Arrow IPC.
     Typed(ArrowType, PolarsColumn),
-    /// A column of an Arrow type that is not supported: it can only be dropped.
-    Unsupported(DataType),
+    /// A column of an Arrow type of this name, which is not supported: it can only be dropped.
+    Unsupported(String),
 }
 
 impl Stored {
@@ -45,14 +44,14 @@ impl Stored {
         match self {
             Self::Csv(_) => Ok(None),
             Self::Typed(arrow_type, _) => Ok(Some(arrow_type)),
-            Self::Unsupported(t) => Err(ArrowType::unsupported(&t.to_string())),
+            Self::Unsupported(name) => Err(ArrowType::unsupported(name)),
         }
     }
 
     pub fn cells(&self) -> Result<&PolarsColumn> {
         match self {
             Self::Csv(cells) | Self::Typed(_, cells) => Ok(cells),
-            Self::Unsupported(t) => Err(ArrowType::unsupported(&t.to_string())),
+            Self::Unsupported(name) => Err(ArrowType::unsupported(name)),
         }
     }
 }
@@ -80,7 +79,7 @@ pub fn read(source: &Source) -> Result<RawTable> {
         let table = columnar::read(source, bytes, format)?;
         let rows = table.frame.height();
         let mut cells = into_columns(table.frame);
-        let column = |(name, arrow_type): (String, Result<ArrowType, DataType>)| {
+        let column = |(name, arrow_type): (String, Result<ArrowType, String>)| {
             let stored = match arrow_type {
                 Err(data_type) => Stored::Unsupported(data_type),
                 Ok(arrow_type) => Stored::Typed(arrow_type, cells.next()?),

@@ -1,6 +1,10 @@
 //! Whether a schema makes sense, and whether it may be fitted.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, StringArray};
+use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
 use super::{Column, DomainFrom, Kind, ROW, Schema, datetime};
@@ -113,7 +117,7 @@ impl Schema {
             return Err(Error::bad_input("no column is left to model: all are identifiers or dropped")
                 .remedy("give at least one column another kind, without drop"));
         }
-        Ok(())
+        self.modelled().try_for_each(check_storable)
     }
 
     /// The schema without the domains that nobody vouches for, marked as to be
@@ -293,6 +297,26 @@ fn check_range(column: &Column) -> Result<()> {
     }
 }
 
+/// Refuses a domain that the column's type cannot hold: its cohort could not be written, after the fit was paid for.
+fn check_storable(column: &Column) -> Result<()> {
+    let Some(arrow_type) = &column.arrow_type else { return Ok(()) };
+    let values: ArrayRef = match (column.kind, column.range()) {
+        (Kind::Integer | Kind::Real, Some((min, max))) if !arrow_type.is_text() => {
+            Arc::new(Float64Array::from(vec![min, max]))
+        }
+        (Kind::Categorical | Kind::Ordinal | Kind::Code, _) => {
+            Arc::new(StringArray::from_iter_values(&column.categories))
+        }
+        _ => return Ok(()),
+    };
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    match cast_with_options(&values, arrow_type.data_type(), &strict) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(bad(column, format!("the type {arrow_type} cannot hold every value of the domain"))
+            .remedy("write a wider type, such as int64 or utf8, or mend the domain")),
+    }
+}
+
 impl Column {
     /// True when the column states values that could have been read from rows.
     fn has_domain(&self) -> bool {
@@ -419,6 +443,31 @@ mod tests {
         let unlisted = "[[column]]\nname = \"sex\"\nkind = \"categorical\"\n";
         assert!(refused(unit, unlisted).what.contains("categories are not listed"));
         assert!(refused(unit, &AGE.replace("public", "discovered")).what.contains("learnt by an earlier fit"));
+    }
+
+    #[test]
+    fn a_fit_wants_types_that_hold_their_domains() {
+        let column = |kind: &str, data_type: &str, domain: &str| {
+            format!(
+                "[[column]]\nname = \"x\"\nkind = \"{kind}\"\ntype = \"{data_type}\"\n{domain}\ndomain_from = \"public\"\n"
+            )
+        };
+        let check = |column: &str| schema("privacy_unit = \"row\"", column).unwrap().check_for_fit();
+        let many: Vec<String> = (0..200).map(|n| format!("\"c{n}\"")).collect();
+        let many = format!("categories = [{}]", many.join(", "));
+        for (kind, narrow, wide, domain) in [
+            ("integer", "int8", "int16", "min = 0\nmax = 300"),
+            ("integer", "uint32", "int32", "min = -1\nmax = 300"),
+            ("real", "decimal128(3, 1)", "decimal128(4, 1)", "min = 0\nmax = 300"),
+            ("categorical", "int8", "int16", "categories = [\"1\", \"300\"]"),
+            ("ordinal", "float32", "utf8", "categories = [\"1\", \"many\"]"),
+            ("categorical", "dictionary(int8, utf8)", "dictionary(uint8, utf8)", many.as_str()),
+        ] {
+            let e = check(&column(kind, narrow, domain)).unwrap_err();
+            assert!(e.what.contains(narrow) && e.what.contains("cannot hold"), "{e}");
+            assert_eq!((e.column.as_deref(), e.kind.exit_code()), (Some("x"), 3));
+            check(&column(kind, wide, domain)).unwrap();
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The one integration binary: the program as its users meet it, and the house rules.
 
+mod analysts;
+mod arrow_types;
 mod audit;
 mod bad_input;
 mod budget;

@@ -1,7 +1,5 @@
 //! One column as the rules see it: its name in words, its type, its distinct values.
 
-use arrow_schema::DataType;
-
 use super::super::cells::{Texts, ticks};
 use super::super::load::number;
 use super::super::raw::{RawColumn, RawTable, Stored};
@@ -35,7 +33,7 @@ pub(super) struct Profile {
     /// The type in the file; `None` for CSV text.
     pub arrow_type: Option<ArrowType>,
     /// The name of the type, when it is not supported.
-    pub unsupported: Option<DataType>,
+    pub unsupported: Option<String>,
     pub rows: usize,
     pub missing: usize,
     /// The missing markers that were met.
