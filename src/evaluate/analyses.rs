@@ -177,8 +177,8 @@ pub struct RegressionTerm {
     pub category: Option<String>,
     /// What the category is compared with: the first that the schema lists.
     pub reference: Option<String>,
-    /// `None` where the estimate is not finite, and in all three tables where fewer than ten real rows have the category
-    /// or its reference.
+    /// `None` where the estimate is not finite, and in all three tables where fewer than ten rows of the training table or
+    /// of the holdout have the category or its reference.
     pub real: Option<Estimate>,
     pub holdout: Option<Estimate>,
     pub synthetic: Option<Estimate>,

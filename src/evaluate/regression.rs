@@ -130,6 +130,18 @@ impl Cases {
         self.outcome.len()
     }
 
+    /// Whether each term may be shown: a category when it and the reference have rows enough.
+    fn large_enough(&self, plan: &Plan) -> Vec<bool> {
+        let of_covariate = |(i, covariate): (usize, &Covariate)| match covariate.is_number() {
+            true => vec![true],
+            false => {
+                let rows = self.tally(i, covariate.labels.len());
+                rows[1..].iter().map(|category| category.0.min(rows[0].0) >= SMALLEST_GROUP).collect()
+            }
+        };
+        plan.covariates.iter().enumerate().flat_map(of_covariate).collect()
+    }
+
     /// Rows, and the sum of the outcomes, of each category of a covariate.
     fn tally(&self, covariate: usize, categories: usize) -> Vec<(usize, f64)> {
         let mut tally = vec![(0, 0.0); categories];
@@ -182,24 +194,14 @@ impl Coefficient {
 ///
 /// # Privacy
 /// Touches sensitive data. The figures are for the controller, outside the epsilon claim. Categories are called by what
-/// the schema lists; those of fewer than ten real rows have no figure.
+/// the schema lists; those of fewer than ten training or holdout rows have no figure.
 pub fn regression(tables: &Tables, schema: &Schema, declared: &Regression) -> Result<RegressionFigures> {
     let plan = Plan::new(tables, schema, declared)?;
     let cases = [&tables.train, &tables.holdout, &tables.synthetic].map(|table| Cases::new(tables, table, &plan));
     let [real, holdout, synthetic] = [0, 1, 2].map(|table| cases[table].left_out);
     let left_out = LeftOut { real, holdout, synthetic };
-    let shown: Vec<bool> = plan
-        .covariates
-        .iter()
-        .enumerate()
-        .flat_map(|(i, covariate)| match covariate.is_number() {
-            true => vec![true],
-            false => {
-                let rows = cases[0].tally(i, covariate.labels.len());
-                rows[1..].iter().map(|category| category.0.min(rows[0].0) >= SMALLEST_GROUP).collect()
-            }
-        })
-        .collect();
+    let [in_real, in_holdout] = [0, 1].map(|table| cases[table].large_enough(&plan));
+    let shown: Vec<bool> = in_real.into_iter().zip(in_holdout).map(|(real, holdout)| real && holdout).collect();
     let mut remarks = Vec::new();
     let mut roles = ["real", "holdout", "synthetic"].into_iter();
     let [real, holdout, synthetic] = cases.map(|cases| {
@@ -573,6 +575,9 @@ mod tests {
         assert_eq!((east.real, east.synthetic, east.overlap), (None, None, None), "nine real rows");
         assert_eq!((rare.real, rare.synthetic, found.remark), (None, None, None), "all have the same outcome");
         assert_eq!(found.same_conclusion, Some(Figure { synthetic: 0.0, floor: 1.0 }));
+        let few = sites(&[("north", 20, 30), ("south", 5, 4)]);
+        let found = fitted(&Tables::align(&real, &few, &synthetic).unwrap(), &format!("{LOGISTIC}{SITE}"));
+        assert_eq!((found.terms[0].real, found.mean_overlap), (None, None), "nine holdout rows");
     }
 
     #[test]

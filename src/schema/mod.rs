@@ -22,6 +22,25 @@
 //! domain_from = "public"
 //! ```
 //!
+//! The schema also declares what the cohort should be good for, and `evaluate` compares it:
+//! predictions (`[[target]]`), survival curves and regressions.
+//!
+//! ```toml
+//! [[survival]]
+//! name = "home"
+//! time = "time_in_hospital"      # a number
+//! event = "discharge_disposition_id"
+//! event_is = ["1"]               # every other value is censored
+//! by = "gender"                  # optional: a curve per category
+//!
+//! [[regression]]
+//! name = "readmission"
+//! outcome = "readmitted"
+//! task = "binary"                # odds ratios; "regression": coefficients
+//! positive = ["<30", ">30"]
+//! covariates = ["gender", "time_in_hospital"]
+//! ```
+//!
 //! A value outside the domain has a place to go: a number or a moment moves to
 //! the nearer of `min` and `max`; a category becomes `other` where the column
 //! declares one and missing where it does not. A boolean and a missing cell

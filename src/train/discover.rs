@@ -353,6 +353,17 @@ mod tests {
         column = "sex"
         task = "binary"
         positive = ["canary"]
+        [[survival]]
+        name = "sex"
+        time = "age"
+        event = "sex"
+        event_is = ["canary"]
+        [[regression]]
+        name = "death"
+        outcome = "dead"
+        task = "binary"
+        positive = ["true"]
+        covariates = ["sex"]
     "#;
 
     fn opened() -> Schema {
@@ -439,7 +450,8 @@ mod tests {
         assert_eq!(range("at"), (0.0, 86_399_999_999.0));
         assert_eq!(schema.column("sex").unwrap().categories, ["F", "M"]);
         assert_eq!(schema.column("grade").unwrap().categories, ["2", "9", "10", "else"]);
-        assert!(schema.targets.is_empty(), "its category is not in the list");
+        assert!(schema.targets.is_empty() && schema.survival.is_empty(), "their category is not in the list");
+        assert_eq!(schema.regressions, opened().regressions);
     }
 
     /// Next to no budget: whatever comes out is a usable schema.
