@@ -148,8 +148,8 @@ impl<'a> Heat<'a> {
         pairs.sort_by(|a, b| apart(b).total_cmp(&apart(a)));
         let pair = |(i, j): (usize, usize)| (&*columns[i], &*columns[j], holdout[i][j], synthetic[i][j]);
         Ok(Some(Self {
-            holdout: safe(chart::heat(columns, holdout, false)?),
-            synthetic: safe(chart::heat(columns, synthetic, true)?),
+            holdout: safe(chart::heat(columns, holdout)?),
+            synthetic: safe(chart::heat(columns, synthetic)?),
             difference: safe(chart::difference(columns, holdout, synthetic)?),
             pairs: pairs.into_iter().take(PAIRS).map(pair).collect(),
         }))

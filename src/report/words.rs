@@ -13,7 +13,9 @@ pub(super) fn bound(x: f64) -> String {
 
 /// Three decimals, for columns of figures that are compared.
 pub(super) fn decimals(x: f64) -> String {
-    format!("{x:.3}").replace('-', "\u{2212}")
+    let text = format!("{x:.3}");
+    // A small negative number is no negative zero.
+    if text == "-0.000" { "0.000".into() } else { text.replace('-', "\u{2212}") }
 }
 
 /// A share as a percentage with one decimal.
@@ -76,6 +78,11 @@ mod tests {
         for (x, text) in cases.into_iter().chain([(std::f64::consts::E, "2.719"), (1.01e-6, "1.01e-6")]) {
             assert_eq!(bound(x), text);
         }
+    }
+
+    #[test]
+    fn decimals_have_no_negative_zero() {
+        assert_eq!([-0.0004, 0.0, -0.25].map(decimals), ["0.000", "0.000", "\u{2212}0.250"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{LABEL_WIDTH, REAL, SYNTHETIC, WIDTH, draw, shortened, write};
+use super::{LABEL_WIDTH, REAL, SYNTHETIC, TEXT, WIDTH, draw, shortened, write};
 use crate::error::Result;
 
 /// With more columns than this there is no room for their names.
@@ -14,9 +14,8 @@ const SHADES: f64 = 12.0;
 const DARKEST_DIFFERENCE: f64 = 0.2;
 
 /// Associations of each pair of columns: the stronger, the darker.
-pub(in crate::report) fn heat(names: &[String], values: &[Vec<f64>], synthetic: bool) -> Result<String> {
-    let colour = if synthetic { SYNTHETIC } else { REAL };
-    square(names, |i, j| (colour, values[i][j].abs()))
+pub(in crate::report) fn heat(names: &[String], values: &[Vec<f64>]) -> Result<String> {
+    square(names, |i, j| (TEXT, values[i][j].abs()))
 }
 
 /// Differences of associations: in the colour of the table where they are stronger.
