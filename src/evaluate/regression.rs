@@ -1,32 +1,21 @@
 //! Would an analyst draw the same conclusions? One regression, fitted to each of the three tables.
 //!
-//! Logistic regression or least squares, unpenalised, by Newton's method on the normal equations; complete rows only;
-//! Wald intervals (McCullagh and Nelder 1989, section 4.4). Numbers are standardised for the fit and given back per their
-//! own unit.
+//! Logistic regression or least squares, unpenalised, complete rows only, Wald intervals. Numbers are standardised for the
+//! fit and given back per their own unit.
 
-use rayon::prelude::*;
-
-use super::analyses::{Estimate, LeftOut, RegressionFigures, RegressionTerm};
-use super::cholesky::Cholesky;
+use super::analyses::{LeftOut, RegressionFigures, RegressionTerm};
+use super::coefficient::Coefficient;
 use super::evaluation::Figure;
 use super::linear::Design;
+use super::newton::newton;
 use super::table::{Column, Table, Tables};
-use super::{SMALLEST_GROUP, Z95, metrics};
+use super::{SMALLEST_GROUP, metrics};
 use crate::error::{Error, Result};
 use crate::schema::target::Task;
 use crate::schema::{Regression, Schema};
 
 /// More terms than this are no table that anybody reads.
 const MAX_TERMS: usize = 200;
-/// Newton converges in fewer iterations, unless the estimates are infinite.
-const MAX_ITERATIONS: usize = 25;
-/// A step is halved at most so often.
-const MAX_HALVINGS: usize = 10;
-/// Stops when no standardised coefficient moves more.
-const STEP_TOLERANCE: f64 = 1e-8;
-/// Parts of the rows whose sums are taken side by side; fixed, so that rounding does not depend on threads.
-const BLOCKS: usize = 16;
-
 /// A declaration whose names were looked up.
 struct Plan<'a> {
     declared: &'a Regression,
@@ -150,40 +139,6 @@ impl Cases {
             tally[place as usize].1 += outcome;
         }
         tally
-    }
-}
-
-/// A coefficient and its standard error, per unit of the covariate; of a logistic regression on the scale of logarithms.
-#[derive(Clone, Copy)]
-struct Coefficient {
-    value: f64,
-    error: f64,
-}
-
-impl Coefficient {
-    fn ends(self) -> (f64, f64) {
-        (self.value - Z95 * self.error, self.value + Z95 * self.error)
-    }
-
-    /// As it is reported; `None` where it is too large to write.
-    fn estimate(self, task: Task) -> Option<Estimate> {
-        let shown = |x: f64| if task == Task::Binary { x.exp() } else { x };
-        let (lower, upper) = self.ends();
-        let estimate = Estimate { estimate: shown(self.value), lower: shown(lower), upper: shown(upper) };
-        (self.error > 0.0 && estimate.lower.is_finite() && estimate.upper.is_finite()).then_some(estimate)
-    }
-
-    /// Mean share of the two intervals that is common to both (Karr et al. 2006, The American Statistician 60:3).
-    fn overlap(self, other: Self) -> f64 {
-        let ((low, high), (other_low, other_high)) = (self.ends(), other.ends());
-        let common = (high.min(other_high) - low.max(other_low)).max(0.0);
-        (common / (high - low) + common / (other_high - other_low)) / 2.0
-    }
-
-    /// -1, 0 or 1: significantly negative, neither, significantly positive.
-    fn conclusion(self) -> i8 {
-        let (low, high) = self.ends();
-        i8::from(low > 0.0) - i8::from(high < 0.0)
     }
 }
 
@@ -362,93 +317,10 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
     (mean, metrics::mean(values.iter().map(|v| (v - mean).powi(2))).sqrt())
 }
 
-/// Log-likelihood, its gradient and its curvature: of a normal outcome of variance 1, or of a binary one.
-struct Sums {
-    value: f64,
-    gradient: Vec<f64>,
-    /// Lower triangle.
-    curvature: Vec<f64>,
-}
-
-impl Sums {
-    fn new(design: &Design, outcome: &[f64], weights: &[f64], binary: bool) -> Self {
-        let rows = outcome.len();
-        let size = rows.div_ceil(BLOCKS);
-        let block =
-            |block: usize| Self::block(design, outcome, weights, binary, block * size..rows.min((block + 1) * size));
-        let blocks: Vec<Self> = (0..rows.div_ceil(size)).into_par_iter().map(block).collect();
-        let mut total = Self::zero(weights.len());
-        for part in blocks {
-            total.value += part.value;
-            total.gradient.iter_mut().zip(part.gradient).for_each(|(sum, x)| *sum += x);
-            total.curvature.iter_mut().zip(part.curvature).for_each(|(sum, x)| *sum += x);
-        }
-        total
-    }
-
-    fn zero(width: usize) -> Self {
-        Self { value: 0.0, gradient: vec![0.0; width], curvature: vec![0.0; width * width] }
-    }
-
-    fn block(design: &Design, outcome: &[f64], weights: &[f64], binary: bool, rows: std::ops::Range<usize>) -> Self {
-        let width = weights.len();
-        let mut sums = Self::zero(width);
-        for row in rows {
-            let entries = design.row(row);
-            let score: f64 = entries.iter().map(|&(i, x)| weights[i as usize] * x).sum();
-            let (residual, weight) = if binary {
-                let p = 1.0 / (1.0 + (-score).exp());
-                // y s - log(1 + e^s) without overflow.
-                sums.value += score * outcome[row] - score.max(0.0) - (-score.abs()).exp().ln_1p();
-                (outcome[row] - p, p * (1.0 - p))
-            } else {
-                sums.value -= (outcome[row] - score).powi(2) / 2.0;
-                (outcome[row] - score, 1.0)
-            };
-            for (last, &(i, x)) in entries.iter().enumerate() {
-                sums.gradient[i as usize] += residual * x;
-                for &(j, z) in &entries[..=last] {
-                    sums.curvature[i as usize * width + j as usize] += weight * x * z;
-                }
-            }
-        }
-        sums
-    }
-}
-
-/// The weights of largest likelihood, and their standard errors.
-fn newton(design: &Design, outcome: &[f64], width: usize, binary: bool) -> Result<Vec<Coefficient>, String> {
-    const INFINITE: &str = "some covariate tells the outcomes apart without error, so that no estimate is finite";
-    let mut weights = vec![0.0; width];
-    let mut now = Sums::new(design, outcome, &weights, binary);
-    for iteration in 0..MAX_ITERATIONS {
-        let Some(factor) = Cholesky::new(&now.curvature, width) else {
-            let why = if iteration == 0 { "some covariates determine each other" } else { INFINITE };
-            return Err(why.into());
-        };
-        let step = factor.solve(&now.gradient);
-        if step.iter().all(|s| s.abs() <= STEP_TOLERANCE) {
-            let freedom = (outcome.len() - width) as f64;
-            let variance = if binary { 1.0 } else { -2.0 * now.value / freedom };
-            let errors = factor.inverse_diagonal().into_iter().map(|v| (v * variance).sqrt());
-            return Ok(weights.iter().zip(errors).map(|(&value, error)| Coefficient { value, error }).collect());
-        }
-        let better = (0..MAX_HALVINGS).find_map(|halvings| {
-            let length = 0.5_f64.powi(halvings as i32);
-            let tried: Vec<f64> = weights.iter().zip(&step).map(|(w, s)| w + length * s).collect();
-            let sums = Sums::new(design, outcome, &tried, binary);
-            // At the top, rounding may take a little away.
-            (sums.value >= now.value - 1e-9 * now.value.abs()).then_some((tried, sums))
-        });
-        let Some(better) = better else { break };
-        (weights, now) = better;
-    }
-    Err(INFINITE.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::Z95;
     use crate::evaluate::fixture::{frame, number, patients, patients_schema, text};
     use crate::evaluate::numpy_choice::NumpyRng;
     use crate::ingest::Frame;
@@ -530,15 +402,6 @@ mod tests {
         assert_eq!((logistic.terms[0].overlap, logistic.terms[3].overlap), (Some(0.0), Some(0.0)));
         let overlap = logistic.mean_overlap.unwrap();
         assert!(overlap.synthetic < overlap.floor && overlap.floor < 1.0, "{overlap:?}");
-    }
-
-    #[test]
-    fn overlap_and_conclusion_known_by_hand() {
-        let c = |value: f64, half: f64| Coefficient { value, error: half / Z95 };
-        // From -1 to 1 and from 0 to 4: 1 of 2 and 1 of 4.
-        assert!((c(0.0, 1.0).overlap(c(2.0, 2.0)) - 0.375).abs() < 1e-12);
-        assert_eq!(c(0.0, 1.0).overlap(c(9.0, 2.0)), 0.0);
-        assert_eq!([c(2.0, 1.0), c(0.5, 1.0), c(-2.0, 1.0)].map(Coefficient::conclusion), [1, 0, -1]);
     }
 
     /// Patients of `sites`, `(site, positive, negative)`, the sex without meaning.
