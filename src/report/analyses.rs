@@ -41,7 +41,8 @@ pub(super) struct Survival<'a> {
     horizon: Option<f64>,
     distance: Option<Figure>,
     remark: Option<&'a str>,
-    svg: Value,
+    /// `None` where too few are at risk.
+    svg: Option<Value>,
 }
 
 /// One entry a group of each analysis.
@@ -66,7 +67,10 @@ pub(super) fn survival(all: &[SurvivalFigures]) -> Result<Vec<Survival<'_>>> {
                 horizon: group.horizon,
                 distance: group.distance,
                 remark: figures.remark.as_deref(),
-                svg: safe(chart::survival(ends, &band, &group.synthetic.survival)?),
+                svg: match group.distance {
+                    Some(_) => Some(safe(chart::survival(ends, &band, &group.synthetic.survival)?)),
+                    None => None,
+                },
             });
         }
     }

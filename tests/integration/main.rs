@@ -15,6 +15,7 @@ mod infer;
 mod inspect;
 mod ledger;
 mod plan;
+mod report;
 mod run;
 mod schemas;
 mod terminal;

@@ -1,6 +1,7 @@
 //! `run`: one file in, a folder with everything out.
 
 use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
+use crate::schemas::assert_valid;
 use crate::world::World;
 use std::sync::LazyLock;
 
@@ -38,6 +39,20 @@ fn everything_is_there() {
     }
     RAN.run("ledger verify out/ledger.jsonl").succeeds();
     RAN.run("generate out/model.safetensors --rows 10 -o again.csv").succeeds();
+}
+
+/// What is written and printed for machines is what `schemas/` says.
+#[test]
+fn json_validates() {
+    for name in ["evaluation.json", "audit.json", "report.json"] {
+        assert_valid(name, &RAN.json(&format!("out/{name}")));
+    }
+    assert_valid("plan.json", &RAN.run("plan run.toml --json").succeeds().json());
+    let tables = "--holdout holdout.csv --synthetic out/cohort.parquet --schema schema.toml --json";
+    assert_valid("evaluation.json", &RAN.run(&format!("evaluate --real visits.csv {tables}")).succeeds().json());
+    let toml = |name: &str| serde_json::to_value(toml::from_str::<toml::Value>(&RAN.text(name)).unwrap()).unwrap();
+    assert_valid("run.json", &toml("run.toml"));
+    assert_valid("schema.json", &toml("schema.toml"));
 }
 
 /// No script, style, image or font from elsewhere: the page works without a network, and asks for none.

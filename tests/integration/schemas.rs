@@ -1,5 +1,6 @@
 //! `schemas/*.json` are generated from the types: `UPDATE_SCHEMAS=1 cargo test schemas` writes them anew.
 
+use boon::{Compiler, Schemas};
 use std::path::Path;
 
 use schemars::{Schema, schema_for};
@@ -26,4 +27,20 @@ fn json_schemas_match_the_types() {
             "schemas/{name} is not what the types say: run UPDATE_SCHEMAS=1 cargo test schemas"
         );
     }
+}
+
+/// Panics where `value` is not what `schemas/<name>` says.
+pub fn assert_valid(name: &str, value: &serde_json::Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
+    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    let schema = compiler.compile(path.to_str().unwrap(), &mut schemas).unwrap();
+    if let Err(e) = schemas.validate(value, schema) {
+        panic!("{name}: {e}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_its_schema_is_found() {
+    let wrong = serde_json::json!({ "table": "t" });
+    assert!(std::panic::catch_unwind(|| assert_valid("plan.json", &wrong)).is_err());
 }

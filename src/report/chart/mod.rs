@@ -31,7 +31,7 @@ const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
 const WIDTH: i32 = 720;
 const FONT: i32 = 30;
 /// Characters of a category's name that fit beside its bar.
-const LABEL_CHARS: usize = 17;
+const LABEL_CHARS: usize = 15;
 const LABEL_WIDTH: i32 = 230;
 const ROW_HEIGHT: i32 = 36;
 const AXIS_HEIGHT: i32 = 40;
