@@ -2,7 +2,8 @@
 
 use super::Global;
 use crate::train;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,13 @@ impl Progress {
             Some(total),
             if terminal && !global.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
         );
-        let template = "{prefix} [{bar:30}] {human_pos}/{human_len} {per_sec}, {eta} left {msg}";
+        let template = "{prefix} [{bar:30}] {human_pos}/{human_len} {rate}, {eta} left {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                let rate = state.per_sec();
+                let _ = write!(out, "{rate:.*}/s", usize::from(rate < 10.0));
+            };
+            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         }
         bar.set_prefix(what);
         let now = Instant::now();
@@ -79,6 +84,8 @@ impl<'g> Bars<'g> {
     /// Shows how far a fit is.
     pub fn at(&mut self, progress: train::Progress) {
         if self.current.as_ref().is_none_or(|(what, _)| *what != progress.what) {
+            // The last bar has to be gone before the next one draws itself.
+            self.current = None;
             self.current = Some((progress.what, Progress::new(self.global, progress.what, progress.total)));
         }
         if let Some((_, bar)) = &mut self.current {

@@ -2,7 +2,8 @@
 
 use super::{Layout, MAX_BINS, icd9};
 use crate::error::{Error, Result};
-use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Schema};
+use crate::schema::datetime::Ticks;
+use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Resolution, Schema};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
@@ -142,8 +143,14 @@ fn numbers(column: &Column) -> Result<Domain> {
             .expected("min and max")
             .remedy("add the public range of the column to the schema"));
     };
+    let resolution = resolution(column);
+    // A moment of the table lies on a multiple, so the ends may be taken there, too.
+    let (min, max) = match resolution {
+        Some(step) => ((min / step).ceil() * step, ((max / step).floor() * step).max((min / step).ceil() * step)),
+        None => (min, max),
+    };
     let step = match (column.kind, column.decimals) {
-        (Kind::Datetime, _) => datetime_step(max - min, 1e9 / column.ticks().nanoseconds() as f64, counts_days(column)),
+        (Kind::Datetime, _) => datetime_step(max - min, column.ticks(), resolution.unwrap_or(1.0)),
         (Kind::Real, Some(decimals)) => 10f64.powi(-(decimals as i32)),
         (Kind::Real, None) if max > min => (max - min) / DEFAULT_POSITIONS,
         _ => 1.0,
@@ -152,16 +159,18 @@ fn numbers(column: &Column) -> Result<Domain> {
     Ok(Domain::Numbers { min, step, positions: ((max - min) / step).round() as u32 + 1 })
 }
 
-/// Whether the column's type means whole days, whatever its ticks.
-fn counts_days(column: &Column) -> bool {
-    column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Date64)
+/// What moments of the column are whole multiples of, in ticks, where its type or the schema says so.
+fn resolution(column: &Column) -> Option<f64> {
+    let days = column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Date64);
+    let resolution = if days { Some(Resolution::Day) } else { column.resolution };
+    resolution.map(|resolution| resolution.ticks(column.ticks())).filter(|&step| step > 1.0)
 }
 
-/// The finest of tick, second, minute, hour and day that gives few enough positions; or a day.
-fn datetime_step(range: f64, ticks_per_second: f64, days: bool) -> f64 {
-    let seconds = [1.0, 60.0, 3600.0, 86_400.0].map(|s| (s * ticks_per_second).max(1.0));
-    let fits = |step: &f64| !days && range / step <= MAX_POSITIONS;
-    std::iter::once(1.0).chain(seconds).find(fits).unwrap_or(seconds[3])
+/// The finest of tick, second, minute, hour and day that is not below `least` and gives few enough positions; or a day.
+fn datetime_step(range: f64, ticks: Ticks, least: f64) -> f64 {
+    let steps = Resolution::ALL.map(|resolution| resolution.ticks(ticks).max(1.0));
+    let fits = |step: &f64| *step >= least && range / step <= MAX_POSITIONS;
+    std::iter::once(1.0).chain(steps.into_iter().rev()).find(fits).unwrap_or(steps[0])
 }
 
 /// A flat prefix tree: the first character of each label, numbered in order of appearance.
@@ -178,4 +187,28 @@ fn first_characters(labels: &[String]) -> Vec<u32> {
             place as u32
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{ArrowType, Bound};
+
+    #[test]
+    fn moments_of_a_resolution_lie_on_its_multiples_inside_the_range() {
+        const DAY: f64 = 86_400e6;
+        let mut column = Column {
+            arrow_type: Some(ArrowType::timestamp_us(false)),
+            min: Some(Bound::Moment("1970-01-01T08:00:00".into())),
+            max: Some(Bound::Moment("1970-01-31T20:00:00".into())),
+            resolution: Some(Resolution::Day),
+            ..Column::new("at", Kind::Datetime)
+        };
+        let domain = |column: &Column| numbers(column).unwrap();
+        assert_eq!(domain(&column), Domain::Numbers { min: DAY, step: DAY, positions: 30 });
+        column.max = Some(Bound::Moment("1970-01-01T20:00:00".into()));
+        assert_eq!(domain(&column), Domain::Numbers { min: DAY, step: DAY, positions: 1 }, "no midnight inside");
+        column.resolution = Some(Resolution::Hour);
+        assert_eq!(domain(&column), Domain::Numbers { min: DAY / 3.0, step: DAY / 24.0, positions: 13 });
+    }
 }

@@ -123,8 +123,8 @@ impl Schema {
     /// The schema without the domains that nobody vouches for, marked as to be
     /// discovered. What was read from the rows goes, resolution and
     /// completeness included; what the schema's author alone can have said
-    /// (`other`, and the decimals of a column that was not drafted from the
-    /// rows) stays.
+    /// (`other`, and the decimals or the resolution of a column that was not drafted
+    /// from the rows) stays.
     pub fn without_private_domains(&self) -> Self {
         let forget = |column: &Column| {
             let from_data = column.domain_from == Some(DomainFrom::Data);
@@ -135,6 +135,7 @@ impl Schema {
                 min: None,
                 max: None,
                 decimals: column.decimals.filter(|_| !from_data),
+                resolution: column.resolution.filter(|_| !from_data),
                 categories: column.other.iter().cloned().collect(),
                 nullable: true,
                 domain_from: (column.kind != Kind::Boolean).then_some(DomainFrom::Discovered),
@@ -212,6 +213,7 @@ impl Schema {
             ("other", column.other.is_some(), kind.is_listed() || kind == Kind::Code),
             ("system", column.system.is_some(), kind == Kind::Code),
             ("format", column.format.is_some(), kind == Kind::Datetime),
+            ("resolution", column.resolution.is_some(), kind == Kind::Datetime),
         ];
         if let Some((field, ..)) = misplaced.iter().find(|(_, present, belongs)| *present && !belongs) {
             return Err(bad(column, format!("{field} has no meaning for kind {}", kind.name()))

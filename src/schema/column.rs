@@ -87,6 +87,42 @@ impl DomainFrom {
     }
 }
 
+/// Moments of a column are whole multiples of this. [`DataType::Date64`](arrow_schema::DataType::Date64) means days anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolution {
+    Day,
+    Hour,
+    Minute,
+    Second,
+}
+
+impl Resolution {
+    /// All of them, the coarsest first.
+    pub const ALL: [Self; 4] = [Self::Day, Self::Hour, Self::Minute, Self::Second];
+
+    /// The name used in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Hour => "hour",
+            Self::Minute => "minute",
+            Self::Second => "second",
+        }
+    }
+
+    /// Its length in ticks.
+    pub fn ticks(self, ticks: Ticks) -> f64 {
+        let seconds = match self {
+            Self::Day => 86_400.0,
+            Self::Hour => 3600.0,
+            Self::Minute => 60.0,
+            Self::Second => 1.0,
+        };
+        seconds * 1e9 / ticks.nanoseconds() as f64
+    }
+}
+
 /// An end of a numeric column's range: a number, or for a datetime its ISO 8601 text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number, or for a datetime a quoted ISO 8601 date")]
@@ -130,6 +166,9 @@ pub struct Column {
     /// How a datetime is written where it is text: `strftime` directives. ISO 8601 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// What moments are whole multiples of, where that is coarser than the type: days, for a timestamp at midnight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
     /// Who says what the domain is. `fit` wants `public`, or to be told to pay for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_from: Option<DomainFrom>,
@@ -161,6 +200,7 @@ impl Column {
             nullable: true,
             system: None,
             format: None,
+            resolution: None,
             domain_from: None,
             drop: false,
         }

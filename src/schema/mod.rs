@@ -61,7 +61,7 @@ mod toml_out;
 pub use arrow_type::ArrowType;
 pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
-pub use column::{Bound, Column, DomainFrom, Kind};
+pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use regression::Regression;
 pub use survival::Survival;
 pub use target::Target;

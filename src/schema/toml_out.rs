@@ -86,6 +86,7 @@ fn write_column(out: &mut String, column: &Column) {
     optional("min", column.min.as_ref().map(bound));
     optional("max", column.max.as_ref().map(bound));
     optional("decimals", column.decimals.map(|d| d.to_string()));
+    optional("resolution", column.resolution.map(|r| text(r.name())));
     optional("categories", (!column.categories.is_empty()).then(|| list(&column.categories)));
     optional("other", column.other.as_deref().map(text));
     optional("nullable", Some(column.nullable.to_string()));
@@ -174,7 +175,7 @@ fn analyses(schema: &Schema) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::target::Task;
-    use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, TableSpec};
+    use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, Resolution, TableSpec};
     use super::*;
 
     fn table() -> TableSpec {
@@ -210,6 +211,7 @@ mod tests {
             min: Some(Bound::Moment("1999-01-01".into())),
             max: Some(Bound::Moment("2008-12-31".into())),
             format: Some("%d.%m.%Y".into()),
+            resolution: Some(Resolution::Day),
             arrow_type: Some(ArrowType::DATE32),
             ..Column::new("start", Kind::Datetime)
         };

@@ -4,7 +4,7 @@ use super::identifiers;
 use super::profile::{CHECKED_CODE_SHARE, Profile, TIME_OF_DAY};
 use super::{Distinct, Finding, FindingClass};
 use crate::schema::datetime::{self, Ticks};
-use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind};
+use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind, Resolution};
 
 /// Text with more distinct values than this is taken for free text.
 const MAX_LISTED: usize = 1_000;
@@ -20,6 +20,9 @@ const CODE_SHARE: f64 = 0.98;
 
 /// Digits after the point up to which a number is called a decimal.
 const MAX_DECIMALS: usize = 6;
+
+/// Different moments that show a resolution, at least.
+const FEWEST_MOMENTS: usize = 10;
 
 /// Share of distinct values that must get by with the decimals written down.
 const DECIMALS_SHARE: f64 = 0.95;
@@ -179,8 +182,9 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     draft.column.arrow_type = Some(arrow_type);
     draft.column.format = format.map(str::to_owned);
     let ticks = draft.column.ticks();
-    let moments = profile.labels.iter().filter_map(|label| datetime::parse(label, format, ticks));
-    let (min, max) = ends(moments)?;
+    let moments: Vec<f64> = profile.labels.iter().filter_map(|l| datetime::parse(l, format, ticks)).collect();
+    let (min, max) = ends(moments.iter().copied())?;
+    draft.column.resolution = resolution(&moments, ticks);
     let time_of_day = draft.column.arrow_type.as_ref().is_some_and(ArrowType::is_time_of_day);
     let bound = |value| datetime::format(value, time_of_day.then_some(TIME_OF_DAY), ticks).map(Bound::Moment);
     (draft.column.min, draft.column.max) = (bound(min), bound(max));
@@ -198,6 +202,16 @@ fn datetime(profile: &Profile) -> Option<Draft> {
         draft = draft.note(FindingClass::QuasiIdentifier, note);
     }
     Some(draft)
+}
+
+/// The coarsest resolution that is coarser than the ticks and has all moments on its multiples; none where there are so
+/// few that chance could have put them there.
+fn resolution(moments: &[f64], ticks: Ticks) -> Option<Resolution> {
+    let holds = |resolution: &Resolution| {
+        let step = resolution.ticks(ticks);
+        step > 1.0 && moments.iter().all(|moment| moment.rem_euclid(step) == 0.0)
+    };
+    Resolution::ALL.into_iter().filter(|_| moments.len() >= FEWEST_MOMENTS).find(holds)
 }
 
 fn code(profile: &Profile) -> Option<Draft> {

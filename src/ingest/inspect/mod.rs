@@ -237,7 +237,7 @@ mod tests {
 
     use super::super::{Source, read};
     use super::*;
-    use crate::schema::{ArrowType, Bound, CodeSystem};
+    use crate::schema::{ArrowType, Bound, CodeSystem, Resolution};
 
     /// A CSV table of `rows` rows, each column made from the row number.
     fn table(rows: usize, columns: &[(&str, &dyn Fn(usize) -> String)]) -> RawTable {
@@ -345,6 +345,7 @@ mod tests {
                 ("zip", &|n| format!("0{:04}", n % 40)),
                 ("day", &|n| format!("2001-01-{:02}", n % 28 + 1)),
                 ("at", &|n| format!("2001-01-01T10:{n:02}:00Z")),
+                ("midnight", &|n| format!("2001-01-{:02} 00:00:00", n % 28 + 1)),
                 ("german", &|n| format!("{:02}.02.1999", n % 28 + 1)),
                 ("drug", &|n| format!("{}10BA{:02}", ["A", "B", "C"][n % 3], n % 36 / 3)),
                 ("answer", &|n| ["yes", "Unknown", "None", "NA"][n % 4].to_owned()),
@@ -362,6 +363,9 @@ mod tests {
         assert_eq!(kind("day"), (Kind::Datetime, ArrowType::DATE32));
         assert_eq!(kind("at"), (Kind::Datetime, ArrowType::timestamp_us(true)));
         assert_eq!(column(&inspection, "at").max, Some(Bound::Moment("2001-01-01T10:59:00".into())));
+        assert_eq!(column(&inspection, "at").resolution, Some(Resolution::Minute));
+        assert_eq!(column(&inspection, "midnight").resolution, Some(Resolution::Day));
+        assert_eq!(column(&inspection, "day").resolution, None, "days are what the type counts");
         assert_eq!(column(&inspection, "german").format.as_deref(), Some("%d.%m.%Y"));
         assert_eq!(column(&inspection, "drug").system, Some(CodeSystem::Atc));
         assert_eq!(kind("reason"), (Kind::Categorical, ArrowType::INT64));
