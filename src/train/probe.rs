@@ -83,8 +83,8 @@ pub fn invent(request: &FitRequest, units: u64) -> Result<ModelFile> {
 
 /// The noise on a one-way count, of the last of them.
 fn one_way_noise(plan: &Plan) -> f64 {
-    let counts = plan.entries().iter().filter(|entry| entry.mechanism == Mechanism::Histogram);
-    counts.last().map_or(0.0, |entry| entry.noise_multiplier)
+    let mut counts = plan.entries().iter().filter(|entry| entry.mechanism == Mechanism::Histogram);
+    counts.next_back().map_or(0.0, |entry| entry.noise_multiplier)
 }
 
 /// Counts of `labels` labels, few of which most people have: their shares fall with the square of their rank.

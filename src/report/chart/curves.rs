@@ -89,13 +89,13 @@ pub(in crate::report) fn survival(
         Frame::label_below(
             canvas,
             0.0,
-            &format!("{:.4}", ends.0).trim_end_matches('0').trim_end_matches('.').to_owned(),
+            format!("{:.4}", ends.0).trim_end_matches('0').trim_end_matches('.'),
             HPos::Left,
         )?;
         Frame::label_below(
             canvas,
             1.0,
-            &format!("{:.4}", ends.1).trim_end_matches('0').trim_end_matches('.').to_owned(),
+            format!("{:.4}", ends.1).trim_end_matches('0').trim_end_matches('.'),
             HPos::Right,
         )
     })
