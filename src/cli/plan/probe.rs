@@ -65,7 +65,10 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(FEW_ROWS))?;
     let sample = file("sample");
     draw(&invented, MORE_ROWS, 0, &sample)?;
-    let bytes_per_row = stored_size(&sample)? / MORE_ROWS as f64;
+    // The file of the real table has the columns, too, that are left out of an invented one.
+    let columns = &request.schema.columns;
+    let written = columns.iter().filter(|column| !column.drop).count().max(1);
+    let bytes_per_row = stored_size(&sample)? / MORE_ROWS as f64 * columns.len() as f64 / written as f64;
     let rows_of = |path: &Path| Ok::<_, Error>(((stored_size(path)? / bytes_per_row) as u64).max(1));
     let by_row = request.schema.table.unit_column().is_none();
     let rows = match request.schema.table.units {
