@@ -26,12 +26,12 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing::Level;
 
-/// Differentially private synthetic cohorts from health records.
-///
-/// Data never leaves this machine: the program holds no network client.
+/// Differentially private synthetic cohorts from health records
 #[derive(Parser)]
 #[command(name = "synthward", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found.")]
+#[command(after_help = "\
+Data never leaves this machine: the program holds no network client.
+Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

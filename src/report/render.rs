@@ -371,6 +371,18 @@ mod tests {
         assert!(!render(&nothing(), None).unwrap().contains("NOT PRIVATE"));
     }
 
+    /// An attack that succeeds is never explained away: a claim is not confirmed by what does not refute it.
+    #[test]
+    fn a_leak_below_the_claim_is_no_comfort() {
+        let page = |epsilon| {
+            let (claim, audit) = (Some(claim(epsilon)), Some(audit("plain")));
+            render(&Report { claim, audit, ..nothing() }, None).unwrap()
+        };
+        assert!(page(1.0).contains("does not refute the claim, and does not confirm it"));
+        assert!(page(1.0).contains("test the fit with canaries before you decide"));
+        assert!(!page(0.1).contains("does not refute"), "a bound of 0.2 refutes 0.1");
+    }
+
     #[test]
     fn assumed_public_is_said_loudly() {
         let loud = |assumed_public| {
