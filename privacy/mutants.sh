@@ -54,6 +54,10 @@ mutant "sums without noise" privacy/src/mechanism/gaussian_sum.rs $core 's/add_d
 mutant "sums without clip" privacy/src/mechanism/gaussian_sum.rs $core 's/let factor = .*?;/let factor = 1.0;/'
 mutant "an entry taken twice" privacy/src/plan.rs $core 's/entry\.taken = true;//'
 mutant "a plan above its target" privacy/src/plan.rs $core 's/let entries = scaled\(scale\);/let entries = scaled(0.9 * scale);/'
+mutant "a resumed plan gives all steps again" privacy/src/plan.rs $core 's/entry\.steps_done = \*steps_done;//'
+mutant "a resumed plan gives out what was taken" privacy/src/plan.rs $core 's/taken\.iter\(\)\.all\(\|name\| self/[].iter().all(|name: &String| self/'
+mutant "steps given back" privacy/src/plan.rs $core 's/ && e\.steps_done == 0\)/)/'
+mutant "a fit refused after a checkpoint" privacy/src/ledger.rs $core 's/record if record\.fit\(\) == Some\(name\)/Record::Outcome { fit, .. } if fit == name/'
 mutant "clip per batch" src/nn/per_unit.rs synthward 's/coefficients\.clear\(\);/let total = squared_norms.iter().sum(); squared_norms.fill(total); coefficients.clear();/'
 mutant "rows of a unit clipped one by one" src/nn/per_unit.rs synthward 's/sum \+ 2\.0 \* below/sum + 0.0 * below/'
 

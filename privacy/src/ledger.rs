@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 ///
 /// # Privacy
 /// Public.
-pub const LEDGER_VERSION: u32 = 1;
+pub const LEDGER_VERSION: u32 = 2;
 
 /// What a line says.
 ///
@@ -34,10 +34,33 @@ pub enum Record {
         adjacency: Adjacency,
         event: Event,
     },
-    /// Written after the release.
+    /// Written when all that was released so far lies whole on the disk, and before it gets the name under which a
+    /// fit is resumed. A fit goes on from its last checkpoint and from no other, or else steps would be taken twice.
+    Checkpoint { fit: String, sha256: String },
+    /// Another process goes on from the last checkpoint, or from the intent where there is none: what the process before
+    /// it did since then was shown to nobody. That one may write no line of this fit any more.
+    Resumed { fit: String },
+    /// Written when the model lies whole on the disk, and before it gets its name. Ends the fit.
     Outcome { fit: String, model_sha256: String },
     /// Written when the input was refused before any mechanism ran: the intent is not spent.
     Refused { fit: String },
+}
+
+impl Record {
+    /// The fit that the record is about.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn fit(&self) -> Option<&str> {
+        match self {
+            Self::Opened { .. } | Self::Cap { .. } => None,
+            Self::Intent { fit, .. }
+            | Self::Checkpoint { fit, .. }
+            | Self::Resumed { fit }
+            | Self::Outcome { fit, .. }
+            | Self::Refused { fit } => Some(fit),
+        }
+    }
 }
 
 /// One line.
@@ -201,6 +224,15 @@ impl Ledger {
         text
     }
 
+    /// The last line about a fit. Whoever carries a fit out knows this line as its own; when it is another's, a later
+    /// process has taken the fit over.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn last_of(&self, fit: &str) -> Option<&Line> {
+        self.lines.iter().rev().find(|line| line.record.fit() == Some(fit))
+    }
+
     /// Epsilon and delta of all intents that were not refused, by basic
     /// composition. An intent without an outcome counts: a crash is spent.
     ///
@@ -217,7 +249,7 @@ impl Ledger {
     fn refused(&self, intent: usize, name: &str) -> bool {
         let later = self.lines[intent + 1..].iter().find_map(|line| match &line.record {
             Record::Refused { fit } if fit == name => Some(true),
-            Record::Outcome { fit, .. } | Record::Intent { fit, .. } if fit == name => Some(false),
+            record if record.fit() == Some(name) => Some(false),
             _ => None,
         });
         later.unwrap_or(false)
@@ -284,6 +316,15 @@ mod tests {
         assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
         ledger.append(Record::Refused { fit: "one".into() }, "t".into(), "a".into());
         assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "what was released cannot be refused afterwards");
+        for seen in
+            [Record::Resumed { fit: "two".into() }, Record::Checkpoint { fit: "two".into(), sha256: "0".into() }]
+        {
+            let mut ledger = Ledger::parse(&text()).unwrap();
+            ledger.append(seen.clone(), "t".into(), "a".into());
+            assert_eq!(ledger.last_of("two").unwrap().record, seen);
+            ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
+            assert!((ledger.spent().0 - 0.6).abs() < 1e-12, "what may have been released cannot be refused");
+        }
     }
 
     #[test]

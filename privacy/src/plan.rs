@@ -143,6 +143,33 @@ pub struct PlanEntry {
     pub noise_multiplier: f64,
     #[serde(skip)]
     taken: bool,
+    /// Steps that an earlier process took.
+    #[serde(skip)]
+    steps_done: u64,
+}
+
+/// How far a plan was carried out when its DP-SGD was interrupted: what a checkpoint keeps of it.
+///
+/// # Privacy
+/// Public: names from the plan and a number of steps, which do not depend on the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanProgress {
+    /// The mechanisms that were handed out, but for the running one.
+    taken: Vec<String>,
+    /// The running DP-SGD ...
+    running: String,
+    /// ... and the steps that it has taken.
+    steps_done: u64,
+}
+
+impl PlanProgress {
+    /// Steps that the running DP-SGD has taken.
+    ///
+    /// # Privacy
+    /// Public: the number of steps does not depend on the data.
+    pub fn steps_done(&self) -> u64 {
+        self.steps_done
+    }
 }
 
 impl PlanEntry {
@@ -236,7 +263,8 @@ impl Plan {
                 )?,
                 (_, None) => (0.5 / part).sqrt(),
             };
-            entries.push((PlanEntry { name, share, mechanism, noise_multiplier, taken: false }, fixed.is_some()));
+            let entry = PlanEntry { name, share, mechanism, noise_multiplier, taken: false, steps_done: 0 };
+            entries.push((entry, fixed.is_some()));
         }
         let scaled = |scale: f64| -> Vec<PlanEntry> {
             let scale_one = |(e, fixed): &(PlanEntry, bool)| {
@@ -280,6 +308,7 @@ impl Plan {
             mechanism,
             noise_multiplier: 0.0,
             taken: false,
+            steps_done: 0,
         };
         let entries: Vec<PlanEntry> = requests.into_iter().map(without).collect();
         let epsilon = accountant.epsilon(&composed(&entries), ANY_DELTA)?;
@@ -380,7 +409,7 @@ impl Plan {
     }
 
     /// Epsilon of what was handed out so far, the running DP-SGD counted by
-    /// the steps it has taken.
+    /// the steps it has taken, those of an earlier process among them.
     ///
     /// # Privacy
     /// Public: depends on the plan and on step counts alone.
@@ -388,11 +417,11 @@ impl Plan {
         let spent: Vec<PlanEntry> = self
             .entries
             .iter()
-            .filter(|e| e.taken)
+            .filter(|e| e.taken || e.steps_done > 0)
             .cloned()
             .map(|mut e| {
                 if let Mechanism::SubsampledGaussian { steps, .. } = &mut e.mechanism {
-                    *steps = steps_done.min(*steps);
+                    *steps = steps_done.max(e.steps_done).min(*steps);
                 }
                 e
             })
@@ -450,6 +479,7 @@ impl Plan {
                 entry.noise_multiplier,
                 sampling_rate * units.max(1.0),
                 steps,
+                entry.steps_done,
             ),
             _ => Err(Error::NotPlanned { name: name.into() }),
         }
@@ -474,6 +504,49 @@ impl Plan {
         match self.take(name, |m| matches!(m, Mechanism::CategoryList { .. }))?.mechanism {
             Mechanism::CategoryList { epsilon, delta, per_unit } => CategoryList::new(epsilon, delta, per_unit),
             _ => Err(Error::NotPlanned { name: name.into() }),
+        }
+    }
+
+    /// How far the plan was carried out, while `running` is between two of its steps.
+    ///
+    /// # Privacy
+    /// Public: names from the plan and a number of steps.
+    pub fn progress(&self, running: &SubsampledGaussian) -> PlanProgress {
+        let taken = self.entries.iter().filter(|e| e.taken && e.name != running.name());
+        PlanProgress {
+            taken: taken.map(|e| e.name.clone()).collect(),
+            running: running.name().into(),
+            steps_done: running.steps_done(),
+        }
+    }
+
+    /// Goes on where another process stopped: what it was handed out counts as taken, and of the DP-SGD that was
+    /// running only the steps that are left will be handed out, with noise of their own. Two processes that go on
+    /// from one progress would take those steps twice: the ledger's order of lines of one fit is there to refuse that.
+    ///
+    /// # Errors
+    /// [`Error::NotPlanned`] for a name that the plan does not list or that is there twice, or more steps than were
+    /// planned; a plan that has handed out something already. Then nothing can be taken from the plan any more.
+    ///
+    /// # Privacy
+    /// Touches no data; never adds to what the plan allows.
+    pub fn resume(&mut self, progress: &PlanProgress) -> Result<(), Error> {
+        let PlanProgress { taken, running, steps_done } = progress;
+        let resumed = self.entries.iter().all(|e| !e.taken && e.steps_done == 0)
+            && taken.iter().all(|name| self.take(name, |m| !matches!(m, Mechanism::SubsampledGaussian { .. })).is_ok());
+        let is_running = |e: &&mut PlanEntry| match e.mechanism {
+            Mechanism::SubsampledGaussian { steps, .. } => e.name == *running && *steps_done <= steps,
+            _ => false,
+        };
+        match self.entries.iter_mut().find(is_running) {
+            Some(entry) if resumed => {
+                entry.steps_done = *steps_done;
+                Ok(())
+            }
+            _ => {
+                self.entries.iter_mut().for_each(|e| e.taken = true);
+                Err(Error::NotPlanned { name: running.clone() })
+            }
         }
     }
 
@@ -642,6 +715,74 @@ mod tests {
         let fixed = requests().into_iter().chain([request("low", Mechanism::Quantile { epsilon: 0.1 })]).collect();
         assert!(Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), fixed).is_err(), "a fixed cost has noise");
         assert!(Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), vec![]).is_err());
+    }
+
+    /// Over both processes, no mechanism runs twice and no step beyond the plan.
+    #[test]
+    fn a_plan_goes_on_where_it_stopped() {
+        let step = |mechanism: &mut SubsampledGaussian| {
+            let (parts, mut mean) = ([vec![0.0f32; 3]], [0.0f32; 3]);
+            let sum = mechanism.accumulate(&crate::Sensitive::new(vec![(); 40]), Vec::len, |_, _, _| &parts)?;
+            use rayon::prelude::*;
+            sum.release(3, mean.par_chunks_mut(crate::mechanism::ClippedSum::BLOCK), |out, m| out.copy_from_slice(m));
+            Ok::<_, Error>(mean)
+        };
+        let mut first = plan();
+        first.histogram("age").unwrap();
+        let mut running = first.subsampled_gaussian("train", 20_000.0).unwrap();
+        for _ in 0..200 {
+            step(&mut running).unwrap();
+        }
+        let kept = serde_json::to_string(&first.progress(&running)).unwrap();
+        let beyond = step(&mut running).unwrap();
+
+        let progress: PlanProgress = serde_json::from_str(&kept).unwrap();
+        let mut second = plan();
+        second.resume(&progress).unwrap();
+        assert_eq!(second.epsilon_spent(0).unwrap(), first.epsilon_spent(200).unwrap());
+        assert!(second.histogram("age").is_err(), "the first process took it");
+        assert!(second.histogram("sex").is_ok(), "nobody took it");
+        let mut running = second.subsampled_gaussian("train", 20_000.0).unwrap();
+        assert!(second.subsampled_gaussian("train", 20_000.0).is_err());
+        assert_eq!(running.steps_done(), 200);
+        if !cfg!(feature = "test-noise") {
+            assert_ne!(step(&mut running).unwrap(), beyond, "a step that was lost is taken again with other noise");
+        }
+        while running.steps_done() < 500 {
+            step(&mut running).unwrap();
+        }
+        assert!(matches!(step(&mut running), Err(Error::StepsSpent { planned: 500, .. })));
+        assert_eq!(second.progress(&running).steps_done(), 500);
+        second.gaussian_sum("prior").unwrap();
+        assert!((second.epsilon_spent(500).unwrap() - second.epsilon()).abs() < 1e-9);
+    }
+
+    /// A progress that is not of this plan gives nothing out, not even what it leaves.
+    #[test]
+    fn a_progress_that_does_not_fit_ends_the_plan() {
+        let progress = |taken: &[&str], running: &str, steps_done| PlanProgress {
+            taken: taken.iter().map(|&name| name.into()).collect(),
+            running: running.into(),
+            steps_done,
+        };
+        for wrong in [
+            progress(&["age", "age"], "train", 1),
+            progress(&["height"], "train", 1),
+            progress(&["train"], "train", 1),
+            progress(&["age"], "train", 501),
+            progress(&["age"], "prior", 1),
+            progress(&["age"], "other", 0),
+        ] {
+            let mut plan = plan();
+            assert!(matches!(plan.resume(&wrong), Err(Error::NotPlanned { .. })), "{wrong:?}");
+            assert!(plan.histogram("sex").is_err() && plan.subsampled_gaussian("train", 1e4).is_err(), "{wrong:?}");
+        }
+        let mut begun = plan();
+        begun.histogram("age").unwrap();
+        assert!(begun.resume(&progress(&["age"], "train", 1)).is_err(), "a plan that has begun cannot begin again");
+        let mut twice = plan();
+        twice.resume(&progress(&[], "train", 1)).unwrap();
+        assert!(twice.resume(&progress(&[], "train", 0)).is_err(), "steps are never given back");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub struct SubsampledGaussian {
 }
 
 impl SubsampledGaussian {
+    /// `done` of the `steps` were taken by another process, under keys that nobody has any more.
     pub(crate) fn new(
         name: String,
         clip: Clip,
@@ -55,6 +56,7 @@ impl SubsampledGaussian {
         noise_multiplier: f64,
         expected_batch_size: f64,
         steps: u64,
+        done: u64,
     ) -> Result<Self, Error> {
         if !(noise_multiplier <= LARGEST_NOISE_MULTIPLIER) {
             return Err(Error::Parameter {
@@ -70,7 +72,7 @@ impl SubsampledGaussian {
             noise_multiplier,
             expected_batch_size,
             steps,
-            done: 0,
+            done,
             batch: Vec::new(),
             coins: NoiseKey::from_system()?,
             noise: NoiseKey::from_system()?,
@@ -87,7 +89,11 @@ impl SubsampledGaussian {
         }
     }
 
-    /// Steps taken so far.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Steps taken so far, those of an earlier process among them.
     ///
     /// # Privacy
     /// Public: the number of steps does not depend on the data.
@@ -226,7 +232,7 @@ mod tests {
 
     fn mechanism(noise_multiplier: f64, sampling_rate: f64, steps: u64) -> SubsampledGaussian {
         let clip = Clip::new(2.0).unwrap();
-        SubsampledGaussian::new("t".into(), clip, sampling_rate, noise_multiplier, 10.0, steps).unwrap()
+        SubsampledGaussian::new("t".into(), clip, sampling_rate, noise_multiplier, 10.0, steps, 0).unwrap()
     }
 
     /// One whole step over `data`, whose clipped sum is `sum(units)` in every entry.
@@ -278,7 +284,7 @@ mod tests {
     fn noise_that_no_integer_holds_is_refused() {
         for noise_multiplier in [2e6, f64::NAN] {
             let clip = Clip::new(2.0).unwrap();
-            let refused = SubsampledGaussian::new("t".into(), clip, 1.0, noise_multiplier, 10.0, 1);
+            let refused = SubsampledGaussian::new("t".into(), clip, 1.0, noise_multiplier, 10.0, 1, 0);
             assert!(matches!(refused, Err(Error::Parameter { .. })));
         }
         let noisy = step(&mut mechanism(LARGEST_NOISE_MULTIPLIER, 1.0, 1), 4, 64, |_| 0.0);
