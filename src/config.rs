@@ -126,7 +126,14 @@ impl RunConfig {
     pub fn read(path: &Path) -> Result<(Self, String)> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", e.kind())).file(path))?;
-        let config = crate::schema::parse_toml(&text).map_err(|e| e.file(path))?;
-        Ok((config, text))
+        Ok((Self::from_toml(&text).map_err(|e| e.file(path))?, text))
+    }
+
+    /// Reads the text of a run file.
+    ///
+    /// # Errors
+    /// As [`RunConfig::read`].
+    pub fn from_toml(text: &str) -> Result<Self> {
+        crate::schema::parse_toml(text)
     }
 }

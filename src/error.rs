@@ -22,6 +22,8 @@ pub enum ErrorKind {
     BudgetRefused,
     /// The audit found a leak: exit code 5.
     LeakFound,
+    /// The user stopped a job, which can be gone on with: exit code 130.
+    Interrupted,
 }
 
 impl ErrorKind {
@@ -33,6 +35,7 @@ impl ErrorKind {
             Self::BadInput => 3,
             Self::BudgetRefused => 4,
             Self::LeakFound => 5,
+            Self::Interrupted => 130,
         }
     }
 }

@@ -30,11 +30,38 @@ fn fill_and_rename(
     drop(buffered);
     temporary.as_file().sync_all().map_err(|e| cannot(path, &e))?;
     temporary.persist(path).map_err(|e| cannot(path, &e.error))?;
-    // The rename itself is on the disk once the folder is; not every system lets a folder be opened.
+    sync_folder(path);
+    Ok(())
+}
+
+/// A new name is on the disk once its folder is; not every system lets a folder be opened.
+fn sync_folder(path: &Path) {
     if let Ok(folder) = File::open(folder(path)) {
         let _ = folder.sync_all();
     }
+}
+
+/// Gives a file that lies whole on the disk another name in the same folder.
+///
+/// # Errors
+/// As [`atomically`].
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(|e| cannot(to, &e))?;
+    sync_folder(to);
     Ok(())
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// Exit code 1: it is there and cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::failed(format!("cannot be removed ({})", e.kind())).file(path).remedy("remove it by hand"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn temporary(path: &Path, permissions: u32) -> Result<NamedTempFile> {

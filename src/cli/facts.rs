@@ -130,6 +130,8 @@ pub fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
             Record::Opened { .. } => ("opened", None, None),
             Record::Intent { epsilon, delta, .. } if epsilon.is_finite() => ("intent", Some(*epsilon), Some(*delta)),
             Record::Intent { epsilon, delta, .. } => ("intent, without noise", Some(*epsilon), Some(*delta)),
+            Record::Checkpoint { .. } => ("checkpoint", None, None),
+            Record::Resumed { .. } => ("resumed", None, None),
             Record::Outcome { .. } => ("released", None, None),
             Record::Cap { epsilon } => ("cap", *epsilon, None),
             Record::Refused { .. } => ("refused, not spent", None, None),

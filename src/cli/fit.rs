@@ -1,17 +1,16 @@
 //! `synthward fit`.
 
 use super::progress::Bars;
-use super::{Global, print_json};
+use super::{Global, print_json, stop};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
 use crate::error::Result;
 use crate::ingest::Source;
-use crate::model::{ModelFile, ModelKind, sha256};
+use crate::model::{ModelFile, ModelKind};
 use crate::output;
 use crate::schema::Schema;
-use crate::train::{self, FitRequest, LedgerFile};
+use crate::train::{self, FitRequest, LedgerFile, Place};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Budget;
-use synthward_privacy::ledger::Record;
 
 /// Fit a differentially private model to a table.
 ///
@@ -47,6 +46,9 @@ pub struct Fit {
     /// The model file
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+    /// Go on with the last unfinished fit of the same plan; spends nothing more
+    #[arg(long)]
+    resume: bool,
 }
 
 impl Fit {
@@ -62,7 +64,7 @@ impl Fit {
             discover_epsilon: self.discover_epsilon,
             seed: self.seed,
         };
-        let (model, sha256) = fit_and_write(global, &request, &ledger, &self.output)?;
+        let (model, sha256) = fit_and_write(global, &request, &ledger, &self.output, self.resume)?;
         if global.json {
             print_json(&Fitted { output: &self.output, model_sha256: &sha256, header: &model.header })
         } else {
@@ -104,13 +106,13 @@ pub fn budget(epsilon: f64, delta: f64) -> Result<Budget> {
     if epsilon == f64::INFINITY { Ok(Budget::unlimited()) } else { Ok(Budget::new(epsilon, delta)?) }
 }
 
-/// Fits, writes the model, and then the outcome into the ledger. Returns the
-/// model and the SHA-256 of its file.
+/// Fits and writes a model, or goes on with it. Returns the model and the SHA-256 of its file.
 pub fn fit_and_write(
     global: &Global,
     request: &FitRequest,
     ledger: &Path,
     output: &Path,
+    resume: bool,
 ) -> Result<(ModelFile, String)> {
     // Before anything is spent on it.
     output::check_writable(output)?;
@@ -124,12 +126,9 @@ pub fn fit_and_write(
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let (model, fit) = train::fit(request, &ledger, &mut |progress| bars.at(progress))?;
+    let place = Place { ledger: &ledger, output, resume, stop: stop() };
+    let (model, sha256) = train::fit(request, &place, &mut |progress| bars.at(progress))?;
     drop(bars);
-    let bytes = model.to_bytes()?;
-    output::write_bytes(output, &bytes)?;
-    let sha256 = sha256(&bytes);
-    ledger.append(Record::Outcome { fit, model_sha256: sha256.clone() })?;
     let plan = &model.header.plan;
     let (file, kind) = (output.display(), model.header.model);
     match plan.not_private() {

@@ -43,6 +43,8 @@ impl LedgerCommand {
                         Record::Cap { epsilon: Some(cap) } => format!("cap      epsilon {cap} in all"),
                         Record::Cap { epsilon: None } => "cap      none".to_owned(),
                         Record::Refused { fit } => format!("refused  fit {fit}: nothing was spent"),
+                        Record::Checkpoint { fit, sha256 } => format!("kept     fit {fit}: checkpoint {sha256}"),
+                        Record::Resumed { fit } => format!("resumed  fit {fit}: nothing more is spent"),
                         Record::Outcome { fit, model_sha256 } => format!("released fit {fit}: model {model_sha256}"),
                     };
                     text.push_str(&format!("{}  {:<12}  {what}\n", line.time, line.who));

@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, logs and progress to standard error. Exit
 //! codes: 0 done; 1 failed; 2 usage; 3 bad input; 4 budget refused; 5 the audit
-//! found a leak.
+//! found a leak; 130 stopped by the user.
 
 mod account;
 mod audit;
@@ -21,7 +21,8 @@ mod run;
 
 pub use plan::RunPlan;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::train::Stop;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing::Level;
@@ -31,7 +32,8 @@ use tracing::Level;
 #[command(name = "synthward", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "\
 Data never leaves this machine: the program holds no network client.
-Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found.")]
+Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found,
+130 stopped: --resume goes on.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -101,7 +103,7 @@ pub fn main() -> ExitCode {
         tracing::warn!("the noise is seeded: nothing that is made is private");
         synthward_privacy::seed_noise(seed);
     }
-    match start_threads(&cli.global).and_then(|()| dispatch(cli)) {
+    match start_threads(&cli.global).and_then(|()| hear_signals()).and_then(|()| dispatch(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e}");
@@ -155,6 +157,26 @@ fn start_threads(global: &Global) -> Result<()> {
         .num_threads(threads)
         .build_global()
         .map_err(|e| Error::failed(format!("starting {threads} threads: {e}")))
+}
+
+/// What a signal wishes of a training.
+static STOP: Stop = Stop::new();
+
+fn stop() -> &'static Stop {
+    &STOP
+}
+
+/// Ctrl-C, or a signal to end, lets a training take its step to the end and keep itself; the next one, or any where
+/// nothing is trained, ends the process at once.
+fn hear_signals() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if STOP.wish() {
+            eprintln!("stopping after this step; once more to stop at once");
+        } else {
+            std::process::exit(i32::from(ErrorKind::Interrupted.exit_code()));
+        }
+    })
+    .map_err(|e| Error::failed(format!("signals cannot be heard: {e}")))
 }
 
 /// Prints text on standard output; a reader that went away is no failure of ours.

@@ -29,6 +29,9 @@ pub struct Run {
     /// The folder for everything that is made
     #[arg(long, short, value_name = "DIR", default_value = "synthward-out")]
     output: PathBuf,
+    /// Go on with a run that was interrupted: its fit goes on or is there already, and nothing more is spent
+    #[arg(long)]
+    resume: bool,
 }
 
 impl Run {
@@ -56,7 +59,7 @@ impl Run {
         // Before anything is spent on a run whose audit would be refused.
         refuse_shared_people(&schema, &ingest::read(&source)?, &ingest::read(&holdout.as_str().into())?)?;
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
-        let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path)?;
+        let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path, self.resume)?;
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");

@@ -1,8 +1,8 @@
 //! The model file: one `.safetensors` file that is data and nothing else.
 //!
 //! Weights are tensors; everything else (schema, codecs, plan, settings) is one
-//! JSON text in the file's metadata. Loading executes nothing, follows no path,
-//! and checks every size before it is used.
+//! JSON text in the file's metadata, and a checksum stands beside it. Loading executes
+//! nothing, follows no path, and checks every size before it is used.
 
 use super::refined::Sampler;
 use super::{DiffusionGenerator, DiffusionSettings, Generator, Mixture, Refined, Training, VaeGenerator, VaeSettings};
@@ -19,9 +19,11 @@ use std::sync::Arc;
 use synthward_privacy::plan::Plan;
 
 /// Version of the header that this code writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Key of the header in the metadata of the file.
 const HEADER_KEY: &str = "synthward";
+/// How the header ends: the SHA-256 of the header without this end, and of the tensors.
+const CHECKSUM: &str = ",\"checksum\":\"";
 
 /// Which generator a model file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +109,66 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The bytes of a file of tensors: `header`, an object, as JSON in the metadata under `key`, with a checksum of it all.
+///
+/// # Errors
+/// The header or a tensor cannot be laid out.
+pub(crate) fn lay_out(key: &str, header: &impl Serialize, tensors: &[Tensor]) -> Result<Vec<u8>> {
+    let failed = |e: &dyn std::fmt::Display| Error::failed(format!("laying out the model: {e}"));
+    let header = serde_json::to_string(header).map_err(|e| failed(&e))?;
+    let mut named: Vec<(&str, &[usize], Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, shape, values)| (&**name, &**shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    named.sort_by_key(|&(name, ..)| name);
+    let checksum = checksum(&header, named.iter().map(|(name, shape, bytes)| (*name, *shape, &**bytes)));
+    let views = named
+        .iter()
+        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|e| failed(&e))?;
+    let open = header.strip_suffix('}').unwrap_or(&header);
+    let metadata = HashMap::from([(key.to_owned(), format!("{open}{CHECKSUM}{checksum}\"}}"))]);
+    safetensors::serialize(views, Some(metadata)).map_err(|e| failed(&e))
+}
+
+/// The header's text and the tensors of what [`lay_out`] laid out under this key; none when it did not, or when the
+/// bytes were changed since.
+pub(crate) fn take_apart(key: &str, bytes: &[u8]) -> Option<(String, Vec<Tensor>)> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    let (open, rest) = metadata.metadata().as_ref()?.get(key)?.rsplit_once(CHECKSUM)?;
+    let header = format!("{open}}}");
+    let mut named = SafeTensors::deserialize(bytes).ok()?.tensors();
+    named.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let parts = named.iter().map(|(name, view)| (&**name, view.shape(), view.data()));
+    // A fuzzer cannot guess a hash; what lies behind it is to be tried all the same.
+    if !cfg!(fuzzing) && rest.strip_suffix("\"}")? != checksum(&header, parts) {
+        return None;
+    }
+    let values = |view: &TensorView| {
+        let floats = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        (view.dtype() == Dtype::F32).then(|| floats.collect())
+    };
+    let tensors = named.iter().map(|(name, view)| Some((name.clone(), view.shape().to_vec(), values(view)?)));
+    Some((header, tensors.collect::<Option<_>>()?))
+}
+
+/// SHA-256 in hex of a header and of tensors, in the order of their names.
+fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [u8])>) -> String {
+    let mut digest = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    };
+    add(header.as_bytes());
+    for (name, shape, bytes) in tensors {
+        add(name.as_bytes());
+        add(&shape.iter().flat_map(|&length| (length as u64).to_le_bytes()).collect::<Vec<u8>>());
+        add(bytes);
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A loaded model.
 pub struct ModelFile {
     pub header: Header,
@@ -129,21 +191,7 @@ impl ModelFile {
     /// # Errors
     /// The header or a tensor cannot be laid out.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let failed = |e: &dyn std::fmt::Display| Error::failed(format!("laying out the model: {e}"));
-        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = self
-            .generator
-            .tensors()
-            .into_iter()
-            .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-            .collect();
-        let views = tensors
-            .iter()
-            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|e| failed(&e))?;
-        let header = serde_json::to_string(&self.header).map_err(|e| failed(&e))?;
-        let metadata = HashMap::from([(HEADER_KEY.to_owned(), header)]);
-        safetensors::serialize(views, Some(metadata)).map_err(|e| failed(&e))
+        lay_out(HEADER_KEY, &self.header, &self.generator.tensors())
     }
 
     /// Reads a model file, and the SHA-256 of its bytes in hex.
@@ -163,8 +211,8 @@ impl ModelFile {
     /// As [`ModelFile::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::bad_input("is not a model of synthward, or is damaged").remedy("fit or copy it again");
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
-        let text = metadata.metadata().as_ref().and_then(|m| m.get(HEADER_KEY)).ok_or_else(damaged)?;
+        let (text, tensors) = take_apart(HEADER_KEY, bytes).ok_or_else(damaged)?;
+        let text = text.as_str();
         #[derive(Deserialize)]
         struct Version {
             format: u32,
@@ -185,19 +233,6 @@ impl ModelFile {
         {
             return Err(damaged());
         }
-        let tensors: Vec<Tensor> = SafeTensors::deserialize(bytes)
-            .map_err(|_| damaged())?
-            .tensors()
-            .into_iter()
-            .map(|(name, view)| {
-                if view.dtype() != Dtype::F32 {
-                    return Err(damaged());
-                }
-                let values =
-                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-                Ok((name, view.shape().to_vec(), values))
-            })
-            .collect::<Result<_>>()?;
         let layout = Layout { cells: header.codecs.iter().map(Codec::cells).collect() };
         let mixture = Mixture::from_tensors(&layout, &tensors)?;
         let generator: Box<dyn Generator> = match (header.model, &header.settings) {

@@ -39,6 +39,20 @@ impl Adam {
         Self { settings, first: zeros.clone(), second: zeros, average: parameters.to_vec(), steps: 0 }
     }
 
+    /// Goes on where another optimiser stopped after so many steps.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn resume(settings: AdamSettings, [first, second, average]: [Vec<f32>; 3], steps: u64) -> Self {
+        assert!(first.len() == second.len() && second.len() == average.len(), "one entry a parameter");
+        Self { settings, first, second, average, steps: i32::try_from(steps).unwrap_or(i32::MAX) }
+    }
+
+    /// What is remembered from step to step: the moments of the gradient, and the running average of the weights.
+    pub fn memory(&self) -> [&[f32]; 3] {
+        [&self.first, &self.second, &self.average]
+    }
+
     /// Begins a step: `parameters` in blocks of `size`, each of which is to be given its part of the (noisy) mean
     /// gradient, in any order and on any thread. Sums, noise, step and average can so share one pass.
     ///
@@ -139,6 +153,18 @@ mod tests {
         adam.step(&mut parameters, &[0.5, -3.0, 0.0]);
         assert!((parameters[0] - 0.9).abs() < 1e-6 && (parameters[1] - 1.1).abs() < 1e-6 && parameters[2] == 1.0);
         assert!((adam.average()[0] - (1.0 - 0.1 * 9.0 / 11.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn it_goes_on_where_it_stopped() {
+        let (mut whole, mut halves) = ([1.0f32, -1.0], [1.0f32, -1.0]);
+        let (mut one, mut first) = (Adam::new(SETTINGS, &whole), Adam::new(SETTINGS, &halves));
+        let gradient = |step: i32| [0.5 - step as f32, (step as f32).sin()];
+        (0..6).for_each(|step| one.step(&mut whole, &gradient(step)));
+        (0..3).for_each(|step| first.step(&mut halves, &gradient(step)));
+        let mut second = Adam::resume(SETTINGS, first.memory().map(<[f32]>::to_vec), 3);
+        (3..6).for_each(|step| second.step(&mut halves, &gradient(step)));
+        assert_eq!((whole, one.memory()), (halves, second.memory()));
     }
 
     #[test]

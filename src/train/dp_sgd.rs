@@ -1,6 +1,7 @@
 //! The training loop of a network.
 
 use super::fit::{Observe, Progress};
+use super::keeper::Keeper;
 use super::witness::Witness;
 use crate::encode::Codes;
 use crate::error::Result;
@@ -30,7 +31,11 @@ pub(super) struct Course<'a> {
     pub seed: u64,
 }
 
-/// Trains a network by DP-SGD from `parameters` on, and returns the running average of its weights.
+/// Where a training begins or goes on: the weights, and what the optimiser remembers, when it has begun already.
+pub(super) type Begin = (Vec<f32>, Option<[Vec<f32>; 3]>);
+
+/// Trains a network by DP-SGD from there on, and returns the running average of its weights. `keeper` may keep it between
+/// two steps, and end it.
 ///
 /// No loss is ever computed for show: a loss on real rows is a release. The
 /// last weights' running average is the model; no checkpoint is chosen.
@@ -42,24 +47,29 @@ pub(super) fn train<T: Trainable, W: Witness>(
     codes: &Sensitive<Codes>,
     network: &T,
     course: Course<'_>,
-    mut parameters: Vec<f32>,
+    (mut parameters, memory): Begin,
+    mut keeper: Option<Keeper<'_, '_>>,
     witness: &W,
     observe: &mut Observe<'_>,
 ) -> Result<Vec<f32>> {
     let Course { training, units, seed } = course;
     let steps = training.steps as u64;
     let mut mechanism = plan.subsampled_gaussian(TRAIN, units)?;
-    let mut optimiser = Adam::new(
-        AdamSettings { learning_rate: training.learning_rate, average_decay: training.average_decay },
-        &parameters,
-    );
+    let settings = AdamSettings { learning_rate: training.learning_rate, average_decay: training.average_decay };
+    let mut optimiser = match memory {
+        None => Adam::new(settings, &parameters),
+        Some(memory) => Adam::resume(settings, memory, mechanism.steps_done()),
+    };
     let key = UnitKey::from_system()?.bytes();
     let mut workspace = Workspace::default();
     let mut own = Own::new(seed, training.expected_batch_size, parameters.len());
     let clip = Clip::new(f64::from(training.clipping_norm))?;
     witness.starts(network, &parameters, codes, clip, units)?;
     let mut looked = Instant::now();
-    for step in 0..steps {
+    for step in mechanism.steps_done()..steps {
+        if let Some(keeper) = &mut keeper {
+            keeper.between(plan, &mechanism, &parameters, &optimiser)?;
+        }
         let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
             let loss = witness.plant(network.loss(codes, key, step as u32), codes.units(), step);
@@ -187,7 +197,8 @@ mod tests {
             data,
             network,
             Course { training, units: 2000.0, seed: 1 },
-            start,
+            (start, None),
+            None,
             &Unwatched,
             &mut |_| (),
         )

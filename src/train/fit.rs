@@ -1,21 +1,24 @@
 //! From a table and a schema to a released model.
 
+use super::attempt::{Attempt, Found};
+use super::checkpoint::Checkpoint;
 use super::discover::{self, BoundedTable, discover};
+use super::keeper::Keeper;
 use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
 use super::network::{self, MEASURED_SHARE, Start, train_network};
+use super::stop::Stop;
 use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Frame, Source, count_outside, load};
 use crate::model::{
-    FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture,
+    FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
 use crate::schema::{Schema, Target};
-use sha2::{Digest, Sha256};
-use std::sync::Mutex;
-use synthward_privacy::ledger::Record;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
 
@@ -144,37 +147,108 @@ fn to_discover(request: &FitRequest) -> Result<(Schema, Vec<Request>)> {
     Ok((schema, planned))
 }
 
-/// Fits a model: plan, intent, rows, mechanisms. The caller writes the model
-/// and then the outcome, with the returned name of the fit.
+/// Where a fit is recorded and kept.
+pub struct Place<'a> {
+    pub ledger: &'a LedgerFile,
+    /// The model file; checkpoints lie beside it.
+    pub output: &'a Path,
+    /// Whether to go on with the last unfinished fit of the same plan; nothing more is spent then.
+    pub resume: bool,
+    /// Ends a training after a step.
+    pub stop: &'a Stop,
+}
+
+/// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
 ///
 /// # Errors
-/// What [`plan`] refuses; a ledger that cannot be written; bad input, in which
-/// case the ledger says that nothing was spent.
+/// What [`plan`] refuses; a ledger that cannot be written; bad input, in which case the ledger says that nothing was
+/// spent; an unfinished fit where there is to be none, or none where there is to be one; a wish to stop.
 ///
 /// # Privacy
-/// Releases the planned events and nothing else.
-pub fn fit(request: &FitRequest, ledger: &LedgerFile, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
+/// Releases the planned events and nothing else. When a fit was interrupted and is gone on with, what was released after
+/// its last checkpoint was seen by nobody, and is released again with other noise.
+pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
-    let plan = &planned.plan;
-    let fit = fit_name(plan)?;
-    ledger.append(Record::Intent {
-        fit: fit.clone(),
-        epsilon: plan.epsilon(),
-        delta: plan.delta(),
-        unit: plan.unit().clone(),
-        adjacency: plan.adjacency(),
-        event: plan.event(),
-    })?;
+    let Place { ledger, output, resume, stop } = *place;
+    let schema_sha256 = sha256(serde_json::to_string(&planned.schema).unwrap_or_default().as_bytes());
+    let (mut attempt, checkpoint) = if resume {
+        let public = planned.schema.released();
+        let is_asked_for = |header: &Header, asked_with: Option<&str>| {
+            let schema = match asked_with {
+                Some(hash) => hash == schema_sha256,
+                None => request.discover_epsilon.is_some() || header.schema == public,
+            };
+            schema && (header.model, &header.plan, header.seed) == (request.model, &planned.plan, request.seed)
+        };
+        match Attempt::resume(ledger, output, &planned.plan, is_asked_for)? {
+            Found::Intent(attempt) => (attempt, None),
+            Found::Checkpoint(attempt, checkpoint) => (attempt, Some(*checkpoint)),
+            Found::Model(model, sha256) => return Ok((model, sha256)),
+        }
+    } else {
+        (Attempt::begin(ledger, output, &planned.plan)?, None)
+    };
     let table = match read_table(request, &planned.schema, &Unwatched) {
         Ok(table) => table,
         Err(e) => {
-            if e.kind == ErrorKind::BadInput {
-                ledger.append(Record::Refused { fit })?;
+            if e.kind == ErrorKind::BadInput && !resume {
+                attempt.refuse()?;
             }
             return Err(e);
         }
     };
-    Ok((release(request, planned, table, observe)?, fit))
+    let mut keep = Keep { attempt: &mut attempt, stop, schema_sha256 };
+    let model = match checkpoint {
+        None => release(request, planned, table, Some(keep), observe)?,
+        Some(checkpoint) => go_on(planned, checkpoint, table, &mut keep, observe)?,
+    };
+    let sha256 = attempt.finish(&model.to_bytes()?)?;
+    Ok((model, sha256))
+}
+
+/// What keeps a network's training.
+struct Keep<'k, 'a> {
+    attempt: &'k mut Attempt<'a>,
+    stop: &'a Stop,
+    /// Of the schema that was asked for.
+    schema_sha256: String,
+}
+
+impl<'a> Keep<'_, 'a> {
+    fn keeper(&mut self, header: Header, mixture: Arc<Mixture>) -> Keeper<'_, 'a> {
+        Keeper::new(self.attempt, self.stop, header, self.schema_sha256.clone(), mixture)
+    }
+}
+
+/// From a checkpoint to a released model.
+///
+/// # Privacy
+/// Releases what is left of the planned events, and nothing else.
+fn go_on(
+    planned: Planned,
+    checkpoint: Checkpoint,
+    table: Sensitive<BoundedTable>,
+    keep: &mut Keep<'_, '_>,
+    observe: &mut Observe<'_>,
+) -> Result<ModelFile> {
+    let Checkpoint { facts, domain, layout, mixture, parameters, memory } = checkpoint;
+    let header = facts.header;
+    let mut plan = planned.plan;
+    plan.resume(&facts.progress)?;
+    let settings = header.settings.as_ref().ok_or_else(|| Error::bad_input("the checkpoint has no network"))?;
+    let codes = place(table, &header.schema, &domain)?.map(|grid| grid.encode(&header.codecs));
+    let mixture = Arc::new(mixture);
+    let keeper = keep.keeper(header.clone(), mixture.clone());
+    let start = Start {
+        mixture,
+        layout: &layout,
+        rows_column: domain.rows_column,
+        units: header.units,
+        seed: header.seed,
+        begun: Some((parameters, Some(memory))),
+    };
+    let generator = train_network(&mut plan, &codes, settings, start, Some(keeper), &Unwatched, observe)?;
+    ModelFile::new(header, generator)
 }
 
 /// Fits a throwaway model as [`fit`] does, by the same code and under the same plan, while `witness` looks on, as far as
@@ -196,7 +270,7 @@ pub(crate) fn rehearse<W: Witness>(
     let mut counted = count(request, planned, table, witness)?;
     // Without a network nothing is released after the counts.
     if counted.settings.is_some() {
-        generator(request, &mut counted, witness, observe)?;
+        generator(request, &mut counted, None, witness, observe)?;
     }
     Ok(())
 }
@@ -212,7 +286,7 @@ pub(crate) fn rehearse<W: Witness>(
 pub(crate) fn imitate(request: &FitRequest, frame: Sensitive<Frame>, observe: &mut Observe<'_>) -> Result<ModelFile> {
     let planned = plan(request)?;
     let table = bound(request, &planned.schema, frame, &Unwatched)?;
-    release(request, planned, table, observe)
+    release(request, planned, table, None, observe)
 }
 
 /// The groups of columns of which a fit of this kind counts all cells at once: pairs, and pairs with a label.
@@ -233,23 +307,27 @@ fn release(
     request: &FitRequest,
     planned: Planned,
     table: Sensitive<BoundedTable>,
+    keep: Option<Keep<'_, '_>>,
     observe: &mut Observe<'_>,
 ) -> Result<ModelFile> {
     let mut counted = count(request, planned, table, &Unwatched)?;
-    let generator = generator(request, &mut counted, &Unwatched, observe)?;
-    let Counted { plan, schema, settings, codecs, units, .. } = counted;
-    let header = Header {
+    let generator = generator(request, &mut counted, keep, &Unwatched, observe)?;
+    ModelFile::new(header(request, &counted), generator)
+}
+
+/// What the model file will say of itself.
+fn header(request: &FitRequest, counted: &Counted) -> Header {
+    Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),
         model: request.model,
-        plan,
-        units,
+        plan: counted.plan.clone(),
+        units: counted.units,
         seed: request.seed,
-        settings,
-        schema: schema.released(),
-        codecs,
-    };
-    ModelFile::new(header, generator)
+        settings: counted.settings.clone(),
+        schema: counted.schema.released(),
+        codecs: counted.codecs.clone(),
+    }
 }
 
 /// A fit as far as its noisy counts.
@@ -321,9 +399,11 @@ fn count<W: Witness>(
 fn generator<W: Witness>(
     request: &FitRequest,
     counted: &mut Counted,
+    mut keep: Option<Keep<'_, '_>>,
     witness: &W,
     observe: &mut Observe<'_>,
 ) -> Result<Box<dyn Generator>> {
+    let header = header(request, counted);
     let Counted { plan, settings, rows_column, units, marginals, tables, .. } = counted;
     let Some((codes, measured)) = tables else { return Ok(Box::new(Mixture::independent(marginals))) };
     let epsilon_spent = plan.epsilon_spent(0)?;
@@ -334,9 +414,10 @@ fn generator<W: Witness>(
         }
     });
     let Some(settings) = settings else { return Ok(Box::new(mixture)) };
-    let (rows_column, units) = (*rows_column, *units);
-    let start = Start { mixture, layout: &measured.layout, rows_column, units, seed: request.seed };
-    train_network(plan, codes, settings, start, witness, observe)
+    let (rows_column, units, mixture) = (*rows_column, *units, Arc::new(mixture));
+    let keeper = keep.as_mut().map(|keep| keep.keeper(header, mixture.clone()));
+    let start = Start { mixture, layout: &measured.layout, rows_column, units, seed: request.seed, begun: None };
+    train_network(plan, codes, settings, start, keeper, witness, observe)
 }
 
 /// The modelled columns that the schema names as targets.
@@ -417,14 +498,6 @@ fn check_units(budget: &Budget, units: u64) -> Result<()> {
             .remedy("a model of so few people would be noise alone; pool the table with others"));
     }
     Ok(())
-}
-
-/// A name for this fit in the ledger: a hash of the plan, the time and the process.
-fn fit_name(plan: &Plan) -> Result<String> {
-    let plan = serde_json::to_string(plan).map_err(|e| Error::failed(e.to_string()))?;
-    let now = chrono::Utc::now().timestamp_nanos_opt().unwrap_or(0);
-    let digest = Sha256::digest(format!("{plan}{now}{}", std::process::id()));
-    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -29,17 +29,47 @@ impl LedgerFile {
         Self { path: path.into(), table: table.name.clone(), cap: table.epsilon_cap, units: table.units }
     }
 
+    /// Where the ledger lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends a record under an exclusive lock, after verifying every line
     /// before it, and flushes it to the disk. A new ledger is opened first, and
     /// a cap that changed is put on record. Since the sum is checked and the
     /// intent is written under one lock, two fits at once cannot both spend
-    /// the last epsilon.
+    /// the last epsilon. Returns the number of the new line.
     ///
     /// # Errors
     /// Exit code 1 when the file cannot be read or written, 3 when a line does
     /// not verify or the ledger belongs to another table, 4 when an intent
     /// exceeds the cap. Nothing is written then.
-    pub fn append(&self, record: Record) -> Result<()> {
+    pub fn append(&self, record: Record) -> Result<u64> {
+        self.append_after(record, None)
+    }
+
+    /// As [`LedgerFile::append`], where the last line about the record's fit is to be the caller's own, `line`: another
+    /// process that went on with the fit has written a later one, and from then on the fit is that one's alone.
+    /// Returns the number of the new line.
+    ///
+    /// # Errors
+    /// As [`LedgerFile::append`]; exit code 1 when the fit was taken over.
+    pub fn append_after(&self, record: Record, line: Option<u64>) -> Result<u64> {
+        self.append_between(|| Ok(()), record, line, || Ok(()))
+    }
+
+    /// As [`LedgerFile::append_after`], with something done just before the line is written and something just after, under
+    /// the same lock: nobody else can take the fit over in between.
+    ///
+    /// # Errors
+    /// As [`LedgerFile::append_after`], or what is done before or after fails with.
+    pub fn append_between(
+        &self,
+        before: impl FnOnce() -> Result<()>,
+        record: Record,
+        line: Option<u64>,
+        after: impl FnOnce() -> Result<()>,
+    ) -> Result<u64> {
         let cannot = |e: std::io::Error| {
             Error::failed(format!("the ledger cannot be written ({})", e.kind()))
                 .file(&self.path)
@@ -54,6 +84,12 @@ impl LedgerFile {
             text.push('\n');
         };
         self.refuse_other_table(&ledger)?;
+        let last = record.fit().and_then(|fit| ledger.last_of(fit)).map(|line| line.number);
+        if line.is_some() && line != last {
+            return Err(Error::failed("another process has gone on with this fit")
+                .file(&self.path)
+                .remedy("leave it to that process: nothing that this one did since then was written"));
+        }
         if ledger.table().is_none() {
             add(&mut ledger, Record::Opened { version: LEDGER_VERSION, table: self.table.clone() });
         }
@@ -64,10 +100,13 @@ impl LedgerFile {
             self.refuse(&ledger, epsilon, delta)?;
         }
         add(&mut ledger, record);
+        before()?;
         file.write_all(text.as_bytes()).map_err(cannot)?;
         file.sync_all().map_err(cannot)?;
         // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
-        output::write_bytes(&head_path(&self.path), ledger.head().as_bytes())
+        output::write_bytes(&head_path(&self.path), ledger.head().as_bytes())?;
+        after()?;
+        Ok(ledger.lines().len() as u64 - 1)
     }
 
     /// Refuses what [`LedgerFile::append`] would refuse of a fit, and writes nothing. A ledger that does not exist yet
@@ -252,6 +291,23 @@ mod tests {
         std::fs::write(&path, one).unwrap();
         assert_eq!(read_ledger(&path).err().map(|e| e.kind.exit_code()), Some(3));
         assert_eq!(ledger.append(intent("three", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
+    }
+
+    /// Who goes on with a fit shuts out whoever had it before.
+    #[test]
+    fn a_fit_belongs_to_who_wrote_its_last_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = LedgerFile::new(folder.path().join("l.jsonl"), &table("t", None));
+        let first = ledger.append(intent("one", 0.1)).unwrap();
+        ledger.append(intent("two", 0.1)).unwrap();
+        let kept = Record::Checkpoint { fit: "one".into(), sha256: "0".into() };
+        let first = ledger.append_after(kept.clone(), Some(first)).unwrap();
+        let second = ledger.append_after(Record::Resumed { fit: "one".into() }, Some(first)).unwrap();
+        assert_eq!(ledger.append_after(kept.clone(), Some(first)).unwrap_err().kind.exit_code(), 1);
+        assert_eq!(ledger.append_after(outcome("one"), Some(first)).unwrap_err().kind.exit_code(), 1);
+        let last = ledger.append_after(outcome("one"), Some(second)).unwrap();
+        assert!(ledger.append_after(kept, Some(second)).is_err(), "it has ended");
+        assert_eq!(read_ledger(&folder.path().join("l.jsonl")).unwrap().lines().len() as u64, last + 1);
     }
 
     /// Sixteen threads, each with its own handle, want 0.1 of a cap of 0.5.

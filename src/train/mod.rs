@@ -3,19 +3,25 @@
 //! The plan is made from public facts, the ledger records the intent, the
 //! table is read, and then only planned mechanisms touch it: noisy quantiles and
 //! thresholded counts give the domains that are not public, noisy counts give the codecs and, pair by pair of columns,
-//! the mixture; noisy gradients give the weights of a network, a noisy sum the latent prior.
+//! the mixture; noisy gradients give the weights of a network, a noisy sum the latent prior. A training is kept between its steps, and
+//! another process can go on with it.
 
+mod attempt;
+mod checkpoint;
 mod discover;
 mod dp_sgd;
 mod fit;
+mod keeper;
 mod ledger_file;
 mod measure;
 mod network;
 pub mod probe;
+mod stop;
 mod tables;
 mod witness;
 
-pub use fit::{FitRequest, Observe, Planned, Progress, fit, plan};
+pub use fit::{FitRequest, Observe, Place, Planned, Progress, fit, plan};
 pub(crate) use fit::{counted_together, imitate, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
+pub use stop::Stop;
 pub(crate) use witness::{CellsOf, Witness};

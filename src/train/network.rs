@@ -1,10 +1,11 @@
 //! What DP-SGD adds to `marginal`: the planned events of a network, and its training from the mixture on.
 
-use super::dp_sgd::{Course, TRAIN, train};
+use super::dp_sgd::{Begin, Course, TRAIN, train};
 use super::fit::Observe;
+use super::keeper::Keeper;
 use super::witness::Witness;
 use crate::encode::{Codes, Layout};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::refined::Sampler;
 use crate::model::{
     Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Mixture, ModelKind, NetworkSettings,
@@ -56,12 +57,14 @@ pub(super) fn requests(settings: &NetworkSettings, units: u64) -> Vec<Request> {
 
 /// What is released before a network is trained.
 pub(super) struct Start<'a> {
-    pub mixture: Mixture,
+    pub mixture: Arc<Mixture>,
     pub layout: &'a Layout,
     pub rows_column: Option<usize>,
     /// Public or released number of units.
     pub units: f64,
     pub seed: u64,
+    /// Where an earlier process stopped.
+    pub begun: Option<Begin>,
 }
 
 /// Trains a network from the mixture on, and projects its rows onto the mixture's marginals.
@@ -73,17 +76,17 @@ pub(super) fn train_network<W: Witness>(
     codes: &Sensitive<Codes>,
     settings: &NetworkSettings,
     start: Start<'_>,
+    keeper: Option<Keeper<'_, '_>>,
     witness: &W,
     observe: &mut Observe<'_>,
 ) -> Result<Box<dyn Generator>> {
-    let Start { mixture, layout, rows_column, units, seed } = start;
-    let mixture = Arc::new(mixture);
+    let Start { mixture, layout, rows_column, units, seed, begun } = start;
     let course = Course { training: &settings.training, units, seed };
     let network: Box<dyn Sampler> = match settings.network.clone() {
         Architecture::Vae(architecture) => {
             let vae = Vae::new(layout, architecture, mixture.clone(), rows_column)?;
-            let parameters = vae.initialise(seed);
-            let parameters = train(plan, codes, &vae, course, parameters, witness, observe)?;
+            let begin = begin(vae.initialise(seed), begun)?;
+            let parameters = train(plan, codes, &vae, course, begin, keeper, witness, observe)?;
             let key = UnitKey::from_system()?.bytes();
             let sum = plan.gaussian_sum(PRIOR)?;
             let noise_std = sum.noise_std();
@@ -95,10 +98,21 @@ pub(super) fn train_network<W: Witness>(
         }
         Architecture::Diffusion(architecture) => {
             let diffusion = Diffusion::new(layout, architecture, mixture.clone(), rows_column)?;
-            let parameters = diffusion.initialise(seed);
-            let parameters = train(plan, codes, &diffusion, course, parameters, witness, observe)?;
+            let begin = begin(diffusion.initialise(seed), begun)?;
+            let parameters = train(plan, codes, &diffusion, course, begin, keeper, witness, observe)?;
             Box::new(DiffusionGenerator::new(diffusion, parameters))
         }
     };
     Ok(Box::new(Refined::fit(network, mixture, rows_column, units, seed)))
+}
+
+/// Where the training begins: at the initial weights, or where it stopped.
+fn begin(initial: Vec<f32>, begun: Option<Begin>) -> Result<Begin> {
+    match begun {
+        Some((parameters, _)) if parameters.len() != initial.len() => {
+            Err(Error::bad_input("the checkpoint is of another network").remedy("begin a new fit"))
+        }
+        Some(begun) => Ok(begun),
+        None => Ok((initial, None)),
+    }
 }

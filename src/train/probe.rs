@@ -143,14 +143,15 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
         let requests = network::requests(&settings, *units as u64);
         let mut plan = Plan::calibrate(plan.unit().clone(), Budget::new(1.0, 1e-9)?, requests)?;
         let start = Start {
-            mixture: fitted.clone(),
+            mixture: std::sync::Arc::new(fitted.clone()),
             layout: &layout,
             rows_column: invented.domain.rows_column,
             units: *units,
             seed: request.seed,
+            begun: None,
         };
         let (generator, seconds) =
-            timed(|| train_network(&mut plan, &codes, &settings, start, &Unwatched, &mut |_| {}));
+            timed(|| train_network(&mut plan, &codes, &settings, start, None, &Unwatched, &mut |_| {}));
         drawing = draw(&*generator?);
         Ok(seconds)
     })?;

@@ -16,6 +16,7 @@ mod inspect;
 mod ledger;
 mod plan;
 mod report;
+mod resume;
 mod run;
 mod schemas;
 mod terminal;

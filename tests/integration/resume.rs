@@ -1,0 +1,248 @@
+//! A fit that is stopped at any moment: what it leaves, and how it goes on.
+
+use crate::world::World;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use synthward::model::ModelFile;
+
+const SMALL: &str = r#"
+[table]
+name = "stays"
+privacy_unit = "row"
+units = 120
+
+[[column]]
+name = "age"
+kind = "integer"
+min = 0
+max = 99
+nullable = false
+domain_from = "public"
+
+[[column]]
+name = "sex"
+kind = "categorical"
+categories = ["F", "M"]
+nullable = false
+domain_from = "public"
+"#;
+const FIT: &str = "fit stays.csv --schema schema.toml --epsilon 2 --threads 1 -q -o model.safetensors --model";
+/// Before this, a process that should have ended hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A table that a fit is soon done with.
+fn world() -> World {
+    let world = World::new();
+    let rows = (0..120).map(|i| format!("{},{}\n", i * 37 % 100, if i % 3 == 0 { "F" } else { "M" }));
+    world.write("stays.csv", format!("age,sex\n{}", rows.collect::<String>()));
+    world.write("schema.toml", SMALL);
+    world
+}
+
+fn start(world: &World, arguments: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_synthward"))
+        .args(arguments.split_whitespace())
+        .current_dir(world.path("."))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until it is so, or the process has ended.
+fn wait_until(process: &mut Child, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while process.try_wait().unwrap().is_none() && !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it hangs");
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// How many lines of each kind the ledger has, after it was verified.
+fn lines(world: &World) -> BTreeMap<String, usize> {
+    let mut count = BTreeMap::new();
+    if world.path("ledger.jsonl").exists() {
+        world.run("ledger verify ledger.jsonl").succeeds();
+        let ledger = world.run("ledger show ledger.jsonl --json").succeeds().json();
+        for line in ledger["lines"].as_array().unwrap() {
+            *count.entry(line["kind"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    count
+}
+
+/// A model under its own name is whole, and the ledger names it.
+fn assert_whole(world: &World) {
+    if world.path("model.safetensors").exists() {
+        let (_, sha256) = ModelFile::read(&world.path("model.safetensors")).unwrap();
+        assert!(world.text("ledger.jsonl").contains(&sha256));
+    }
+}
+
+/// The fit has ended, was paid for once, and has left nothing but what it is for.
+fn assert_done(world: &World) {
+    assert_whole(world);
+    let lines = lines(world);
+    assert_eq!((lines["intent"], lines["outcome"]), (1, 1), "{lines:?}");
+    let spent = world.run("ledger show ledger.jsonl --json").succeeds().json()["epsilon"].as_f64().unwrap();
+    assert!(spent > 1.99 && spent <= 2.0, "{spent}");
+    let mut names: Vec<String> = std::fs::read_dir(world.path("."))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with(".synthward-"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["ledger.jsonl", "ledger.jsonl.head", "model.safetensors", "schema.toml", "stays.csv"]);
+    world.run("generate model.safetensors --rows 50 --seed 1 -o cohort.parquet").succeeds();
+}
+
+/// Processes are killed again and again: after a random time, or the moment a file appears or the ledger grows. Each is
+/// gone on with. `SYNTHWARD_KILLS` asks for another number of kills.
+#[test]
+fn a_fit_may_be_killed_at_any_moment() {
+    let kills: usize = std::env::var("SYNTHWARD_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
+    let mut rng = ChaCha8Rng::seed_from_u64(50);
+    let (mut killed, mut fits) = (0, 0);
+    let mut moments: BTreeMap<&str, usize> = BTreeMap::new();
+    while killed < kills {
+        let world = world();
+        let model = ["vae", "marginal", "independent"][fits % 3];
+        fits += 1;
+        // After so many kills of one fit it is let be.
+        for attempt in 0.. {
+            let resume = if lines(&world).contains_key("intent") { "--resume" } else { "" };
+            let mut process = start(&world, &format!("{FIT} {model} {resume}"));
+            if killed < kills && attempt < 10 {
+                let size = |name: &str| std::fs::metadata(world.path(name)).map_or(0, |file| file.len());
+                let ledger = size("ledger.jsonl");
+                let moment = match rng.random_range(0..5) {
+                    0 => "the ledger grows",
+                    1 => "a checkpoint is written",
+                    2 => "the model is written",
+                    _ => "some time has passed",
+                };
+                let time = Duration::from_millis(rng.random_range(0..800));
+                let began = Instant::now();
+                wait_until(&mut process, || match moment {
+                    "the ledger grows" => size("ledger.jsonl") > ledger,
+                    "a checkpoint is written" => world.path("model.safetensors.checkpoint.next").exists(),
+                    "the model is written" => world.path("model.safetensors.next").exists(),
+                    _ => began.elapsed() >= time,
+                });
+                if process.try_wait().unwrap().is_none() {
+                    process.kill().unwrap();
+                    *moments.entry(moment).or_default() += 1;
+                    killed += 1;
+                }
+            }
+            let ended = process.wait_with_output().unwrap();
+            assert!(lines(&world).get("intent").is_none_or(|&intents| intents == 1));
+            assert_whole(&world);
+            match ended.status.code() {
+                Some(0) => break,
+                Some(code) => panic!("exit code {code}: {}", String::from_utf8_lossy(&ended.stderr)),
+                None => {}
+            }
+        }
+        assert_done(&world);
+    }
+    println!("{killed} kills of {fits} fits: {moments:?}");
+}
+
+/// Ctrl-C: the step is taken to its end, the training is kept, and the user is told how to go on.
+#[cfg(unix)]
+#[test]
+fn a_training_that_is_interrupted_is_kept() {
+    let world = world();
+    let checkpoint = world.path("model.safetensors.checkpoint");
+    let mut process = start(&world, &format!("{FIT} vae"));
+    wait_until(&mut process, || checkpoint.exists());
+    interrupt(&process);
+    let ended = process.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("steps are kept") && said.contains("--resume"), "{said}");
+    assert_private(&checkpoint);
+    world.run(&format!("{FIT} vae")).exits(3).says(&["unfinished", "--resume"]);
+    world.run(&format!("{FIT} vae --resume --seed 1")).exits(3).says(&["another fit"]);
+    world.run(&format!("{FIT} marginal --resume")).exits(3).says(&["no unfinished fit"]);
+    world.run("generate model.safetensors.checkpoint --rows 9 --seed 1 -o c.parquet").exits(3).says(&["not a model"]);
+    // As if it had died while it wrote the next one.
+    world.write("model.safetensors.checkpoint.next", "half of a checkpoi");
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    let before = world.read("model.safetensors");
+    // As if it had died before the model got its name.
+    std::fs::rename(world.path("model.safetensors"), world.path("model.safetensors.next")).unwrap();
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    assert!(world.read("model.safetensors") == before, "a fit that has ended is left as it is");
+    let lines = lines(&world);
+    assert!(lines["resumed"] == 1 && lines["checkpoint"] >= 2, "{lines:?}");
+    assert_done(&world);
+}
+
+/// A checkpoint that is not the last one that the ledger names would take steps again that somebody may have seen.
+#[cfg(unix)]
+#[test]
+fn an_old_checkpoint_is_refused() {
+    let world = world();
+    let interrupted = |resume: &str| {
+        let ledger = world.path("ledger.jsonl");
+        let kept = || std::fs::read_to_string(&ledger).unwrap_or_default().matches("\"checkpoint\"").count();
+        let before = kept();
+        let mut process = start(&world, &format!("{FIT} vae {resume}"));
+        wait_until(&mut process, || kept() > before);
+        interrupt(&process);
+        assert_eq!(process.wait().unwrap().code(), Some(130));
+        world.read("model.safetensors.checkpoint")
+    };
+    let old = interrupted("");
+    let new = interrupted("--resume");
+    world.write("model.safetensors.checkpoint", &old);
+    world.run(&format!("{FIT} vae --resume")).exits(3).says(&["no unfinished fit"]);
+    // As if it had died before the new one got its name.
+    world.write("model.safetensors.checkpoint.next", &new);
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    assert_done(&world);
+}
+
+/// While a process works, another goes on with its fit: the first one writes nothing any more.
+#[cfg(unix)]
+#[test]
+fn who_goes_on_with_a_fit_shuts_out_the_others() {
+    let world = world();
+    let mut first = start(&world, &format!("{FIT} vae"));
+    wait_until(&mut first, || world.path("model.safetensors.checkpoint").exists());
+    // Until it has let the ledger go.
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&first, "-STOP");
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    let model = world.read("model.safetensors");
+    signal(&first, "-CONT");
+    let ended = first.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("another process"));
+    assert!(world.read("model.safetensors") == model);
+    assert_eq!(lines(&world)["outcome"], 1);
+}
+
+#[cfg(unix)]
+fn interrupt(process: &Child) {
+    signal(process, "-INT");
+}
+
+#[cfg(unix)]
+fn signal(process: &Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+fn assert_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+}
