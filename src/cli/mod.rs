@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, logs and progress to standard error. Exit
 //! codes: 0 done; 1 failed; 2 usage; 3 bad input; 4 budget refused; 5 the audit
-//! found a leak.
+//! found a leak, or the self-test a fault.
 
 mod account;
 mod audit;
@@ -18,6 +18,7 @@ mod man;
 mod plan;
 mod progress;
 mod run;
+mod selftest;
 
 pub use plan::RunPlan;
 
@@ -31,7 +32,7 @@ use tracing::Level;
 #[command(name = "synthward", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "\
 Data never leaves this machine: the program holds no network client.
-Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found.")]
+Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak or fault found.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -78,6 +79,8 @@ enum Command {
     Plan(plan::PlanCommand),
     /// Do all of it: model, cohort, evaluation, audit, report, ledger
     Run(run::Run),
+    /// Check this copy of the program on this machine
+    Selftest(selftest::SelfTestCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
     /// Write the manual pages
@@ -123,6 +126,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Ledger(command) => command.run(global),
         Command::Plan(command) => command.run(global),
         Command::Run(command) => command.run(global),
+        Command::Selftest(command) => command.run(global),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }

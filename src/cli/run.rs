@@ -6,6 +6,7 @@ use super::facts::{bound_text, facts, ledger_lines};
 use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
 use super::progress::Progress;
+use super::selftest::refuse_fault;
 use super::{Global, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::RunConfig;
@@ -16,6 +17,7 @@ use crate::model::{self, ModelFile};
 use crate::output;
 use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, marginal_plots, render};
 use crate::schema::{Kind, Schema};
+use crate::selftest::selftest;
 use crate::train::FitRequest;
 use std::path::{Path, PathBuf};
 use synthward_privacy::infinite::OrInfinity;
@@ -53,6 +55,9 @@ impl Run {
                 .remedy("name a folder that you may write to with -o")
         })?;
         let out = |name: &str| self.output.join(name);
+        // A copy that does not work must not see a row.
+        let checked = selftest()?;
+        refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
         refuse_shared_people(&schema, &ingest::read(&source)?, &ingest::read(&holdout.as_str().into())?)?;
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
@@ -95,6 +100,7 @@ impl Run {
             audit: Some(audit.clone()),
             stated: config.report.clone(),
             marginals: plots(schema, &tables),
+            selftest: Some(checked),
             reproduce: Some(Reproduce {
                 commands: vec![format!("synthward run {}", self.config.display())],
                 run_toml: Some(text),
