@@ -18,6 +18,7 @@ mod man;
 mod plan;
 mod progress;
 mod run;
+mod secrecy;
 mod selftest;
 
 pub use plan::RunPlan;
@@ -89,26 +90,34 @@ enum Command {
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
+    ExitCode::from(secrecy::guarded(run))
+}
+
+/// The exit code.
+fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
             let code = if e.use_stderr() { 2 } else { 0 };
             // Nothing can be done when the terminal is gone.
             let _ = e.print();
-            return ExitCode::from(code);
+            return code;
         }
     };
     start_log(&cli.global);
+    if let Err(e) = secrecy::forbid_core_dumps() {
+        tracing::warn!("core dumps cannot be turned off ({}): a crash may leave the rows on the disk", e.kind());
+    }
     #[cfg(feature = "test-noise")]
     if let Some(seed) = std::env::var("SYNTHWARD_TEST_NOISE").ok().and_then(|seed| seed.parse().ok()) {
         tracing::warn!("the noise is seeded: nothing that is made is private");
         synthward_privacy::seed_noise(seed);
     }
     match start_threads(&cli.global).and_then(|()| dispatch(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::from(e.kind.exit_code())
+            secrecy::say(&format!("error: {e}"));
+            e.kind.exit_code()
         }
     }
 }
@@ -146,6 +155,8 @@ fn start_log(global: &Global) {
         .with_target(false)
         .without_time()
         .with_ansi(colour)
+        // A log that nobody reads any more is no reason to panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
 }

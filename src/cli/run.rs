@@ -59,7 +59,9 @@ impl Run {
         let checked = selftest()?;
         refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
-        refuse_shared_people(&schema, &ingest::read(&source)?, &ingest::read(&holdout.as_str().into())?)?;
+        let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
+        refuse_shared_people(&schema, &members, &others)?;
+        let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path)?;
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
@@ -93,6 +95,7 @@ impl Run {
                 rows: None,
             },
         ];
+        refuse_changed([&table, &holdout], &as_read, &files)?;
         let report = Report {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
@@ -131,6 +134,17 @@ impl Run {
             print(&format!("\n{}", super::audit::summary(audit)))
         }
     }
+}
+
+/// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
+/// another.
+fn refuse_changed(paths: [&str; 2], as_read: &[String; 2], files: &[FileFact]) -> Result<()> {
+    let changed = (0..2).find(|&table| files[table].sha256 != as_read[table]);
+    changed.map_or(Ok(()), |table| {
+        Err(Error::bad_input("the table was changed while the run read it; what was made of it is not to be used")
+            .file(paths[table])
+            .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent"))
+    })
 }
 
 fn name_of(path: &Path) -> String {

@@ -9,6 +9,7 @@ mod canary;
 mod cohort;
 mod condition;
 mod discover;
+mod faults;
 mod golden;
 mod hospital;
 mod infer;
