@@ -15,6 +15,7 @@ mod hospital;
 mod infer;
 mod inspect;
 mod ledger;
+mod load;
 mod plan;
 mod report;
 mod run;
