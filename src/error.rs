@@ -22,6 +22,8 @@ pub enum ErrorKind {
     BudgetRefused,
     /// The audit found a leak: exit code 5.
     LeakFound,
+    /// The self-test found that the program does not do what the claim rests on: exit code 5.
+    Fault,
     /// The user stopped a job, which can be gone on with: exit code 130.
     Interrupted,
 }
@@ -34,7 +36,7 @@ impl ErrorKind {
             Self::Usage => 2,
             Self::BadInput => 3,
             Self::BudgetRefused => 4,
-            Self::LeakFound => 5,
+            Self::LeakFound | Self::Fault => 5,
             Self::Interrupted => 130,
         }
     }

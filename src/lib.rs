@@ -24,4 +24,5 @@ pub mod nn;
 mod output;
 pub mod report;
 pub mod schema;
+pub mod selftest;
 pub mod train;

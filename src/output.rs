@@ -1,10 +1,17 @@
 //! Files that appear whole or not at all.
+//!
+//! Until it is whole, a file has a temporary name in the folder that it is for, and nobody but its owner may read it. Its
+//! writer holds a lock on it, which ends with the process: so what a killed program left behind is told from what another
+//! one is writing, and is removed by the next command that writes to the same folder.
 
 use crate::error::{Error, Result};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
+
+/// How the names of files begin that are not whole yet.
+const UNFINISHED: &str = ".synthward-";
 
 /// Writes a file under a temporary name in the same folder, flushes it to the
 /// disk and renames it. When anything fails the target is as it was before.
@@ -12,22 +19,30 @@ use tempfile::NamedTempFile;
 /// # Errors
 /// Exit code 1: the folder cannot be written, the disk is full, or `fill` failed.
 pub fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>) -> Result<()> {
-    fill_and_rename(path, temporary(path, EVERYBODY)?, fill)
+    fill_and_rename(path, Readers::AsUsual, fill)
 }
 
-/// Permissions of a file, as far as the process's mask lets it have them.
-const EVERYBODY: u32 = 0o666;
-const OWNER: u32 = 0o600;
+/// Who may read a file once it is whole.
+#[derive(Clone, Copy, PartialEq)]
+enum Readers {
+    /// Whoever the process's mask lets.
+    AsUsual,
+    Owner,
+}
 
 fn fill_and_rename(
     path: &Path,
-    mut temporary: NamedTempFile,
+    readers: Readers,
     fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
 ) -> Result<()> {
+    let mut temporary = temporary(path)?;
     let mut buffered = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     fill(&mut buffered)?;
     buffered.flush().map_err(|e| cannot(path, &e))?;
     drop(buffered);
+    if readers == Readers::AsUsual {
+        show(temporary.as_file());
+    }
     temporary.as_file().sync_all().map_err(|e| cannot(path, &e))?;
     temporary.persist(path).map_err(|e| cannot(path, &e.error))?;
     sync_folder(path);
@@ -64,17 +79,59 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn temporary(path: &Path, permissions: u32) -> Result<NamedTempFile> {
+/// Gives a file the permissions that one made in the usual way would have. Where the file system knows none, it stays as
+/// it is.
+#[cfg(unix)]
+fn show(file: &File) {
+    use rustix::fs::Mode;
+    use rustix::process::umask;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::LazyLock;
+    // The mask can only be read by changing it; files of other threads are meanwhile their owner's alone.
+    static MASK: LazyLock<u32> = LazyLock::new(|| {
+        let mask = umask(Mode::RWXG | Mode::RWXO);
+        umask(mask);
+        mask.bits()
+    });
+    let _ = file.set_permissions(std::fs::Permissions::from_mode(0o666 & !*MASK));
+}
+
+#[cfg(not(unix))]
+fn show(_: &File) {}
+
+/// A new file for its owner alone, locked.
+fn temporary(path: &Path) -> Result<NamedTempFile> {
     if path.is_dir() {
         return Err(Error::failed("is a folder, so no file can be written there").file(path).remedy("name a file"));
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".synthward-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(permissions));
-    #[cfg(not(unix))]
-    let _ = permissions;
-    builder.tempfile_in(folder(path)).map_err(|e| cannot(path, &e))
+    let folder = folder(path);
+    remove_abandoned(folder);
+    loop {
+        let mut builder = tempfile::Builder::new();
+        let file = builder.prefix(UNFINISHED).tempfile_in(folder).map_err(|e| cannot(path, &e))?;
+        // A file system without locks has none to look for either.
+        let _ = file.as_file().lock();
+        // Another process may have taken it for abandoned just before it was locked.
+        if file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes unfinished files that nobody is writing any more, as far as this user may.
+fn remove_abandoned(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let unfinished = entries.flatten().filter(|entry| {
+        entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+    });
+    for path in unfinished.map(|entry| entry.path()) {
+        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        // The lock is held until the file is gone: whoever waits for it will see that.
+        if file.try_lock().is_ok() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 fn folder(path: &Path) -> &Path {
@@ -95,7 +152,7 @@ fn cannot(path: &Path, e: &std::io::Error) -> Error {
 /// # Errors
 /// As [`atomically`].
 pub fn check_writable(path: &Path) -> Result<()> {
-    temporary(path, EVERYBODY).map(drop)
+    temporary(path).map(drop)
 }
 
 /// Writes the bytes whole or not at all.
@@ -112,7 +169,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// As [`atomically`].
 pub fn write_private_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let fill = |file: &mut BufWriter<&mut File>| file.write_all(bytes).map_err(|e| cannot(path, &e));
-    fill_and_rename(path, temporary(path, OWNER)?, fill)
+    fill_and_rename(path, Readers::Owner, fill)
 }
 
 #[cfg(test)]
@@ -131,6 +188,58 @@ mod tests {
         assert!(error.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_a_file_that_is_not_whole() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let path = folder.path().join("a.txt");
+        atomically(&path, |file| {
+            file.write_all(b"new").unwrap();
+            let [unfinished] = [std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path()];
+            assert_eq!(mode(&unfinished), 0o600);
+            Ok(())
+        })
+        .unwrap();
+        let usual = folder.path().join("b.txt");
+        std::fs::write(&usual, b"").unwrap();
+        assert_eq!(mode(&path), mode(&usual));
+        write_private_bytes(&path, b"scores").unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    /// Files that a dead process left, beside one that is being written.
+    #[test]
+    fn abandoned_files_are_removed_and_those_in_use_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let abandoned = folder.path().join(format!("{UNFINISHED}dead"));
+        let foreign = folder.path().join(".other-dead");
+        std::fs::write(&abandoned, b"half").unwrap();
+        std::fs::write(&foreign, b"half").unwrap();
+        let in_use = temporary(&path).unwrap();
+        assert!(!abandoned.exists());
+        write_bytes(&path, b"whole").unwrap();
+        assert!(in_use.path().exists() && foreign.exists());
+        let path_in_use = in_use.path().to_owned();
+        drop(in_use);
+        assert!(!path_in_use.exists());
+    }
+
+    /// Eight threads write, each looking for abandoned files of the others all the time.
+    #[test]
+    fn writers_at_once_do_not_remove_each_others_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let path = folder.path().join(format!("{thread}.txt"));
+                scope.spawn(move || (0..50).for_each(|_| write_bytes(&path, b"whole").unwrap()));
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 8);
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
         evaluation: None,
         audit: None,
         marginals: Vec::new(),
+        selftest: None,
         reproduce: None,
     }
 }

@@ -1,5 +1,6 @@
 //! `synthward inspect`.
 
+use super::secrecy::say;
 use super::{Global, print, print_json};
 use crate::error::Result;
 use crate::{ingest, output};
@@ -30,7 +31,7 @@ impl Inspect {
         let raw = ingest::read(&self.table.as_str().into())?;
         let inspection = ingest::inspect(&raw, self.unit.as_deref(), self.assume_public)?;
         if !global.quiet {
-            eprint!("{}", inspection.render());
+            say(inspection.render().trim_end());
         }
         match &self.output {
             Some(path) => {

@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, logs and progress to standard error. Exit
 //! codes: 0 done; 1 failed; 2 usage; 3 bad input; 4 budget refused; 5 the audit
-//! found a leak; 130 stopped by the user.
+//! found a leak, or the self-test a fault; 130 stopped by the user.
 
 mod account;
 mod audit;
@@ -18,6 +18,8 @@ mod man;
 mod plan;
 mod progress;
 mod run;
+mod secrecy;
+mod selftest;
 
 pub use plan::RunPlan;
 
@@ -32,7 +34,7 @@ use tracing::Level;
 #[command(name = "synthward", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "\
 Data never leaves this machine: the program holds no network client.
-Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak found,
+Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak or fault found,
 130 stopped: --resume goes on.")]
 struct Cli {
     #[command(subcommand)]
@@ -80,6 +82,8 @@ enum Command {
     Plan(plan::PlanCommand),
     /// Do all of it: model, cohort, evaluation, audit, report, ledger
     Run(run::Run),
+    /// Check this copy of the program on this machine
+    Selftest(selftest::SelfTestCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
     /// Write the manual pages
@@ -88,26 +92,34 @@ enum Command {
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
+    ExitCode::from(secrecy::guarded(run))
+}
+
+/// The exit code.
+fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
             let code = if e.use_stderr() { 2 } else { 0 };
             // Nothing can be done when the terminal is gone.
             let _ = e.print();
-            return ExitCode::from(code);
+            return code;
         }
     };
     start_log(&cli.global);
+    if let Err(e) = secrecy::forbid_core_dumps() {
+        tracing::warn!("core dumps cannot be turned off ({}): a crash may leave the rows on the disk", e.kind());
+    }
     #[cfg(feature = "test-noise")]
     if let Some(seed) = std::env::var("SYNTHWARD_TEST_NOISE").ok().and_then(|seed| seed.parse().ok()) {
         tracing::warn!("the noise is seeded: nothing that is made is private");
         synthward_privacy::seed_noise(seed);
     }
     match start_threads(&cli.global).and_then(|()| hear_signals()).and_then(|()| dispatch(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::from(e.kind.exit_code())
+            secrecy::say(&format!("error: {e}"));
+            e.kind.exit_code()
         }
     }
 }
@@ -125,6 +137,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Ledger(command) => command.run(global),
         Command::Plan(command) => command.run(global),
         Command::Run(command) => command.run(global),
+        Command::Selftest(command) => command.run(global),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }
@@ -144,6 +157,8 @@ fn start_log(global: &Global) {
         .with_target(false)
         .without_time()
         .with_ansi(colour)
+        // A log that nobody reads any more is no reason to panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
 }
@@ -171,7 +186,7 @@ fn stop() -> &'static Stop {
 fn hear_signals() -> Result<()> {
     ctrlc::set_handler(|| {
         if STOP.wish() {
-            eprintln!("stopping after this step; once more to stop at once");
+            secrecy::say("stopping after this step; once more to stop at once");
         } else {
             std::process::exit(i32::from(ErrorKind::Interrupted.exit_code()));
         }

@@ -1,6 +1,7 @@
 //! Progress of long work on standard error.
 
 use super::Global;
+use super::secrecy::say;
 use crate::train;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
@@ -65,7 +66,8 @@ impl Progress {
             let total = self.bar.length().unwrap_or(0);
             let seconds = self.started.elapsed().as_secs_f64();
             let left = seconds / done.max(1) as f64 * total.saturating_sub(done) as f64;
-            eprintln!("{}: {done} of {total}, {:.0}/s, {left:.0} s left {message}", self.what, done as f64 / seconds);
+            let rate = done as f64 / seconds;
+            say(&format!("{}: {done} of {total}, {rate:.0}/s, {left:.0} s left {message}", self.what));
         }
     }
 }

@@ -6,6 +6,7 @@ use super::facts::{bound_text, facts, ledger_lines};
 use super::fit::{budget, fit_and_write, kind};
 use super::generate::write_cohort;
 use super::progress::Progress;
+use super::selftest::refuse_fault;
 use super::{Global, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::RunConfig;
@@ -16,6 +17,7 @@ use crate::model::{self, ModelFile};
 use crate::output;
 use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, marginal_plots, render};
 use crate::schema::{Kind, Schema};
+use crate::selftest::selftest;
 use crate::train::FitRequest;
 use std::path::{Path, PathBuf};
 use synthward_privacy::infinite::OrInfinity;
@@ -56,8 +58,13 @@ impl Run {
                 .remedy("name a folder that you may write to with -o")
         })?;
         let out = |name: &str| self.output.join(name);
+        // A copy that does not work must not see a row.
+        let checked = selftest()?;
+        refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
-        refuse_shared_people(&schema, &ingest::read(&source)?, &ingest::read(&holdout.as_str().into())?)?;
+        let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
+        refuse_shared_people(&schema, &members, &others)?;
+        let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path, self.resume)?;
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
@@ -91,6 +98,7 @@ impl Run {
                 rows: None,
             },
         ];
+        refuse_changed([&table, &holdout], &as_read, &files)?;
         let report = Report {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
@@ -98,6 +106,7 @@ impl Run {
             audit: Some(audit.clone()),
             stated: config.report.clone(),
             marginals: plots(schema, &tables),
+            selftest: Some(checked),
             reproduce: Some(Reproduce {
                 commands: vec![format!("synthward run {}", self.config.display())],
                 run_toml: Some(text),
@@ -128,6 +137,17 @@ impl Run {
             print(&format!("\n{}", super::audit::summary(audit)))
         }
     }
+}
+
+/// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
+/// another.
+fn refuse_changed(paths: [&str; 2], as_read: &[String; 2], files: &[FileFact]) -> Result<()> {
+    let changed = (0..2).find(|&table| files[table].sha256 != as_read[table]);
+    changed.map_or(Ok(()), |table| {
+        Err(Error::bad_input("the table was changed while the run read it; what was made of it is not to be used")
+            .file(paths[table])
+            .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent"))
+    })
 }
 
 fn name_of(path: &Path) -> String {

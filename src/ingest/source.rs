@@ -68,7 +68,7 @@ impl Source {
             Self::Stdin => io::stdin().lock().read_to_end(&mut bytes),
             Self::Path(path) => fs::metadata(path)
                 .and_then(|m| if m.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { File::open(path) })
-                .and_then(|mut file| file.read_to_end(&mut bytes)),
+                .and_then(|mut file| read_unchanged(&mut file, |file| file.read_to_end(&mut bytes))),
         }
         .map_err(|e| self.unreadable(e.kind()))?;
         Ok(bytes)
@@ -86,9 +86,26 @@ impl Source {
             io::ErrorKind::PermissionDenied => {
                 self.bad("permission to read the file is denied").remedy("ask its owner for read access")
             }
+            io::ErrorKind::Interrupted => self
+                .bad("the file was changed while it was read")
+                .remedy("run again when nobody writes to it, or make a copy and name that"),
             kind => self.bad(format!("the file cannot be read ({kind})")).remedy("check the path and the disk"),
         }
     }
+}
+
+/// Lets `read` read a whole file. One that is written to meanwhile is neither the old table nor the new one: it is an
+/// [`io::ErrorKind::Interrupted`].
+fn read_unchanged(file: &mut File, read: impl FnOnce(&mut File) -> io::Result<usize>) -> io::Result<usize> {
+    let state = |file: &File| file.metadata().map(|m| (m.is_file(), m.len(), m.modified().ok()));
+    let before = state(file)?;
+    let bytes = read(file)?;
+    let (is_file, length, _) = before;
+    // A pipe has no length.
+    if is_file && (state(file)? != before || bytes as u64 != length) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    Ok(bytes)
 }
 
 /// What the first bytes say a file is; the name's extension is not asked.
@@ -164,6 +181,29 @@ mod tests {
             Source::from(&path).sha256().unwrap(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_while_it_is_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let fault = |write: fn(&Path)| {
+            fs::write(&path, "a\n1\n").unwrap();
+            let mut bytes = Vec::new();
+            let read = |file: &mut File| {
+                let length = file.read_to_end(&mut bytes);
+                write(&path);
+                length
+            };
+            read_unchanged(&mut File::open(&path).unwrap(), read).map_err(|e| e.kind())
+        };
+        assert_eq!(fault(|_| ()), Ok(4));
+        // Another file under the same name: what was read is whole.
+        assert_eq!(fault(|path| fs::rename(path, path.with_extension("old")).unwrap()), Ok(4));
+        assert_eq!(fault(|path| fs::write(path, "a\n1\n2\n").unwrap()), Err(io::ErrorKind::Interrupted));
+        assert_eq!(fault(|path| fs::write(path, "").unwrap()), Err(io::ErrorKind::Interrupted));
+        let message = Source::from(&path).unreadable(io::ErrorKind::Interrupted).to_string();
+        assert!(message.contains("changed while it was read") && message.contains("remedy"), "{message}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::MarginalPlot;
 use crate::audit::Audit;
 use crate::config::ReportConfig;
 use crate::evaluate::Evaluation;
+use crate::selftest::SelfTest;
 use synthward_privacy::infinite::OrInfinity;
 
 /// Everything that stands in one report. A part that is `None` or empty is
@@ -45,6 +46,8 @@ pub struct Report {
     pub evaluation: Option<Evaluation>,
     pub audit: Option<Audit>,
     pub marginals: Vec<MarginalPlot>,
+    /// Whether this copy of the program worked, before it read a row.
+    pub selftest: Option<SelfTest>,
     pub reproduce: Option<Reproduce>,
 }
 

@@ -72,6 +72,7 @@ mod tests {
         Queries, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
     };
     use crate::schema::target::Task;
+    use crate::selftest::{Check, SelfTest};
     use synthward_privacy::infinite::OrInfinity;
 
     const SECTIONS: [&str; 11] = [
@@ -107,6 +108,7 @@ mod tests {
             evaluation: None,
             audit: None,
             marginals: vec![],
+            selftest: None,
             reproduce: None,
         }
     }
@@ -227,8 +229,14 @@ mod tests {
             evaluation: Some(evaluation(&text())),
             audit: Some(audit(&text())),
             marginals: vec![marginal(&text(), None), marginal(&text(), Some([text(), text()]))],
+            selftest: Some(selftest(&text(), true)),
             reproduce: Some(Reproduce { commands: vec![text()], run_toml: Some(text()) }),
         }
+    }
+
+    fn selftest(text: &str, passed: bool) -> SelfTest {
+        let check = Check { name: text.into(), figure: text.into(), found: 0.01, least: 1e-7, most: 1.0, passed };
+        SelfTest { false_alarm: 1e-6, checks: vec![check] }
     }
 
     fn audit(text: &str) -> Audit {
@@ -390,6 +398,14 @@ mod tests {
             render(&Report { claim, ..nothing() }, None).unwrap().matches("nobody vouches").count()
         };
         assert_eq!((loud(true), loud(false)), (2, 0));
+    }
+
+    #[test]
+    fn the_appendix_has_the_self_test() {
+        let page = |passed| render(&Report { selftest: Some(selftest("a part", passed)), ..nothing() }, None).unwrap();
+        assert!(page(true).contains(">a part</th>") && page(true).contains("all 1 passed"));
+        assert!(page(false).contains("FAILED") && page(false).contains("1 of 1 failed"));
+        assert!(render(&nothing(), None).unwrap().contains("absent:</b> no self-test was run"));
     }
 
     #[test]

@@ -75,9 +75,26 @@ impl Schema {
 /// Parses TOML; an error says the line and the column.
 pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|e| {
-        let what = format!("{}{}", place(text, e.span()), e.message().trim());
+        let what = format!("{}{}", place(text, e.span()), without_value(e.message().trim()));
         Error::bad_input(what).remedy("mend the file at this place")
     })
+}
+
+/// A message of the parser less the value that it quotes: bounds and categories of a draft were read from rows.
+fn without_value(message: &str) -> String {
+    for (kind, what) in [("invalid type: ", "wrong type"), ("invalid value: ", "wrong value")] {
+        if message.starts_with(kind) {
+            return match message.rsplit_once(", expected ") {
+                Some((_, expected)) => format!("{what}, expected {expected}"),
+                None => what.into(),
+            };
+        }
+    }
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        let expected = rest.rsplit_once("`, ").map_or("", |(_, expected)| expected);
+        return format!("unknown variant, {expected}");
+    }
+    message.into()
 }
 
 /// "line 3, column 5: ", both counted from 1.
@@ -110,6 +127,31 @@ mod tests {
         );
         let type_error = error("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"real\"\ntype = \"list\"\n");
         assert!(type_error.starts_with("line 6, column 8: the Arrow type list is not supported"), "{type_error}");
+    }
+
+    #[test]
+    fn errors_do_not_quote_values() {
+        let column = |line: &str| format!("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"real\"\n{line}\n");
+        for line in [
+            "min = [\"zq-secret\"]",
+            "decimals = \"zq-secret, expected `, \"",
+            "decimals = -77417741",
+            "decimals = 77417741",
+            "categories = [77417741]",
+            "categories = \"zq-secret\"",
+            "nullable = \"zq-secret\"",
+            "domain_from = \"zq-secret\"",
+            "categories = [\"zq-secret",
+            "categories = [\"zq-\\qsecret\"]",
+            "zq = 1\nzq = \"zq-secret\"",
+            "min = 7741-77-41",
+        ] {
+            let message = error(&column(line));
+            assert!(message.starts_with("line ") || message.contains("column `a`"), "{message}");
+            for secret in ["secret", "7741"] {
+                assert!(!message.contains(secret), "{line}: {message}");
+            }
+        }
     }
 
     #[test]

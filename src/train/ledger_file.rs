@@ -1,11 +1,17 @@
 //! The ledger on disk: locked while it is read and written, flushed before a
 //! release depends on it.
+//!
+//! # A line that is not whole
+//! A record counts once its line, the end of the line included, is on the disk: only then is a row read. Where a line
+//! cannot be written, as on a full disk, what was written of it is taken back at once. What a crash leaves of a line
+//! therefore stands at the end, has no end of its own, and nothing was spent on it: it does not count, reading says so,
+//! and the next record takes its place. Anything else that does not verify is refused.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
 use crate::schema::TableSpec;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use synthward_privacy::ledger::{LEDGER_VERSION, Ledger, Record};
 
@@ -43,7 +49,8 @@ impl LedgerFile {
     /// # Errors
     /// Exit code 1 when the file cannot be read or written, 3 when a line does
     /// not verify or the ledger belongs to another table, 4 when an intent
-    /// exceeds the cap. Nothing is written then.
+    /// exceeds the cap. The ledger is then as it was, but for a line that was
+    /// not whole.
     pub fn append(&self, record: Record) -> Result<u64> {
         self.append_after(record, None)
     }
@@ -70,14 +77,14 @@ impl LedgerFile {
         line: Option<u64>,
         after: impl FnOnce() -> Result<()>,
     ) -> Result<u64> {
-        let cannot = |e: std::io::Error| {
+        let cannot = |e: io::Error| {
             Error::failed(format!("the ledger cannot be written ({})", e.kind()))
                 .file(&self.path)
                 .remedy("make the ledger and its folder writable; nothing is spent without a record")
         };
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path).map_err(cannot)?;
         file.lock().map_err(cannot)?;
-        let mut ledger = read(&mut file, &self.path)?;
+        let (mut ledger, whole) = read(&mut file, &self.path)?;
         let mut text = String::new();
         let mut add = |ledger: &mut Ledger, record| {
             text.push_str(&ledger.append(record, now(), who()));
@@ -101,10 +108,15 @@ impl LedgerFile {
         }
         add(&mut ledger, record);
         before()?;
-        file.write_all(text.as_bytes()).map_err(cannot)?;
-        file.sync_all().map_err(cannot)?;
+        file.set_len(whole).map_err(cannot)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(cannot);
         // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
-        output::write_bytes(&head_path(&self.path), ledger.head().as_bytes())?;
+        let written = written.and_then(|()| output::write_bytes(&head_path(&self.path), ledger.head().as_bytes()));
+        if written.is_err() {
+            // If this fails too, either a line stays that is not whole, or one that is: then it counts as spent.
+            let _ = file.set_len(whole).and_then(|()| file.sync_all());
+        }
+        written?;
         after()?;
         Ok(ledger.lines().len() as u64 - 1)
     }
@@ -173,31 +185,43 @@ fn head_path(ledger: &Path) -> PathBuf {
 /// # Errors
 /// Exit code 1 when it cannot be read, 3 when a line does not verify.
 pub fn read_ledger(path: &Path) -> Result<Ledger> {
-    let mut file = File::open(path)
-        .map_err(|e| Error::bad_input(format!("the ledger cannot be read ({})", e.kind())).file(path))?;
-    read(&mut file, path)
+    let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    Ok(read(&mut file, path)?.0)
 }
 
-fn read(file: &mut File, path: &Path) -> Result<Ledger> {
-    let mut text = String::new();
-    file.take(LARGEST_LEDGER + 1)
-        .read_to_string(&mut text)
-        .map_err(|e| Error::bad_input(format!("the ledger cannot be read ({})", e.kind())).file(path))?;
-    if text.len() as u64 > LARGEST_LEDGER {
+fn unreadable(path: &Path, e: &io::Error) -> Error {
+    Error::bad_input(format!("the ledger cannot be read ({})", e.kind())).file(path)
+}
+
+/// The ledger, and the bytes of its whole lines.
+fn read(file: &mut File, path: &Path) -> Result<(Ledger, u64)> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST_LEDGER + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+    if bytes.len() as u64 > LARGEST_LEDGER {
         return Err(Error::bad_input("is larger than any ledger").file(path).remedy("name the ledger of this table"));
     }
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let text = str::from_utf8(&bytes[..whole])
+        .map_err(|e| unreadable(path, &io::Error::new(io::ErrorKind::InvalidData, e)))?;
     let changed = |e: synthward_privacy::Error| {
         Error::bad_input(e.to_string())
             .file(path)
             .remedy("restore the ledger from a copy; a changed ledger cannot say what is left of the budget")
     };
-    let ledger = Ledger::parse(&text).map_err(changed)?;
+    let ledger = Ledger::parse(text).map_err(changed)?;
     match std::fs::read_to_string(head_path(path)) {
         Ok(head) => ledger.check_head(&head).map_err(changed)?,
         Err(_) if ledger.lines().is_empty() => {}
         Err(_) => tracing::warn!("{} has no head file beside it: lines cut off its end would not show", path.display()),
     }
-    Ok(ledger)
+    if whole < bytes.len() {
+        tracing::warn!(
+            "{}: the last line is not whole, as after a crash while it was written; nothing was spent on it, and it does \
+             not count",
+            path.display()
+        );
+    }
+    Ok((ledger, whole as u64))
 }
 
 fn now() -> String {
@@ -308,6 +332,56 @@ mod tests {
         let last = ledger.append_after(outcome("one"), Some(second)).unwrap();
         assert!(ledger.append_after(kept, Some(second)).is_err(), "it has ended");
         assert_eq!(read_ledger(&folder.path().join("l.jsonl")).unwrap().lines().len() as u64, last + 1);
+    }
+
+    /// At every place where a crash could have cut off the last line.
+    #[test]
+    fn a_line_that_is_not_whole_does_not_count_and_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let ledger = LedgerFile::new(&path, &table("t", Some(1.0)));
+        ledger.append(intent("one", 0.6)).unwrap();
+        let (whole, head) = (std::fs::read(&path).unwrap(), std::fs::read(head_path(&path)).unwrap());
+        ledger.append(intent("two", 0.4)).unwrap();
+        let both = std::fs::read(&path).unwrap();
+        for cut in (whole.len()..both.len()).step_by(7).chain([both.len() - 1]) {
+            std::fs::write(&path, &both[..cut]).unwrap();
+            std::fs::write(head_path(&path), &head).unwrap();
+            assert_eq!(read_ledger(&path).unwrap().spent().0, 0.6, "cut at {cut}");
+            ledger.append(intent("again", 0.4)).unwrap();
+            assert_eq!(read_ledger(&path).unwrap().spent().0, 1.0, "cut at {cut}");
+        }
+    }
+
+    /// A whole line that lost nothing but its end was acknowledged if the head knows it: then it was cut off.
+    #[test]
+    fn a_line_that_the_head_knows_cannot_be_passed_off_as_unfinished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let ledger = LedgerFile::new(&path, &table("t", None));
+        ledger.append(intent("one", 0.1)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(ledger.append(intent("two", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
+        assert_eq!(std::fs::read(&path).unwrap(), &whole[..whole.len() - 1]);
+    }
+
+    /// The head cannot be written: the record is taken back, so that no fit is charged that never ran.
+    #[test]
+    fn a_record_without_its_head_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let ledger = LedgerFile::new(&path, &table("t", None));
+        ledger.append(intent("one", 0.1)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let head = std::fs::read(head_path(&path)).unwrap();
+        std::fs::remove_file(head_path(&path)).unwrap();
+        std::fs::create_dir(head_path(&path)).unwrap();
+        assert_eq!(ledger.append(intent("two", 0.1)).err().map(|e| e.kind.exit_code()), Some(1));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        std::fs::remove_dir(head_path(&path)).unwrap();
+        std::fs::write(head_path(&path), head).unwrap();
+        ledger.append(intent("two", 0.1)).unwrap();
     }
 
     /// Sixteen threads, each with its own handle, want 0.1 of a cap of 0.5.

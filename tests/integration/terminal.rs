@@ -2,7 +2,7 @@
 
 use crate::world::World;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "inspect",
     "fit",
     "generate",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 12] = [
     "ledger",
     "plan",
     "run",
+    "selftest",
     "completions",
     "man",
 ];

@@ -85,6 +85,21 @@ impl World {
         self.run_in(Stdio::null(), (variable, value), &words(arguments))
     }
 
+    /// Runs a script of the shell in the folder, in which `synthward` is the program.
+    pub fn shell(&self, script: &str) -> Outcome {
+        let script = format!("synthward() {{ '{}' \"$@\"; }}\n{script}", env!("CARGO_BIN_EXE_synthward"));
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", &script]).current_dir(&self.folder).stdin(Stdio::null()).output().unwrap();
+        Outcome::new(script, output)
+    }
+
+    /// The program on arguments separated by blanks, not yet started, so that a test can do things to it.
+    pub fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synthward"));
+        command.args(words(arguments)).current_dir(&self.folder).stdin(Stdio::null()).env("NO_COLOR", "1");
+        command
+    }
+
     fn run_on(&self, input: Stdio, arguments: &str) -> Outcome {
         self.run_in(input, ("NO_COLOR", "1"), &words(arguments))
     }
@@ -97,12 +112,7 @@ impl World {
             .env(variable, value)
             .output()
             .unwrap();
-        Outcome {
-            command: format!("synthward {}", arguments.join(" ")),
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Outcome::new(format!("synthward {}", arguments.join(" ")), output)
     }
 
     /// Runs a command that must be refused with this exit code and words, without quoting a cell, and without
@@ -146,6 +156,15 @@ impl World {
 }
 
 impl Outcome {
+    fn new(command: String, output: std::process::Output) -> Self {
+        Self {
+            command,
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");
         self

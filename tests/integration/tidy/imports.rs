@@ -4,7 +4,7 @@ use super::source::{NamePath, Source};
 use super::{Findings, finding};
 
 /// Room and the rooms it may import. Whoever is not named in a row is out of its reach.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("error", &["privacy"]),
     ("output", &["error"]),
     ("config", &["error", "schema"]),
@@ -18,6 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("infer", &["error", "output", "config", "cohort", "model", "encode", "ingest", "schema", "privacy"]),
     ("evaluate", &["error", "output", "config", "cohort", "train", "model", "encode", "ingest", "schema", "privacy"]),
     ("audit", BELOW_AUDIT),
+    ("selftest", &["error", "audit", "nn", "ingest", "privacy"]),
     ("report", BELOW_CLI),
     ("cli", BELOW_CLI_AND_REPORT),
     ("lib", &["cli"]),
@@ -29,13 +30,13 @@ const BELOW_AUDIT: &[&str] = &[
 ];
 
 const BELOW_CLI: &[&str] = &[
-    "error", "output", "config", "evaluate", "audit", "infer", "cohort", "train", "model", "encode", "ingest",
-    "schema", "privacy",
+    "error", "output", "config", "selftest", "evaluate", "audit", "infer", "cohort", "train", "model", "encode",
+    "ingest", "schema", "privacy",
 ];
 
 const BELOW_CLI_AND_REPORT: &[&str] = &[
-    "error", "output", "config", "report", "evaluate", "audit", "infer", "cohort", "train", "model", "encode",
-    "ingest", "schema", "privacy",
+    "error", "output", "config", "report", "selftest", "evaluate", "audit", "infer", "cohort", "train", "model",
+    "encode", "ingest", "schema", "privacy",
 ];
 
 /// Names that a room must not use, wherever they come from: generation never
