@@ -11,6 +11,7 @@ use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, MeasuredTable, Mixture, ModelFile, ModelKind, mixture,
 };
 use crate::nn::softmax;
+use crate::schema::DomainFrom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -41,7 +42,7 @@ const UNITS_EPSILON_PER_STEP: f64 = 90.0;
 /// What [`plan`] refuses; a domain that nobody knows yet.
 ///
 /// # Privacy
-/// Public facts only.
+/// Touches no rows. What comes of a draft whose domains are yet to be learnt is as sensitive as the draft.
 pub fn invent(request: &FitRequest, units: u64) -> Result<ModelFile> {
     let planned = plan(request)?.plan;
     let domain = TableDomain::of(request.schema)?;
@@ -168,6 +169,10 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
 pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
     let mut schema = request.schema.clone();
     schema.table.units = Some(invented.units() as u64);
+    // Of invented rows all is public.
+    for column in schema.columns.iter_mut().filter(|column| column.domain_from == Some(DomainFrom::Data)) {
+        column.domain_from = Some(DomainFrom::Public);
+    }
     let request = FitRequest {
         source: request.source,
         schema: &schema,

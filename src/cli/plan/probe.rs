@@ -55,7 +55,8 @@ pub struct Asked<'a> {
 /// What planning a fit refuses; a domain that nobody knows; a temporary folder that cannot be written.
 ///
 /// # Privacy
-/// Public facts only.
+/// Reads the schema, and no row. Where the schema is a draft whose domains are yet to be learnt, the invented rows are as
+/// sensitive as the draft: they lie in a folder that only their owner may open, until this returns.
 pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let Asked { request, holdout, cohort, canaries } = asked;
     let folder = tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", e.kind())))?;
