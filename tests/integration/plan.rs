@@ -64,6 +64,28 @@ fn no_row_is_read() {
     assert!((700..6000).contains(&rows), "{rows} rows, told from the size of the file");
 }
 
+/// A draft has ranges and categories from the rows: where they are to be learnt, the plan does not repeat them.
+#[test]
+fn what_was_read_from_the_rows_is_not_told() {
+    let world = World::new();
+    world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
+    world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
+    world.run("inspect visits.csv --unit patient -o schema.toml").succeeds();
+    world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = 2.0\ndiscover_epsilon = 0.5"));
+    let plan = world.run("plan run.toml --json").succeeds().json();
+    let fact = |name: &str| plan["columns"].as_array().unwrap().iter().find(|c| c["name"] == name).unwrap().clone();
+    assert_eq!(
+        (&fact("age")["domain"], &fact("age")["vouched_by"]),
+        (&"to be learnt".into(), &"paid for in the budget".into())
+    );
+    assert!(plan["estimate"]["seconds"].as_f64().unwrap() > 0.0);
+    world.write("run.toml", RUN);
+    let outcome = world.run("plan run.toml --json").exits(3);
+    let plan: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let age = plan["columns"].as_array().unwrap().iter().find(|c| c["name"] == "age").unwrap();
+    assert_eq!((&age["domain"], &age["vouched_by"]), (&"read from the rows".into(), &"nobody".into()));
+}
+
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let world = world(&SCHEMA.replacen("domain_from = \"public\"", "domain_from = \"data\"", 1));
