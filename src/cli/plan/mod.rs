@@ -1,6 +1,7 @@
 //! `synthward plan`: what a run would spend, take and need, before a row is read.
 
 mod probe;
+mod rows;
 
 use super::facts::{budget_line, column_fact};
 use super::fit::{budget, kind};
