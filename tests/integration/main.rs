@@ -18,6 +18,7 @@ mod plan;
 mod report;
 mod run;
 mod schemas;
+mod small_cells;
 mod terminal;
 mod test_noise;
 mod tidy;
