@@ -113,6 +113,7 @@ pub(super) fn tests(
     let risk = |(risk, &p_holm): (&Measured, &f64)| Risk {
         risk: risk.kind,
         what: risk.what.clone(),
+        attacked: risk.attacked,
         members: risk.members,
         control: risk.control,
         excess: risk.excess,

@@ -131,6 +131,8 @@ pub struct Risk {
     pub risk: RiskKind,
     /// Which predicates, which columns, or which secret.
     pub what: String,
+    /// People of either side that are attacked.
+    pub attacked: usize,
     /// Share of the attacks on members that succeed.
     pub members: f64,
     /// The same for as many people of the holdout.

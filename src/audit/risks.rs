@@ -28,6 +28,7 @@ const NEAR: u16 = LAST_PLACE / 32;
 pub(super) struct Measured {
     pub kind: RiskKind,
     pub what: String,
+    pub attacked: usize,
     pub members: f64,
     pub control: f64,
     pub excess: f64,
@@ -166,5 +167,5 @@ fn figures(kind: RiskKind, what: String, hits: [usize; 2], of: usize, p: f64) ->
     let deviation = (variance(members) / (1.0 - control).powi(2) + by_control.powi(2) * variance(control)).sqrt();
     let excess_ci = ((excess - z * deviation).max(-1.0), (excess + z * deviation).min(1.0));
     let [members, control] = hits.map(|hits| hits as f64 / n);
-    Measured { kind, what, members, control, excess, excess_ci, p }
+    Measured { kind, what, attacked: of, members, control, excess, excess_ci, p }
 }

@@ -76,6 +76,7 @@ fn settings(header: &Header) -> Vec<Setting> {
     settings
 }
 
+/// A planned mechanism in words.
 pub fn budget_line(entry: &PlanEntry) -> BudgetLine {
     let (what, noise) = match entry.mechanism {
         Mechanism::Histogram => ("histogram", "discrete Gaussian noise"),
@@ -100,22 +101,27 @@ pub fn budget_line(entry: &PlanEntry) -> BudgetLine {
     }
 }
 
+/// What is public about a column, and who says so. A domain that was read from the rows is not told.
 pub fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
     let domain = match (column.kind, column.range()) {
         _ if column.drop => "left out".into(),
         (Kind::Identifier, _) => "not modelled, fresh keys".into(),
+        _ if column.domain_from == Some(DomainFrom::Data) => "read from the rows".into(),
         (_, Some((min, max))) => format!("{} to {}", bound_text(column, min), bound_text(column, max)),
+        _ if column.domain_from == Some(DomainFrom::Discovered) && column.labels().is_empty() => "to be learnt".into(),
         _ => format!("{} categories", column.labels().len()),
     };
     let vouched_by = match column.domain_from {
         Some(DomainFrom::Public) if assumed_public => "assumed at inspect (--assume-public)",
         Some(DomainFrom::Public) => "the schema's author",
         Some(DomainFrom::Discovered) => "paid for in the budget",
+        Some(DomainFrom::Data) if column.is_modelled() => "nobody",
         Some(DomainFrom::Data) | None => "nobody: not needed",
     };
     ColumnFact { name: column.name.clone(), kind: column.kind.name().into(), domain, vouched_by: vouched_by.into() }
 }
 
+/// An end of a column's range as the table writes it.
 pub fn bound_text(column: &Column, value: f64) -> String {
     if column.kind == Kind::Datetime {
         datetime::format(value, column.format.as_deref(), column.ticks()).unwrap_or_default()
@@ -124,6 +130,10 @@ pub fn bound_text(column: &Column, value: f64) -> String {
     }
 }
 
+/// The lines of a ledger in words.
+///
+/// # Errors
+/// As [`read_ledger`].
 pub fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
     let ledger = read_ledger(path)?;
     let line = |line: &synthward_privacy::ledger::Line| {

@@ -15,7 +15,7 @@ use crate::evaluate::Evaluation;
 use crate::ingest::{self, Source};
 use crate::model::{self, ModelFile};
 use crate::output;
-use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, marginal_plots, render};
+use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, coarse, marginal_plots, render};
 use crate::schema::{Kind, Schema};
 use crate::selftest::selftest;
 use crate::train::FitRequest;
@@ -102,8 +102,8 @@ impl Run {
         let report = Report {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
-            evaluation: Some(evaluation.clone()),
-            audit: Some(audit.clone()),
+            evaluation: Some(coarse::evaluation(&evaluation)),
+            audit: Some(coarse::audit(&audit)),
             stated: config.report.clone(),
             marginals: plots(schema, &tables),
             selftest: Some(checked),

@@ -32,6 +32,7 @@ pub struct Reliability {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReliabilityBin {
+    /// In a report down to tens.
     pub rows: usize,
     /// Mean predicted probability of the positive class.
     pub predicted: f64,
@@ -60,8 +61,10 @@ pub struct Fairness {
 pub struct GroupFigures {
     /// The category, as the schema lists it.
     pub group: String,
-    /// Labelled holdout rows.
+    /// Labelled holdout rows; in a report down to tens.
     pub rows: usize,
+    /// Those of them that are positive; in a report down to tens, and absent for fewer than ten.
+    pub positive: Option<usize>,
     /// Trained on the synthetic rows.
     pub tstr: GroupScores,
     /// Trained on the real rows.
@@ -125,6 +128,8 @@ pub struct SurvivalGroup {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurvivalCurve {
+    /// Rows that the curve is made of; in a report down to tens, and absent for fewer than ten.
+    pub rows: Option<usize>,
     /// Estimated share that has had no event by then.
     pub survival: Vec<Option<f64>>,
     /// Lower end of its 95 % interval (Greenwood's variance of log(-log)); `None` at a survival of 0, too.
@@ -133,8 +138,9 @@ pub struct SurvivalCurve {
     pub upper: Vec<Option<f64>>,
     /// Mean of the time to the event, cut at `horizon`: the restricted mean survival time.
     pub restricted_mean: Option<f64>,
-    /// Share of the group's rows that are left out, because time or event is missing.
-    pub left_out: f64,
+    /// Share of the group's rows that are left out, because time or event is missing. Absent for a group without rows, in a
+    /// report for one of fewer than ten or with none left.
+    pub left_out: Option<f64>,
 }
 
 /// One regression on the three tables, each row taken as independent of the others.

@@ -47,10 +47,12 @@ pub struct Evaluation {
     pub detection_columns: Vec<DetectionColumn>,
     pub missingness: Missingness,
     pub validity: Validity,
+    /// Sum over the columns.
+    pub rare_categories: RareCategories,
     pub columns: Vec<ColumnFigures>,
 }
 
-/// Rows of each table.
+/// Rows of each table; in a report down to tens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rows {
@@ -127,6 +129,8 @@ pub struct Tstr {
     pub column: String,
     pub task: Task,
     pub model: ModelKind,
+    /// Holdout rows with a label; in a report down to tens, and absent for fewer than ten.
+    pub rows: Option<usize>,
     /// Trained on the synthetic rows.
     pub tstr: Scores,
     /// Trained on the real rows: the ceiling.
@@ -225,10 +229,11 @@ pub struct ColumnFigures {
     /// Total variation distance of the column's marginal from the holdout's.
     pub tvd: Figure,
     pub missing_rate: MissingRate,
-    /// Different values present in the real table. More rows have more of them: see `rows`.
-    pub distinct_real: usize,
-    /// Different values present in the holdout.
-    pub distinct_holdout: usize,
+    /// Different values present in the real table. More rows have more of them: see `rows`. In a report down to tens, and
+    /// absent for fewer than ten.
+    pub distinct_real: Option<usize>,
+    /// Different values present in the holdout, likewise.
+    pub distinct_holdout: Option<usize>,
     /// Different values present in the synthetic table.
     pub distinct_synthetic: usize,
     pub rare_share: RareShare,
@@ -236,7 +241,7 @@ pub struct ColumnFigures {
     pub rare_categories: Option<RareCategories>,
     /// Entropy of the synthetic marginal over that of the real one, in the cells of `tvd`: well below 1 is mode
     /// collapse, or a generator that always takes the likeliest value. The floor is the holdout's entropy over the
-    /// real one. `None` when the real column is constant.
+    /// real one. `None` when the real column is constant, and in a report.
     pub entropy_ratio: Option<Figure>,
 }
 
@@ -250,16 +255,16 @@ pub struct RareShare {
     pub synthetic: f64,
 }
 
-/// Categories that are present in less than 1 % of the real rows.
+/// Categories that are present in less than 1 % of the real rows. In a report down to tens, and absent for fewer than ten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RareCategories {
     /// How many of them the synthetic table has.
-    pub kept: usize,
+    pub kept: Option<usize>,
     /// How many it lacks.
-    pub lost: usize,
+    pub lost: Option<usize>,
     /// How many the holdout lacks, by chance alone. Fewer rows lack more of them: see `rows`.
-    pub lost_in_holdout: usize,
+    pub lost_in_holdout: Option<usize>,
 }
 
 /// Share of missing cells.

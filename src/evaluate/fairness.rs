@@ -40,6 +40,7 @@ fn of_column(tables: &Tables, schema: &Schema, predictions: &Predictions, name: 
         (members.len() >= SMALLEST_GROUP).then(|| GroupFigures {
             group: label.clone(),
             rows: members.len(),
+            positive: Some(members.iter().filter(|&&i| predictions.positive[i]).count()),
             tstr,
             trtr,
         })
@@ -49,7 +50,7 @@ fn of_column(tables: &Tables, schema: &Schema, predictions: &Predictions, name: 
         target: target.clone(),
         column: name.to_owned(),
         omitted: labels.len() - groups.len(),
-        largest_gap: GroupGap { tstr: gaps(&groups, |g| g.tstr), trtr: gaps(&groups, |g| g.trtr) },
+        largest_gap: GroupGap::of(&groups),
         groups,
     })
 }
@@ -66,6 +67,13 @@ fn scores(members: &[usize], positive: &[bool], predicted: &Predicted, selected:
         roc_auc: if told_apart { metrics::roc_auc(&is_positive, &probability) } else { None },
         selection_rate: (!members.is_empty()).then(|| called as f64 / members.len() as f64),
         true_positive_rate: (hits >= SMALLEST_GROUP).then(|| called_hits as f64 / hits as f64),
+    }
+}
+
+impl GroupGap {
+    /// The largest gaps between any of `groups`.
+    pub fn of(groups: &[GroupFigures]) -> Self {
+        Self { tstr: gaps(groups, |g| g.tstr), trtr: gaps(groups, |g| g.trtr) }
     }
 }
 

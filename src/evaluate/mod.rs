@@ -76,9 +76,9 @@ const NOTE: &str = "Computed on real rows for the controller of the data. \
 const DETECTION_COLUMNS: usize = 5;
 
 /// A figure of fewer real rows says little, and says it of few people: it is not shown.
-const SMALLEST_GROUP: usize = 10;
+pub const SMALLEST_GROUP: usize = 10;
 /// Standard errors on either side of a 95 % interval.
-const Z95: f64 = 1.959_963_984_540_054;
+pub const Z95: f64 = 1.959_963_984_540_054;
 
 /// What can be chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +121,9 @@ pub fn evaluate(
         (0..tables.names.len()).into_par_iter().map(|column| ColumnCodes::new(&tables, column)).collect();
     let columns: Vec<ColumnFigures> =
         (0..codes.len()).into_par_iter().map(|column| column_figures(&tables, &codes, column)).collect();
+    let rare = |of: fn(&RareCategories) -> Option<usize>| {
+        Some(columns.iter().filter_map(|c| c.rare_categories.as_ref()).filter_map(of).sum())
+    };
     let rates: Vec<MissingRate> = columns.iter().map(|c| c.missing_rate).collect();
     let (detection_auc, detection_columns) = raw_detection(&tables, seed);
     Ok(Evaluation {
@@ -156,6 +159,11 @@ pub fn evaluate(
             synthetic: quality::violations(&tables, &tables.synthetic),
             floor: quality::violations(&tables, &tables.holdout),
         },
+        rare_categories: RareCategories {
+            kept: rare(|r| r.kept),
+            lost: rare(|r| r.lost),
+            lost_in_holdout: rare(|r| r.lost_in_holdout),
+        },
         columns,
     })
 }
@@ -171,8 +179,8 @@ fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize) -> Colu
         name: tables.names[column].clone(),
         tvd: tvd::distance(&[&codes[column]]).into(),
         missing_rate: quality::missing_rate(tables, column),
-        distinct_real: quality::distinct(&tables.train.columns[column]),
-        distinct_holdout: quality::distinct(&tables.holdout.columns[column]),
+        distinct_real: Some(quality::distinct(&tables.train.columns[column])),
+        distinct_holdout: Some(quality::distinct(&tables.holdout.columns[column])),
         distinct_synthetic: quality::distinct(&tables.synthetic.columns[column]),
         rare_share: quality::rare_share(&codes[column]),
         rare_categories: quality::rare_categories(tables, &codes[column], column),

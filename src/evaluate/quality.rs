@@ -160,7 +160,11 @@ pub fn rare_categories(tables: &Tables, codes: &ColumnCodes, column: usize) -> O
     let rare = || (0..codes.cells - 1).filter(|&c| 0.0 < real[c] && real[c] < RARE);
     let lacking = |of: &[f64]| rare().filter(|&c| of[c] == 0.0).count();
     let lost = lacking(&synthetic);
-    Some(RareCategories { kept: rare().count() - lost, lost, lost_in_holdout: lacking(&holdout) })
+    Some(RareCategories {
+        kept: Some(rare().count() - lost),
+        lost: Some(lost),
+        lost_in_holdout: Some(lacking(&holdout)),
+    })
 }
 
 /// Entropy of the synthetic cells, and of the holdout's, over that of the real ones; `None` when the real column is
@@ -254,7 +258,11 @@ mod tests {
             let tables = Tables::align(&real, &column(holdout), &column(synthetic)).unwrap();
             rare_categories(&tables, &ColumnCodes::new(&tables, 0), 0).unwrap()
         };
-        let expected = |kept, lost, lost_in_holdout| RareCategories { kept, lost, lost_in_holdout };
+        let expected = |kept, lost, lost_in_holdout| RareCategories {
+            kept: Some(kept),
+            lost: Some(lost),
+            lost_in_holdout: Some(lost_in_holdout),
+        };
         assert_eq!(categories(&["c", "new", ""], &["b"]), expected(0, 1, 0));
         assert_eq!(categories(&["b"], &["c"]), expected(1, 0, 1));
     }

@@ -40,7 +40,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The curve of the rows of `table` in the group, and the share of them that is left out.
-    fn estimate(&self, tables: &Tables, table: &Table, group: Option<&str>) -> (KaplanMeier, f64) {
+    fn estimate(&self, tables: &Tables, table: &Table, group: Option<&str>) -> (KaplanMeier, Option<f64>) {
         let wanted = self.by.as_ref().zip(group).map(|((by, _), group)| (*by, tables.category(*by, group)));
         let in_group = |row: usize| match wanted {
             None => true,
@@ -54,7 +54,7 @@ impl<'a> Plan<'a> {
         let known = |&&row: &&usize| !times[row].is_nan() && !events[row].is_nan();
         let observed: Vec<(f64, bool)> =
             members.iter().filter(known).map(|&row| (times[row], events[row] == 1.0)).collect();
-        let left_out = (members.len() - observed.len()) as f64 / members.len().max(1) as f64;
+        let left_out = (!members.is_empty()).then(|| (members.len() - observed.len()) as f64 / members.len() as f64);
         (KaplanMeier::new(observed), left_out)
     }
 }
@@ -152,7 +152,7 @@ impl KaplanMeier {
         mean + survival * (horizon - since)
     }
 
-    fn figures(&self, times: &[f64], horizon: Option<f64>, left_out: f64) -> SurvivalCurve {
+    fn figures(&self, times: &[f64], horizon: Option<f64>, left_out: Option<f64>) -> SurvivalCurve {
         let shown = |of: &dyn Fn(f64, f64) -> Option<f64>| -> Vec<Option<f64>> {
             let read = |&t: &f64| {
                 let (survival, variance) = self.at(t);
@@ -161,6 +161,7 @@ impl KaplanMeier {
             times.iter().map(read).collect()
         };
         SurvivalCurve {
+            rows: Some(self.times.len()),
             survival: shown(&|survival, _| Some(survival)),
             lower: shown(&|survival, variance| interval_end(survival, variance, Z95)),
             upper: shown(&|survival, variance| interval_end(survival, variance, -Z95)),
@@ -218,8 +219,8 @@ mod tests {
         ] {
             at(curve, i).iter().zip(expected).for_each(|(ours, theirs)| near(*ours, theirs));
         }
-        near(women.real.left_out, 0.060185185185);
-        near(men.synthetic.left_out, 0.056149732621);
+        near(women.real.left_out.unwrap(), 0.060185185185);
+        near(men.synthetic.left_out.unwrap(), 0.056149732621);
         assert_eq!(women.real.survival.iter().rposition(Option::is_some), Some(17), "ten at risk at 20.8, not later");
         for (group, horizon, means, distance, floor) in [
             (

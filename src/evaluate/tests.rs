@@ -190,7 +190,7 @@ fn a_copy_of_the_training_rows_sits_at_floor_and_ceiling() {
     assert_eq!((e.tvd.one_way.synthetic, detection.synthetic), (e.tvd.one_way.floor, detection.floor));
     assert!(e.tstr.iter().all(|entry| entry.tstr == entry.trtr));
     assert!(e.columns.iter().all(|c| c.entropy_ratio.is_some_and(|ratio| ratio.synthetic == 1.0)));
-    assert!(e.columns.iter().all(|c| c.distinct_real == c.distinct_synthetic));
+    assert!(e.columns.iter().all(|c| c.distinct_real == Some(c.distinct_synthetic)));
     assert!(e.columns.iter().all(|c| c.rare_share.real == c.rare_share.synthetic));
     assert_eq!((e.queries.three_way.synthetic, e.copies.synthetic), (e.queries.three_way.floor, 1.0));
     assert_eq!(e.calibration[0].tstr, e.calibration[0].trtr);

@@ -174,6 +174,7 @@ fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Opt
         column: plan.target.column.clone(),
         task: plan.target.task,
         model,
+        rows: Some(holdout.labels.len()),
         tstr: tstr.scores[i],
         trtr: trtr.scores[i],
         majority,

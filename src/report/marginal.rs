@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::coarse;
 use crate::ingest::{Frame, FrameColumn, MISSING, Values};
 
 /// A real cell with fewer units than this is suppressed.
@@ -22,8 +23,6 @@ pub const MIN_CELL_UNITS: u64 = 10;
 const MAX_CATEGORIES: usize = 12;
 /// Bins of a numeric column, and categories shown by name when they stand in an order.
 const MAX_BINS: usize = 20;
-/// Real shares are rounded to one part in so many at the finest.
-const FINEST_PARTS: f64 = 1e3;
 
 /// What is public about the values of a column: how its cells are cut and named.
 pub enum Axis<'a> {
@@ -172,14 +171,13 @@ impl Cells {
 ///
 /// The whole is all rows, or the rows of the cells shown when the hidden cells
 /// together are small, so that one less the sum is never a small count. Each
-/// share is rounded to a power of ten that is at least two rows wide.
+/// share is rounded to parts of at least ten rows.
 fn real_shares(holdout: &Rows, n: usize, cells: &[usize]) -> Vec<Option<f64>> {
     let counts = holdout.count(n, |row| cells[row]);
     let hidden = holdout.count(2, |row| usize::from(counts[cells[row]].is_small()))[1];
     let rows = holdout.order.len() as u64;
-    let whole = if hidden.is_small() { rows - hidden.rows } else { rows } as f64;
-    let parts = 10f64.powf((whole / 2.0).log10().floor()).min(FINEST_PARTS);
-    let share = |c: &Count| (!c.is_small()).then(|| (c.rows as f64 / whole * parts).round() / parts);
+    let whole = if hidden.is_small() { rows - hidden.rows } else { rows };
+    let share = |c: &Count| (!c.is_small()).then(|| coarse::share(c.rows as f64 / whole as f64, whole as usize));
     counts.iter().map(share).collect()
 }
 
@@ -362,7 +360,7 @@ mod tests {
         let order = || Axis::Ordered(["low", "mid", "high"].map(str::to_owned).to_vec());
         let p = plot(texts(&[("high", 50), ("low", 20)]), texts(&[("mid", 5), ("high", 5)]), order);
         assert_eq!(p.labels, ["low", "mid", "high"]);
-        assert_eq!(p.real, [Some(0.3), None, Some(0.7)]);
+        assert_eq!(p.real, [Some(2.0 / 7.0), None, Some(5.0 / 7.0)]);
     }
 
     #[test]

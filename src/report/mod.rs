@@ -10,6 +10,7 @@
 mod analyses;
 mod chart;
 mod checklist;
+pub mod coarse;
 mod facts;
 mod marginal;
 mod page;

@@ -69,7 +69,7 @@ mod tests {
     use crate::config::ReportConfig;
     use crate::evaluate::{
         Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind,
-        Queries, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
+        Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
     };
     use crate::schema::target::Task;
     use crate::selftest::{Check, SelfTest};
@@ -139,6 +139,7 @@ mod tests {
                 column: column.into(),
                 task: Task::Binary,
                 model: ModelKind::GradientBoosting,
+                rows: Some(3_000),
                 tstr: auc(0.613),
                 trtr: auc(0.652),
                 majority: auc(0.5),
@@ -165,12 +166,13 @@ mod tests {
                 correlation_difference: None,
             },
             validity: Validity { synthetic: Violations::default(), floor: Violations::default() },
+            rare_categories: RareCategories { kept: Some(20), lost: None, lost_in_holdout: None },
             columns: vec![ColumnFigures {
                 name: column.into(),
                 tvd: figure(0.02, 0.004),
                 missing_rate: MissingRate { real: 0.1, holdout: 0.1, synthetic: 0.1 },
-                distinct_real: 3,
-                distinct_holdout: 3,
+                distinct_real: None,
+                distinct_holdout: None,
                 distinct_synthetic: 3,
                 rare_share: RareShare { real: 0.0, holdout: 0.0, synthetic: 0.0 },
                 rare_categories: None,
@@ -276,6 +278,7 @@ mod tests {
             risks: vec![Risk {
                 risk: RiskKind::Inference,
                 what: text(),
+                attacked: 1500,
                 members: 0.3,
                 control: 0.3,
                 excess: 0.0,

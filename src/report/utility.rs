@@ -7,7 +7,7 @@ use super::analyses::{self, Calibrated, Regression, Survival};
 use super::chart;
 use super::page::safe;
 use crate::error::Result;
-use crate::evaluate::{Association, ColumnFigures, Evaluation, Figure, ModelKind, Scores, Tstr};
+use crate::evaluate::{Association, Evaluation, Figure, ModelKind, Scores, Tstr};
 
 /// Pairs of columns whose association differs most, at most.
 const PAIRS: usize = 10;
@@ -22,7 +22,6 @@ pub(super) struct Utility<'a> {
     remarks: Vec<(&'a str, &'a str)>,
     detection: Vec<DistanceRow>,
     association: Option<Heat<'a>>,
-    rare: Rare,
     calibrations: Vec<Calibrated<'a>>,
     survival: Vec<Survival<'a>>,
     regressions: Vec<Regression<'a>>,
@@ -82,7 +81,6 @@ impl<'a> Utility<'a> {
             remarks,
             detection: rows(&detection, (0.5, 1.0))?,
             association: Heat::of(&evaluation.association)?,
-            rare: Rare::of(&evaluation.columns),
             calibrations: evaluation.calibration.iter().map(Calibrated::of).collect::<Result<_>>()?,
             survival: analyses::survival(&evaluation.survival)?,
             regressions: evaluation.regressions.iter().map(Regression::of).collect::<Result<_>>()?,
@@ -153,24 +151,5 @@ impl<'a> Heat<'a> {
             difference: safe(chart::difference(columns, holdout, synthetic)?),
             pairs: pairs.into_iter().take(PAIRS).map(pair).collect(),
         }))
-    }
-}
-
-/// Rare categories of all columns together.
-#[derive(Serialize)]
-struct Rare {
-    kept: usize,
-    lost: usize,
-    lost_in_holdout: usize,
-}
-
-impl Rare {
-    fn of(columns: &[ColumnFigures]) -> Self {
-        let rare = || columns.iter().filter_map(|column| column.rare_categories);
-        Self {
-            kept: rare().map(|r| r.kept).sum(),
-            lost: rare().map(|r| r.lost).sum(),
-            lost_in_holdout: rare().map(|r| r.lost_in_holdout).sum(),
-        }
     }
 }

@@ -22,6 +22,7 @@ mod resume;
 mod run;
 mod schemas;
 mod selftest;
+mod small_cells;
 mod terminal;
 mod test_noise;
 mod tidy;

@@ -47,6 +47,7 @@ fn json_validates() {
     for name in ["evaluation.json", "audit.json", "report.json"] {
         assert_valid(name, &RAN.json(&format!("out/{name}")));
     }
+    assert_valid("inspect.json", &RAN.run("inspect visits.csv --unit patient --json").succeeds().json());
     assert_valid("plan.json", &RAN.run("plan run.toml --json").succeeds().json());
     let tables = "--holdout holdout.csv --synthetic out/cohort.parquet --schema schema.toml --json";
     assert_valid("evaluation.json", &RAN.run(&format!("evaluate --real visits.csv {tables}")).succeeds().json());

@@ -7,9 +7,10 @@ use schemars::{Schema, schema_for};
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 6] = [
+    let generated: [(&str, Schema); 7] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
+        ("inspect.json", schema_for!(synthward::ingest::Inspection)),
         ("plan.json", schema_for!(synthward::cli::RunPlan)),
         ("report.json", schema_for!(synthward::report::Report)),
         ("audit.json", schema_for!(synthward::audit::Audit)),

@@ -1,6 +1,7 @@
 //! `synthward plan`: what a run would spend, take and need, before a row is read.
 
 mod probe;
+mod rows;
 
 use super::facts::{budget_line, column_fact};
 use super::fit::{budget, kind};
@@ -81,7 +82,11 @@ impl PlanCommand {
         for path in [source.as_path(), &holdout] {
             missing.found(is_readable(path));
         }
-        let plan = missing.found(train::plan(&request)).map(|planned| planned.plan);
+        let planned = missing.found(train::plan(&request));
+        // Without what is yet to be learnt: the draft may have it from the rows.
+        let public = planned.as_ref().map_or(&schema, |planned| &planned.schema);
+        let columns = public.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect();
+        let plan = planned.as_ref().map(|planned| &planned.plan);
         let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.table);
         let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
         if self.output.exists() {
@@ -107,10 +112,10 @@ impl PlanCommand {
             model: request.model.to_string(),
             epsilon: OrInfinity(config.fit.epsilon),
             delta: config.fit.delta,
-            accountant: plan.as_ref().map(|plan| plan.accountant().to_string()),
+            accountant: plan.map(|plan| plan.accountant().to_string()),
             spent: spent.map(OrInfinity),
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
-            columns: schema.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect(),
+            columns,
             missing: missing.errors.iter().map(ToString::to_string).collect(),
             estimate,
         };

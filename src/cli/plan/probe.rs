@@ -1,5 +1,6 @@
 //! How long a run takes and how much memory, measured on invented rows of the schema's own making.
 
+use super::rows::{self, FileSize, Storage};
 use crate::cli::audit::AuditTables;
 use crate::cli::evaluate::Tables;
 use crate::cohort::{Cohort, write};
@@ -18,6 +19,10 @@ const FEW_ROWS: u64 = 1000;
 const MORE_ROWS: u64 = 3000;
 /// How often a run reads its tables: to look for shared people, to fit, to evaluate, to audit.
 const READINGS: f64 = 4.0;
+/// Invented cohorts are so many times as large as the invented table, at most.
+const LARGEST_COHORT: u64 = 4;
+/// Rows of a cohort that the audit looks at, at most.
+const MOST_JUDGED: u64 = 100_000;
 
 /// What a run is taken to need.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -55,38 +60,36 @@ pub struct Asked<'a> {
 /// What planning a fit refuses; a domain that nobody knows; a temporary folder that cannot be written.
 ///
 /// # Privacy
-/// Public facts only.
+/// Reads the schema, and no row. Where the schema is a draft whose domains are yet to be learnt, the invented rows are as
+/// sensitive as the draft: they lie in a folder that only their owner may open, until this returns.
 pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let Asked { request, holdout, cohort, canaries } = asked;
     let folder = tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", e.kind())))?;
-    let ending = ending(request.source);
-    let file = |name: &str| folder.path().join(format!("{name}.{ending}"));
+    let storage = Storage::of(request.source.as_path());
+    let file = |name: &str| folder.path().join(format!("{name}.{}", storage.ending()));
     // The size of the bins is all that the number of units matters for here.
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(FEW_ROWS))?;
-    let sample = file("sample");
-    draw(&invented, MORE_ROWS, 0, &sample)?;
-    // The file of the real table has the columns, too, that are left out of an invented one.
-    let columns = &request.schema.columns;
-    let written = columns.iter().filter(|column| !column.drop).count().max(1);
-    let bytes_per_row = stored_size(&sample)? / MORE_ROWS as f64 * columns.len() as f64 / written as f64;
-    let rows_of = |path: &Path| Ok::<_, Error>(((stored_size(path)? / bytes_per_row) as u64).max(1));
-    let by_row = request.schema.table.unit_column().is_none();
+    let size = FileSize::measure(&invented, &request.schema.columns, storage, &file("sample"))?;
+    let told = size.rows(rows::bytes(request.source.as_path())?);
+    let told_holdout = size.rows(rows::bytes(holdout)?);
     let rows = match request.schema.table.units {
-        Some(units) if by_row => units,
-        _ => rows_of(request.source.as_path())?,
+        Some(units) if request.schema.table.unit_column().is_none() => units,
+        units => (told as u64).max(units.unwrap_or(1)),
     };
-    let holdout_rows = rows_of(holdout)?;
+    // Whatever the size of a row was wrong by, it was wrong by in both files.
+    let holdout_rows = (told_holdout * rows as f64 / told).ceil() as u64;
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(rows))?;
 
-    reset_peak();
-    let time = probe::time(request, &invented)?;
-    let fit_peak = peak_mb();
     let scaled = |all: u64, probe: u64| (all as f64 * probe as f64 / rows as f64).ceil().max(100.0) as u64;
     let mut measured = Vec::new();
+    // The smaller first, and both before the fit: memory that was used once hides what is used later.
     for probe in [FEW_ROWS, MORE_ROWS] {
         let probe = probe.min(rows);
+        // A cohort much larger than the table is as large to no stage but one.
+        let whole_cohort = scaled((*cohort).min(MOST_JUDGED), probe);
+        let some_cohort = whole_cohort.min(LARGEST_COHORT * probe);
         reset_peak();
-        let tables = [("real", probe), ("holdout", scaled(holdout_rows, probe)), ("cohort", scaled(*cohort, probe))];
+        let tables = [("real", probe), ("holdout", scaled(holdout_rows, probe)), ("cohort", some_cohort)];
         let mut read = Vec::new();
         let mut reading = 0.0;
         for (seed, (name, rows)) in tables.into_iter().enumerate() {
@@ -108,9 +111,12 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
         let evaluation = started.elapsed().as_secs_f64();
         let started = Instant::now();
         AuditTables::of(real, holdout, synthetic).audit(request.schema, None, request.seed)?;
-        let audit = started.elapsed().as_secs_f64();
+        let audit = started.elapsed().as_secs_f64() * whole_cohort as f64 / some_cohort as f64;
         measured.push((probe as f64, [reading, counting, evaluation, audit, peak_mb().unwrap_or(0.0)]));
     }
+    reset_peak();
+    let time = probe::time(request, &invented)?;
+    let fit_peak = peak_mb();
     let at = |which: usize| line(rows as f64, measured[0].0, measured[0].1[which], measured[1].0, measured[1].1[which]);
     let fit = at(1) + time.fit;
     let stages = vec![
@@ -133,26 +139,6 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
 fn line(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
     let slope = if x1 > x0 { ((y1 - y0) / (x1 - x0)).max(0.0) } else { 0.0 };
     y0.max(y1) + slope * (x - x1).max(0.0)
-}
-
-/// Under which ending an invented table is like the real one.
-fn ending(source: &Source) -> &'static str {
-    match source.as_path().extension().and_then(|ending| ending.to_str()) {
-        Some("parquet") => "parquet",
-        Some("arrow" | "feather" | "ipc") => "arrow",
-        _ => "csv",
-    }
-}
-
-/// Bytes of a file; of a gzip file about what is in it.
-fn stored_size(path: &Path) -> Result<f64> {
-    /// How much smaller gzip makes a table in text.
-    const GZIP: f64 = 8.0;
-    let bytes = std::fs::metadata(path)
-        .map_err(|e| Error::bad_input(format!("the file cannot be read ({})", e.kind())).file(path))?
-        .len() as f64;
-    let packed = path.extension().is_some_and(|ending| ending == "gz");
-    Ok(if packed { GZIP * bytes } else { bytes })
 }
 
 fn draw(invented: &ModelFile, rows: u64, seed: u64, path: &Path) -> Result<()> {
