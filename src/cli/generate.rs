@@ -1,5 +1,6 @@
 //! `synthward generate`.
 
+use super::answers::{Asked, Generated};
 use super::progress::Progress;
 use super::{Global, print_json};
 use crate::cohort::{self, Cohort, Condition, Format, Rarity};
@@ -51,17 +52,14 @@ impl Generate {
         }
         write_cohort(global, &model, &sha256, condition.as_ref(), self.rows, self.seed, &self.output)?;
         if global.json {
-            let mut printed = serde_json::json!({
-                "rows": self.rows,
-                "seed": self.seed,
-                "model_sha256": sha256,
-                "private": model.header.plan.is_private(),
-                "output": self.output,
-            });
-            if let Some(condition) = &condition {
-                printed["where"] = serde_json::json!({ "condition": condition.text(), "rarity": condition.rarity() });
-            }
-            print_json(&printed)?;
+            print_json(&Generated {
+                rows: self.rows,
+                seed: self.seed,
+                model_sha256: &sha256,
+                private: model.header.plan.is_private(),
+                output: &self.output,
+                condition: condition.as_ref().map(|asked| Asked { condition: asked.text(), rarity: asked.rarity() }),
+            })?;
         }
         Ok(())
     }
@@ -91,7 +89,7 @@ pub fn write_cohort(
     if let Some(reason) = model.header.plan.not_private() {
         tracing::warn!("NOT PRIVATE: {reason}; the cohort is personal data");
     }
-    let mut cohort = Cohort::new(model)?;
+    let mut cohort = Cohort::new(model, Format::of(output)?)?;
     let mut provenance = model.provenance(model_sha256, seed);
     if let Some(condition) = condition {
         cohort = cohort.given(condition);

@@ -1,6 +1,7 @@
 //! Positions back to Arrow arrays in the input's own types.
 
 use super::numbers::Numbers;
+use super::writer::Format;
 use crate::encode::Domain;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
@@ -23,6 +24,15 @@ pub fn data_type(column: &Column) -> DataType {
     column.arrow_type.clone().unwrap_or_else(default).data_type().clone()
 }
 
+/// The type in a file of this format: as [`data_type`], but CSV has moments as the input wrote them, where the schema says
+/// how.
+pub fn written_type(column: &Column, format: Format) -> DataType {
+    match (column.kind, format, &column.format) {
+        (Kind::Datetime, Format::Csv, Some(_)) => DataType::Utf8,
+        _ => data_type(column),
+    }
+}
+
 /// Turns positions of one modelled column into an array.
 pub struct ColumnValues {
     kind: ValueKind,
@@ -40,14 +50,6 @@ enum ValueKind {
 }
 
 impl ColumnValues {
-    /// Values in the column's own type.
-    ///
-    /// # Errors
-    /// Bad input when the schema names a type that the values do not fit.
-    pub fn new(column: &Column, domain: &Domain) -> Result<Self> {
-        Self::in_type(column, domain, data_type(column))
-    }
-
     /// Values in the type that a file has them in; text is spelled as the column's own type would be.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Drawing a cohort block by block.
 
-use super::arrays::{ColumnValues, data_type, surrogates};
+use super::arrays::{ColumnValues, surrogates, written_type};
 use super::condition::Condition;
+use super::writer::Format;
 use crate::encode::Decoder;
 use crate::error::{Error, Result};
 use crate::model::{Evidence, ModelFile};
@@ -60,11 +61,11 @@ struct Block {
 }
 
 impl<'m> Cohort<'m> {
-    /// Prepares the decoders of a model.
+    /// Prepares the decoders of a model, for rows that will be written in this format.
     ///
     /// # Errors
     /// Bad input when the model's schema names a type that its values do not fit.
-    pub fn new(model: &'m ModelFile) -> Result<Self> {
+    pub fn new(model: &'m ModelFile, format: Format) -> Result<Self> {
         let schema: &TableSchema = &model.header.schema;
         let domain = &model.domain;
         let unit_column = schema.table.unit_column();
@@ -80,13 +81,14 @@ impl<'m> Cohort<'m> {
                     .iter()
                     .position(|c| c.name == column.name)
                     .ok_or_else(|| Error::bad_input("the model lacks this column").column(&column.name))?;
-                let values = ColumnValues::new(column, &domain.columns[index].domain)?;
+                let data_type = written_type(column, format);
+                let values = ColumnValues::in_type(column, &domain.columns[index].domain, data_type)?;
                 Source::Model(index, Decoder::new(&model.header.codecs[index]), values)
             };
             columns.push((column, source));
         }
-        let fields: Vec<Field> =
-            columns.iter().map(|(column, _)| Field::new(&column.name, data_type(column), column.nullable)).collect();
+        let field = |column: &Column| Field::new(&column.name, written_type(column, format), column.nullable);
+        let fields: Vec<Field> = columns.iter().map(|(column, _)| field(column)).collect();
         Ok(Self { model, columns, schema: Arc::new(Schema::new(fields)), cases: Vec::new() })
     }
 

@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! fn prepare(model: &synthward::model::ModelFile) {
-//!     let _ = synthward::cohort::Cohort::new(model);
+//!     let _ = synthward::cohort::Cohort::new(model, synthward::cohort::Format::Parquet);
 //! }
 //! ```
 //!
@@ -14,7 +14,7 @@
 //!
 //! ```compile_fail
 //! fn prepare(model: &synthward_privacy::Sensitive<synthward::model::ModelFile>) {
-//!     let _ = synthward::cohort::Cohort::new(model);
+//!     let _ = synthward::cohort::Cohort::new(model, synthward::cohort::Format::Parquet);
 //! }
 //! ```
 

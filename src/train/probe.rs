@@ -5,7 +5,7 @@ use super::network::{self, Start, train_network};
 use super::tables;
 use super::witness::Unwatched;
 use crate::encode::{Codec, Codes, Domain, Layout, Leaf, ModelColumn, TableDomain};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ingest::Frame;
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, MeasuredTable, Mixture, ModelFile, ModelKind, mixture,
@@ -27,9 +27,9 @@ const LEAVES: u32 = 256;
 /// Steps of the two measurements whose difference is what a step takes.
 const FEW_STEPS: usize = 4;
 const MORE_STEPS: usize = 16;
-/// Of so many measurements the shortest counts: another program may have taken the processor during one, and the
-/// difference is multiplied by hundreds.
-const TRIES: usize = 3;
+/// Seconds that the difference has to be, or else more steps are measured: it is multiplied, and whatever else the machine
+/// did meanwhile is multiplied with it.
+const LONG_ENOUGH: f64 = 1.0;
 /// An epsilon at which no count stands out of its noise.
 const ALL_NOISE: f64 = 1e-3;
 /// Units that are drawn to measure it.
@@ -221,12 +221,16 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 
 /// Seconds of `steps` steps, where `seconds` says what few and what more of them take.
 fn extrapolated(steps: f64, mut seconds: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
-    let mut least = |steps| {
-        let tries: Vec<f64> = (0..TRIES).map(|_| seconds(steps)).collect::<Result<_>>()?;
-        Ok::<_, Error>(tries.into_iter().fold(f64::INFINITY, f64::min))
+    let few = seconds(FEW_STEPS)?;
+    let mut more_steps = MORE_STEPS;
+    let more = loop {
+        let more = seconds(more_steps)?;
+        if more - few >= LONG_ENOUGH || more_steps as f64 >= steps {
+            break more;
+        }
+        more_steps *= (LONG_ENOUGH / (more - few)).clamp(2.0, 16.0).ceil() as usize;
     };
-    let (few, more) = (least(FEW_STEPS)?, least(MORE_STEPS)?);
-    let step = (more - few).max(0.0) / (MORE_STEPS - FEW_STEPS) as f64;
+    let step = (more - few).max(0.0) / (more_steps - FEW_STEPS) as f64;
     Ok(few + step * (steps - FEW_STEPS as f64).max(0.0))
 }
 

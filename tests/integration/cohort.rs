@@ -235,3 +235,25 @@ fn evaluation_has_its_floors_and_ceilings() {
         assert!(printed["detection_auc"]["synthetic"].as_f64().unwrap() > 0.45);
     }
 }
+
+/// A CSV cohort has moments in the form that its table had them in, so that whatever reads the one reads the other.
+#[test]
+fn moments_in_csv_are_written_as_the_input_wrote_them() {
+    let world = World::new();
+    let row =
+        |i: u32| format!("{:02}.{:02}.20{:02} {:02}:{:02},{}\n", i % 28 + 1, i % 12 + 1, i % 20, i % 24, i % 60, i % 3);
+    let table = |rows: std::ops::Range<u32>| format!("admitted,stage\n{}", rows.map(row).collect::<String>());
+    world.write("stays.csv", table(0..400)).write("holdout.csv", table(400..600));
+    world.run("inspect stays.csv --unit row --assume-public -o schema.toml").succeeds();
+    assert!(world.text("schema.toml").contains("%d.%m.%Y %H:%M"), "{}", world.text("schema.toml"));
+    world.run("fit stays.csv --schema schema.toml --epsilon 5 --delta 1e-5 -o model.safetensors").succeeds();
+    world.run("generate model.safetensors --rows 300 -o cohort.csv").succeeds();
+    let cohort = world.text("cohort.csv");
+    for line in cohort.lines().skip(1) {
+        let moment = line.split(',').next().unwrap();
+        let shape: String = moment.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        assert_eq!(shape, "99.99.9999 99:99", "{moment}");
+    }
+    let judged = "evaluate --real stays.csv --holdout holdout.csv --synthetic cohort.csv --schema schema.toml";
+    world.run(judged).succeeds();
+}

@@ -3,7 +3,7 @@
 use super::rows::{self, FileSize, Storage};
 use crate::cli::audit::AuditTables;
 use crate::cli::evaluate::Tables;
-use crate::cohort::{Cohort, write};
+use crate::cohort::{Cohort, Format, write};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Frame, Source};
 use crate::model::ModelFile;
@@ -142,7 +142,7 @@ fn line(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
 }
 
 fn draw(invented: &ModelFile, rows: u64, seed: u64, path: &Path) -> Result<()> {
-    write(&Cohort::new(invented)?, rows, seed, &Vec::new(), path, |_| {})
+    write(&Cohort::new(invented, Format::of(path)?)?, rows, seed, &Vec::new(), path, |_| {})
 }
 
 fn load(path: &Path, schema: &Schema) -> Result<Frame> {

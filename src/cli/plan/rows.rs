@@ -1,6 +1,6 @@
 //! About how many rows a table has, told from the size of its file.
 
-use crate::cohort::{Cohort, data_type, write};
+use crate::cohort::{Cohort, Format, data_type, write};
 use crate::error::{Error, Result};
 use crate::model::ModelFile;
 use crate::schema::{Column, Kind};
@@ -81,7 +81,7 @@ impl FileSize {
     /// A file that cannot be written.
     pub fn measure(invented: &ModelFile, columns: &[Column], storage: Storage, sample: &Path) -> Result<Self> {
         let size = |rows: u64| {
-            write(&Cohort::new(invented)?, rows, 0, &Vec::new(), sample, |_| {})?;
+            write(&Cohort::new(invented, Format::of(sample)?)?, rows, 0, &Vec::new(), sample, |_| {})?;
             let failed = |e: std::io::Error| Error::failed(format!("no temporary file ({})", e.kind()));
             if storage != Storage::Packed {
                 return Ok(std::fs::metadata(sample).map_err(failed)?.len() as f64);

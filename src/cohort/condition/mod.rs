@@ -21,6 +21,7 @@ use meaning::Field;
 use parse::{Expression, Test, parse};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The random stream of a condition's probability: no block of units has it.
@@ -45,7 +46,7 @@ pub(super) struct Case {
 ///
 /// # Privacy
 /// Post-processing of a released model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Rarity {
     /// The probability that a row satisfies the condition: the mean of the model's opinions.
     pub probability: f64,
