@@ -153,6 +153,66 @@ fn no_output_of_a_run_repeats_a_canary() {
     assert_no_canary_in_parquet(&world.path("out/cohort.parquet"));
 }
 
+/// What `infer` writes holds the table's own cells and keys, as it should, and is made for the controller: only what it
+/// prints is looked at.
+#[test]
+fn no_command_says_a_canary_however_much_it_says() {
+    let world = world();
+    world.write("draft.csv", planted_for_a_draft().csv());
+    let tables = "--holdout holdout.csv --synthetic out/m.csv --schema schema.toml";
+    std::fs::create_dir(world.path("out")).unwrap();
+    for (at, model) in ["independent", "marginal"].into_iter().enumerate() {
+        let fit = format!("fit visits.csv --schema schema.toml --epsilon 5 --delta 1e-5 --model {model}");
+        run(&world, &format!("{fit} --ledger out/l.jsonl -o out/{model}.safetensors {}", VERBOSITIES[2 * at]))
+            .succeeds();
+    }
+    for verbosity in VERBOSITIES {
+        run(&world, &format!("generate out/marginal.safetensors --rows 600 -o out/m.csv {verbosity}")).succeeds();
+        run(&world, &format!("inspect draft.csv --unit patient -o out/draft.toml {verbosity}")).succeeds();
+        run(&world, &format!("plan run.toml {verbosity}")).succeeds();
+        run(&world, &format!("infer out/marginal.safetensors visits.csv --score -o scores.csv {verbosity}")).succeeds();
+        run(&world, &format!("infer out/marginal.safetensors visits.csv --fill -o filled.csv {verbosity}")).succeeds();
+    }
+    for verbosity in &VERBOSITIES[2..] {
+        run(&world, &format!("evaluate --real visits.csv {tables} -o out/e.json {verbosity}")).succeeds();
+        run(&world, &format!("audit --members visits.csv {tables} -o out/a.json {verbosity}")).runs();
+    }
+    let files: Vec<_> = world.files().into_iter().filter(|(path, _)| path.starts_with(world.path("out"))).collect();
+    assert_eq!(files.len(), 8, "{:?}", files.iter().map(|file| &file.0).collect::<Vec<_>>());
+    for (path, bytes) in files {
+        assert_no_canary(&path.display().to_string(), &bytes);
+    }
+}
+
+/// A network, on a table of few columns so that it is fitted soon.
+#[test]
+fn a_network_keeps_no_canary() {
+    let names = ["visit", "patient", "sex", "age", "note"];
+    let table = planted(FIRST_PATIENT, PATIENT).csv();
+    let places: Vec<usize> =
+        names.iter().map(|name| table.lines().next().unwrap().split(',').position(|n| n == *name).unwrap()).collect();
+    let narrow = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        places.iter().map(|&place| cells[place]).collect::<Vec<_>>().join(",") + "\n"
+    };
+    let mut columns = SCHEMA.split("\n[[column]]").map(str::to_owned);
+    let mut schema = columns.next().unwrap();
+    for column in columns.filter(|column| names.iter().any(|name| column.contains(&format!("\nname = \"{name}\"")))) {
+        schema += &format!("\n[[column]]{}", column.split("[[target]]").next().unwrap());
+    }
+    let world = world();
+    world.write("visits.csv", table.lines().map(narrow).collect::<String>()).write("schema.toml", schema);
+    std::fs::create_dir(world.path("out")).unwrap();
+    let fit = "fit visits.csv --schema schema.toml --epsilon 5 --delta 1e-5 --model vae -v -v";
+    run(&world, &format!("{fit} -o out/vae.safetensors")).succeeds();
+    run(&world, "generate out/vae.safetensors --rows 600 -o out/cohort.parquet").succeeds();
+    run(&world, "infer out/vae.safetensors visits.csv --score -o scores.csv -v -v").succeeds();
+    for (path, bytes) in world.files().into_iter().filter(|(path, _)| path.starts_with(world.path("out"))) {
+        assert_no_canary(&path.display().to_string(), &bytes);
+    }
+    assert_no_canary_in_parquet(&world.path("out/cohort.parquet"));
+}
+
 /// What is read from a pipe is kept in memory and nowhere else.
 #[test]
 fn standard_input_leaves_no_copy() {
