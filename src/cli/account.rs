@@ -1,5 +1,6 @@
 //! `synthward account`.
 
+use super::answers::Accounted;
 use super::{Global, print, print_json};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ impl Account {
         let accountant = Accountant::default();
         let epsilon = accountant.epsilon(&event, delta).map_err(|e| Error::bad_input(e.to_string()))?;
         if global.json {
-            print_json(&serde_json::json!({ "epsilon": OrInfinity(epsilon), "delta": delta, "accountant": accountant }))
+            print_json(&Accounted::Mechanism { epsilon: OrInfinity(epsilon), delta, accountant })
         } else if epsilon == f64::INFINITY {
             print("epsilon infinite at every delta: NOT PRIVATE, nothing is guaranteed\n")
         } else {
@@ -71,7 +72,7 @@ fn answer_cases(path: &PathBuf, global: &Global) -> Result<()> {
     let started = Instant::now();
     let results = answer(&cases, || cpu_milliseconds().unwrap_or_else(|| started.elapsed().as_secs_f64() * 1e3));
     if global.json {
-        return print_json(&results);
+        return print_json(&Accounted::Cases { results: &results.results });
     }
     let cell = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.6}"));
     let mut table = format!("{:<24}{:>16}{:>16}{:>16}\n", "case", "value", "lower", "rdp");

@@ -1,5 +1,6 @@
 //! `synthward fit`.
 
+use super::answers::Fitted;
 use super::progress::Bars;
 use super::{Global, print_json, stop};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
@@ -71,14 +72,6 @@ impl Fit {
             Ok(())
         }
     }
-}
-
-#[derive(serde::Serialize)]
-struct Fitted<'a> {
-    output: &'a Path,
-    model_sha256: &'a str,
-    #[serde(flatten)]
-    header: &'a crate::model::Header,
 }
 
 /// The model that a choice stands for.

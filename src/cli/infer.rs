@@ -1,5 +1,6 @@
 //! `synthward infer`.
 
+use super::answers::Inferred;
 use super::{Global, print, print_json};
 use crate::cohort::{Format, Provenance, write_batches};
 use crate::encode::Records;
@@ -76,7 +77,7 @@ impl Infer {
         let rows = scored(&keys, &scores)?;
         write_batches(rows.schema(), &self.provenance(sha256), &self.output, |sink| sink(vec![rows]))?;
         tracing::info!("wrote {}", self.output.display());
-        if global.json { print_json(&scores) } else { print(&summary(&scores)) }
+        if global.json { print_json(&Inferred::Scored(&scores)) } else { print(&summary(&scores)) }
     }
 
     fn fill(
@@ -93,12 +94,8 @@ impl Infer {
         write_batches(fill.schema(), &self.provenance(sha256), &self.output, |sink| fill.run(sink))?;
         tracing::info!("wrote {}", self.output.display());
         if global.json {
-            print_json(&serde_json::json!({
-                "imputations": imputations,
-                "seed": self.seed,
-                "model_sha256": sha256,
-                "output": self.output,
-            }))?;
+            let (seed, output) = (self.seed, &*self.output);
+            print_json(&Inferred::Filled { imputations, seed, model_sha256: sha256, output })?;
         }
         Ok(())
     }

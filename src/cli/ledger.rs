@@ -1,5 +1,6 @@
 //! `synthward ledger show|verify`.
 
+use super::answers::LedgerAnswer;
 use super::{Global, print, print_json};
 use crate::error::Result;
 use crate::train::read_ledger;
@@ -29,9 +30,12 @@ impl LedgerCommand {
         let ledger = read_ledger(path)?;
         let (epsilon, delta) = ledger.spent();
         match self.action {
-            Action::Show { .. } if global.json => print_json(
-                &serde_json::json!({ "lines": ledger.lines(), "epsilon": OrInfinity(epsilon), "delta": delta, "cap": ledger.cap() }),
-            ),
+            Action::Show { .. } if global.json => print_json(&LedgerAnswer::Shown {
+                lines: ledger.lines(),
+                epsilon: OrInfinity(epsilon),
+                delta,
+                cap: ledger.cap(),
+            }),
             Action::Show { .. } => {
                 let mut text = format!("table {}\n", ledger.table().unwrap_or("(none yet)"));
                 for line in ledger.lines() {
@@ -59,7 +63,7 @@ impl LedgerCommand {
                 print(&text)
             }
             Action::Verify { .. } if global.json => {
-                print_json(&serde_json::json!({ "verified": true, "lines": ledger.lines().len() }))
+                print_json(&LedgerAnswer::Verified { verified: true, lines: ledger.lines().len() })
             }
             Action::Verify { .. } => print(&format!("{} lines verify\n", ledger.lines().len())),
         }

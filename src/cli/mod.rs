@@ -5,6 +5,7 @@
 //! found a leak, or the self-test a fault; 130 stopped by the user.
 
 mod account;
+pub mod answers;
 mod audit;
 mod completions;
 mod evaluate;

@@ -1,5 +1,6 @@
 //! `synthward run`: everything that one file asks for, into one folder.
 
+use super::answers::Ran;
 use super::audit::{AuditTables, refuse_leak, refuse_shared_people, white_box};
 use super::evaluate::{Tables, summary};
 use super::facts::{bound_text, facts, ledger_lines};
@@ -124,14 +125,9 @@ impl Run {
 
     fn tell(&self, global: &Global, model: &ModelFile, evaluation: &Evaluation, audit: &Audit) -> Result<()> {
         if global.json {
-            print_json(&serde_json::json!({
-                "output": self.output,
-                "epsilon": OrInfinity(model.header.plan.epsilon()),
-                "delta": model.header.plan.delta(),
-                "unit": model.header.plan.unit(),
-                "evaluation": evaluation,
-                "audit": audit,
-            }))
+            let plan = &model.header.plan;
+            let (epsilon, delta, unit) = (OrInfinity(plan.epsilon()), plan.delta(), plan.unit());
+            print_json(&Ran { output: &self.output, epsilon, delta, unit, evaluation, audit })
         } else {
             print(&summary(evaluation))?;
             print(&format!("\n{}", super::audit::summary(audit)))

@@ -4,6 +4,7 @@ use crate::encode::Records;
 use crate::model::ModelFile;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Rows scored from one random stream. Part of what a seed means.
@@ -16,13 +17,14 @@ const ROWS_PER_STREAM: usize = 8192;
 ///
 /// # Privacy
 /// Outside the guarantee: read from real rows, for the data's controller.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Scores {
     /// Log likelihood of each row, or a lower bound of it, in the order of the table.
     #[serde(skip)]
     pub log_likelihood_bound: Vec<f64>,
     pub rows: usize,
     /// Mean of the negative of that. `null` in JSON when a row is impossible in the model.
+    #[schemars(with = "Option<f64>")]
     pub nats_per_record: f64,
     /// Rows that the model gives no probability at all.
     pub impossible_rows: usize,
@@ -31,12 +33,14 @@ pub struct Scores {
 }
 
 /// A column's part of a score, by the chain rule: given the columns before it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ColumnScore {
     pub column: String,
     /// Mean negative logarithm of the probability of the cell.
+    #[schemars(with = "Option<f64>")]
     pub nats: f64,
     /// `exp(nats)`: among so many equally likely cells the model is in doubt.
+    #[schemars(with = "Option<f64>")]
     pub perplexity: f64,
 }
 

@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::nn::Tensor;
 use crate::schema::Schema;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +28,7 @@ const HEADER_KEY: &str = "synthward";
 const CHECKSUM: &str = ",\"checksum\":\"";
 
 /// Which generator a model file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     Independent,
@@ -83,7 +85,7 @@ impl NetworkSettings {
 
 /// Everything in a model file but the weights. Public: made of the schema, the
 /// plan and released numbers.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
     /// Version of this header.
     pub format: u32,
@@ -92,15 +94,18 @@ pub struct Header {
     pub model: ModelKind,
     /// What was planned and spent; its fields stand at the top level.
     #[serde(flatten)]
+    #[schemars(with = "Map<String, Value>")]
     pub plan: Plan,
     /// Public or released number of units.
     pub units: f64,
     /// Seed of the initialisation; never of the noise.
     pub seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub settings: Option<NetworkSettings>,
     pub schema: Schema,
     /// One codec a modelled column.
+    #[schemars(with = "Vec<Map<String, Value>>")]
     pub codecs: Vec<Codec>,
 }
 

@@ -51,6 +51,26 @@ fn json_validates() {
     assert_valid("plan.json", &RAN.run("plan run.toml --json").succeeds().json());
     let tables = "--holdout holdout.csv --synthetic out/cohort.parquet --schema schema.toml --json";
     assert_valid("evaluation.json", &RAN.run(&format!("evaluate --real visits.csv {tables}")).succeeds().json());
+    for (name, command) in [
+        ("fit.json", "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --ledger l.jsonl -o m.safetensors"),
+        ("generate.json", "generate m.safetensors --rows 9 -o nine.csv"),
+        ("generate.json", "generate m.safetensors --rows 9 --where age>20 -o nine.csv"),
+        ("infer.json", "infer m.safetensors visits.csv --score -o scores.csv"),
+        ("infer.json", "infer m.safetensors visits.csv --fill -o filled.csv"),
+        ("account.json", "account --sampling-rate 0.01 --noise-multiplier 1.1 --steps 100 --delta 1e-6"),
+        ("account.json", "account --sampling-rate 0.01 --noise-multiplier 0 --steps 100 --delta 1e-6"),
+        ("account.json", "account --case cases.json"),
+        ("ledger.json", "ledger show l.jsonl"),
+        ("ledger.json", "ledger verify l.jsonl"),
+        ("selftest.json", "selftest"),
+    ] {
+        RAN.write(
+            "cases.json",
+            r#"{"cases": [{"id": "a", "kind": "analytic_eps", "sigma": 2.0, "delta": 1e-6}, {"id": "b"}]}"#,
+        );
+        assert_valid(name, &RAN.run(&format!("{command} --json")).succeeds().json());
+    }
+    assert_valid("ran.json", &RAN.run("run run.toml -o again --json").runs().json());
     let toml = |name: &str| serde_json::to_value(toml::from_str::<toml::Value>(&RAN.text(name)).unwrap()).unwrap();
     assert_valid("run.json", &toml("run.toml"));
     assert_valid("schema.json", &toml("schema.toml"));

@@ -4,14 +4,22 @@ use boon::{Compiler, Schemas};
 use std::path::Path;
 
 use schemars::{Schema, schema_for};
+use synthward::cli::answers;
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 7] = [
+    let generated: [(&str, Schema); 14] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
         ("inspect.json", schema_for!(synthward::ingest::Inspection)),
         ("plan.json", schema_for!(synthward::cli::RunPlan)),
+        ("fit.json", schema_for!(answers::Fitted)),
+        ("generate.json", schema_for!(answers::Generated)),
+        ("infer.json", schema_for!(answers::Inferred)),
+        ("account.json", schema_for!(answers::Accounted)),
+        ("ledger.json", schema_for!(answers::LedgerAnswer)),
+        ("ran.json", schema_for!(answers::Ran)),
+        ("selftest.json", schema_for!(synthward::selftest::SelfTest)),
         ("report.json", schema_for!(synthward::report::Report)),
         ("audit.json", schema_for!(synthward::audit::Audit)),
         ("evaluation.json", schema_for!(synthward::evaluate::Evaluation)),

@@ -1,0 +1,110 @@
+//! What commands print with `--json`, where no type of the library says it.
+
+use crate::audit::Audit;
+use crate::cohort::Rarity;
+use crate::evaluate::Evaluation;
+use crate::infer::Scores;
+use crate::model::Header;
+use crate::report::number_or_infinity;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::Path;
+use synthward_privacy::PrivacyUnit;
+use synthward_privacy::accountant::Accountant;
+use synthward_privacy::case::Answer;
+use synthward_privacy::infinite::OrInfinity;
+use synthward_privacy::ledger::Line;
+
+/// The answer of `fit`.
+#[derive(Serialize, JsonSchema)]
+pub struct Fitted<'a> {
+    pub output: &'a Path,
+    pub model_sha256: &'a str,
+    /// Everything in the model file but its weights.
+    #[serde(flatten)]
+    pub header: &'a Header,
+}
+
+/// The answer of `generate`.
+#[derive(Serialize, JsonSchema)]
+pub struct Generated<'a> {
+    pub rows: u64,
+    pub seed: u64,
+    pub model_sha256: &'a str,
+    /// False where the noise was left out or seeded.
+    pub private: bool,
+    pub output: &'a Path,
+    /// What the rows were to satisfy.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Asked<'a>>,
+}
+
+/// A condition and how rare it is.
+#[derive(Serialize, JsonSchema)]
+pub struct Asked<'a> {
+    pub condition: &'a str,
+    pub rarity: &'a Rarity,
+}
+
+/// The answer of `infer`.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Inferred<'a> {
+    Scored(&'a Scores),
+    Filled { imputations: usize, seed: u64, model_sha256: &'a str, output: &'a Path },
+}
+
+/// The answer of `account`.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Accounted<'a> {
+    Mechanism {
+        /// A number, or "inf" where nothing is guaranteed.
+        #[schemars(schema_with = "number_or_infinity")]
+        epsilon: OrInfinity,
+        delta: f64,
+        #[schemars(with = "String")]
+        accountant: Accountant,
+    },
+    Cases {
+        /// `id`, `value` with its optimistic twin `lower`, `rdp`, `cpu_ms`; `error` where a case was refused.
+        #[schemars(with = "Vec<Map<String, Value>>")]
+        results: &'a [Answer],
+    },
+}
+
+/// The answer of `ledger`.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LedgerAnswer<'a> {
+    Shown {
+        /// `number`, `time`, `who`, `kind` and what belongs to it, and the hash of the line before, `previous`.
+        #[schemars(with = "Vec<Map<String, Value>>")]
+        lines: &'a [Line],
+        /// Spent in all: a number, or "inf".
+        #[schemars(schema_with = "number_or_infinity")]
+        epsilon: OrInfinity,
+        delta: f64,
+        cap: Option<f64>,
+    },
+    Verified {
+        verified: bool,
+        lines: usize,
+    },
+}
+
+/// The answer of `run`.
+#[derive(Serialize, JsonSchema)]
+pub struct Ran<'a> {
+    pub output: &'a Path,
+    /// A number, or "inf" where no noise was asked for.
+    #[schemars(schema_with = "number_or_infinity")]
+    pub epsilon: OrInfinity,
+    pub delta: f64,
+    /// Whose whole contribution is protected.
+    #[schemars(with = "Value")]
+    pub unit: &'a PrivacyUnit,
+    pub evaluation: &'a Evaluation,
+    pub audit: &'a Audit,
+}
