@@ -31,7 +31,7 @@ pub(super) enum Found<'a> {
     /// From a checkpoint.
     Checkpoint(Attempt<'a>, Box<Checkpoint>),
     /// It has ended: its model, and the SHA-256 of its file.
-    Model(ModelFile, String),
+    Model(Box<ModelFile>, String),
 }
 
 impl<'a> Attempt<'a> {
@@ -91,7 +91,7 @@ impl<'a> Attempt<'a> {
                         let model = ModelFile::from_bytes(&bytes).map_err(|e| e.file(output))?;
                         if is_asked_for(&model.header, None) {
                             clear(output)?;
-                            return Ok(Found::Model(model, model_sha256.clone()));
+                            return Ok(Found::Model(Box::new(model), model_sha256.clone()));
                         }
                     }
                 }

@@ -22,19 +22,19 @@ pub(super) const TRAIN: &str = "dp-sgd";
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// How a training goes.
-#[derive(Clone, Copy)]
 pub(super) struct Course<'a> {
     pub training: &'a Training,
     /// Public or released number of units.
     pub units: f64,
     /// Of the rows that the network draws for itself; never of the noise.
     pub seed: u64,
+    pub begin: Begin,
 }
 
 /// Where a training begins or goes on: the weights, and what the optimiser remembers, when it has begun already.
 pub(super) type Begin = (Vec<f32>, Option<[Vec<f32>; 3]>);
 
-/// Trains a network by DP-SGD from there on, and returns the running average of its weights. `keeper` may keep it between
+/// Trains a network by DP-SGD, and returns the running average of its weights. `keeper` may keep it between
 /// two steps, and end it.
 ///
 /// No loss is ever computed for show: a loss on real rows is a release. The
@@ -47,12 +47,11 @@ pub(super) fn train<T: Trainable, W: Witness>(
     codes: &Sensitive<Codes>,
     network: &T,
     course: Course<'_>,
-    (mut parameters, memory): Begin,
     mut keeper: Option<Keeper<'_, '_>>,
     witness: &W,
     observe: &mut Observe<'_>,
 ) -> Result<Vec<f32>> {
-    let Course { training, units, seed } = course;
+    let Course { training, units, seed, begin: (mut parameters, memory) } = course;
     let steps = training.steps as u64;
     let mut mechanism = plan.subsampled_gaussian(TRAIN, units)?;
     let settings = AdamSettings { learning_rate: training.learning_rate, average_decay: training.average_decay };
@@ -196,8 +195,7 @@ mod tests {
             &mut plan,
             data,
             network,
-            Course { training, units: 2000.0, seed: 1 },
-            (start, None),
+            Course { training, units: 2000.0, seed: 1, begin: (start, None) },
             None,
             &Unwatched,
             &mut |_| (),

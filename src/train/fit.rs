@@ -183,7 +183,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
         match Attempt::resume(ledger, output, &planned.plan, is_asked_for)? {
             Found::Intent(attempt) => (attempt, None),
             Found::Checkpoint(attempt, checkpoint) => (attempt, Some(*checkpoint)),
-            Found::Model(model, sha256) => return Ok((model, sha256)),
+            Found::Model(model, sha256) => return Ok((*model, sha256)),
         }
     } else {
         (Attempt::begin(ledger, output, &planned.plan)?, None)

@@ -81,12 +81,12 @@ pub(super) fn train_network<W: Witness>(
     observe: &mut Observe<'_>,
 ) -> Result<Box<dyn Generator>> {
     let Start { mixture, layout, rows_column, units, seed, begun } = start;
-    let course = Course { training: &settings.training, units, seed };
+    let course = |begin: Begin| Course { training: &settings.training, units, seed, begin };
     let network: Box<dyn Sampler> = match settings.network.clone() {
         Architecture::Vae(architecture) => {
             let vae = Vae::new(layout, architecture, mixture.clone(), rows_column)?;
             let begin = begin(vae.initialise(seed), begun)?;
-            let parameters = train(plan, codes, &vae, course, begin, keeper, witness, observe)?;
+            let parameters = train(plan, codes, &vae, course(begin), keeper, witness, observe)?;
             let key = UnitKey::from_system()?.bytes();
             let sum = plan.gaussian_sum(PRIOR)?;
             let noise_std = sum.noise_std();
@@ -99,7 +99,7 @@ pub(super) fn train_network<W: Witness>(
         Architecture::Diffusion(architecture) => {
             let diffusion = Diffusion::new(layout, architecture, mixture.clone(), rows_column)?;
             let begin = begin(diffusion.initialise(seed), begun)?;
-            let parameters = train(plan, codes, &diffusion, course, begin, keeper, witness, observe)?;
+            let parameters = train(plan, codes, &diffusion, course(begin), keeper, witness, observe)?;
             Box::new(DiffusionGenerator::new(diffusion, parameters))
         }
     };
