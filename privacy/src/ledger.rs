@@ -33,6 +33,9 @@ pub enum Record {
         unit: PrivacyUnit,
         adjacency: Adjacency,
         event: Event,
+        /// Hash of what the fit was asked for beside its event; whoever resumes it has to ask for the same.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        request: String,
     },
     /// Written when all that was released so far lies whole on the disk, and before it gets the name under which a
     /// fit is resumed. A fit goes on from its last checkpoint and from no other, or else steps would be taken twice.
@@ -276,6 +279,7 @@ mod tests {
                     unit: PrivacyUnit::Row,
                     adjacency: Adjacency::AddRemove,
                     event: Event::Gaussian { noise_multiplier: 3.0 },
+                    request: String::new(),
                 },
                 "2026-01-01T00:00:01Z".into(),
                 "a".into(),
@@ -302,7 +306,8 @@ mod tests {
             let event = Event::Gaussian { noise_multiplier: 53_117.0 / f64::from(i) };
             let (unit, adjacency) = (PrivacyUnit::Row, Adjacency::AddRemove);
             let (epsilon, delta) = (0.999_912_345_678 / f64::from(i), 1e-6 / f64::from(i));
-            let record = Record::Intent { fit: i.to_string(), epsilon, delta, unit, adjacency, event };
+            let (fit, request) = (i.to_string(), "r".into());
+            let record = Record::Intent { fit, epsilon, delta, unit, adjacency, event, request };
             text = format!("{text}\n{}", ledger.append(record, "t".into(), "a".into()));
         }
         assert_eq!(Ledger::parse(&text).unwrap().lines().len(), 500);
@@ -357,7 +362,8 @@ mod tests {
     fn an_infinite_epsilon_is_on_record() {
         let mut ledger = Ledger::parse(&text()).unwrap();
         let (unit, adjacency, event) = (PrivacyUnit::Row, Adjacency::AddRemove, Event::NonPrivate);
-        let record = Record::Intent { fit: "open".into(), epsilon: f64::INFINITY, delta: 0.0, unit, adjacency, event };
+        let (fit, request, epsilon) = ("open".into(), String::new(), f64::INFINITY);
+        let record = Record::Intent { fit, epsilon, delta: 0.0, unit, adjacency, event, request };
         let line = ledger.append(record.clone(), "t".into(), "a".into());
         assert!(line.contains(r#""epsilon":"inf""#), "{line}");
         let mut ledger = Ledger::parse(&format!("{}\n{line}", text())).unwrap();

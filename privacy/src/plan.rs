@@ -512,7 +512,9 @@ impl Plan {
     /// # Privacy
     /// Public: names from the plan and a number of steps.
     pub fn progress(&self, running: &SubsampledGaussian) -> PlanProgress {
-        let taken = self.entries.iter().filter(|e| e.taken && e.name != running.name());
+        let is_running =
+            |e: &PlanEntry| e.name == running.name() && matches!(e.mechanism, Mechanism::SubsampledGaussian { .. });
+        let taken = self.entries.iter().filter(|e| e.taken && !is_running(e));
         PlanProgress {
             taken: taken.map(|e| e.name.clone()).collect(),
             running: running.name().into(),

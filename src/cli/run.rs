@@ -66,6 +66,7 @@ impl Run {
         let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
+        self.refuse_other_tables([&table, &holdout], &as_read)?;
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path, self.resume)?;
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
@@ -121,6 +122,23 @@ impl Run {
         tracing::info!("wrote {}", self.output.display());
         self.tell(global, &model, &evaluation, &audit)?;
         refuse_leak(&audit)
+    }
+
+    /// Notes which tables a run reads, in a file for its owner alone, and refuses to go on with it by others: the audit
+    /// would ask for people who are not in the model.
+    fn refuse_other_tables(&self, paths: [&str; 2], as_read: &[String; 2]) -> Result<()> {
+        let file = self.output.join(".tables.sha256");
+        if !self.resume {
+            return output::write_private_bytes(&file, as_read.join("\n").as_bytes());
+        }
+        let noted = std::fs::read_to_string(&file).unwrap_or_default();
+        let noted: Vec<&str> = noted.lines().collect();
+        match (0..2).find(|&table| noted.get(table) != Some(&&*as_read[table])) {
+            None => Ok(()),
+            Some(table) => Err(Error::bad_input("the table is not the one that the run began with")
+                .file(paths[table])
+                .remedy("put the old one in its place; or run anew into another folder, which spends again")),
+        }
     }
 
     fn tell(&self, global: &Global, model: &ModelFile, evaluation: &Evaluation, audit: &Audit) -> Result<()> {

@@ -18,8 +18,6 @@ const MEMORY: [&str; 3] = ["training.first_moment", "training.second_moment", "t
 pub(super) struct Facts {
     /// The fit's name in the ledger.
     pub fit: String,
-    /// SHA-256 of the schema that the fit was asked for with.
-    pub schema_sha256: String,
     pub progress: PlanProgress,
     /// As the finished model will have it.
     pub header: Header,

@@ -1,6 +1,6 @@
 //! From a table and a schema to a released model.
 
-use super::attempt::{Attempt, Found};
+use super::attempt::{Asked, Attempt, Found};
 use super::checkpoint::Checkpoint;
 use super::discover::{self, BoundedTable, discover};
 use super::keeper::Keeper;
@@ -170,23 +170,13 @@ pub struct Place<'a> {
 pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
     let Place { ledger, output, resume, stop } = *place;
-    let schema_sha256 = sha256(serde_json::to_string(&planned.schema).unwrap_or_default().as_bytes());
-    let (mut attempt, checkpoint) = if resume {
-        let public = planned.schema.released();
-        let is_asked_for = |header: &Header, asked_with: Option<&str>| {
-            let schema = match asked_with {
-                Some(hash) => hash == schema_sha256,
-                None => request.discover_epsilon.is_some() || header.schema == public,
-            };
-            schema && (header.model, &header.plan, header.seed) == (request.model, &planned.plan, request.seed)
-        };
-        match Attempt::resume(ledger, output, &planned.plan, is_asked_for)? {
-            Found::Intent(attempt) => (attempt, None),
-            Found::Checkpoint(attempt, checkpoint) => (attempt, Some(*checkpoint)),
-            Found::Model(model, sha256) => return Ok((*model, sha256)),
-        }
-    } else {
-        (Attempt::begin(ledger, output, &planned.plan)?, None)
+    let asked_for = asked_for(request, &planned.schema, output)?;
+    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
+    let (mut attempt, checkpoint) = match resume.then(|| Attempt::resume(asked)).transpose()? {
+        None => (Attempt::begin(asked)?, None),
+        Some(Found::Intent(attempt)) => (attempt, None),
+        Some(Found::Checkpoint(attempt, checkpoint)) => (attempt, Some(*checkpoint)),
+        Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
     };
     let table = match read_table(request, &planned.schema, &Unwatched) {
         Ok(table) => table,
@@ -197,7 +187,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
             return Err(e);
         }
     };
-    let mut keep = Keep { attempt: &mut attempt, stop, schema_sha256 };
+    let mut keep = Keep { attempt: &mut attempt, stop };
     let model = match checkpoint {
         None => release(request, planned, table, Some(keep), observe)?,
         Some(checkpoint) => go_on(planned, checkpoint, table, &mut keep, observe)?,
@@ -206,17 +196,23 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     Ok((model, sha256))
 }
 
+/// SHA-256 of what a fit is asked for beside its plan: what is public of the schema, the model, the seed, the name of the
+/// model's file.
+fn asked_for(request: &FitRequest, public: &Schema, output: &Path) -> Result<String> {
+    let schema = serde_json::to_string(&public.released()).map_err(|e| Error::failed(e.to_string()))?;
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    Ok(sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes()))
+}
+
 /// What keeps a network's training.
 struct Keep<'k, 'a> {
     attempt: &'k mut Attempt<'a>,
     stop: &'a Stop,
-    /// Of the schema that was asked for.
-    schema_sha256: String,
 }
 
 impl<'a> Keep<'_, 'a> {
     fn keeper(&mut self, header: Header, mixture: Arc<Mixture>) -> Keeper<'_, 'a> {
-        Keeper::new(self.attempt, self.stop, header, self.schema_sha256.clone(), mixture)
+        Keeper::new(self.attempt, self.stop, header, mixture)
     }
 }
 

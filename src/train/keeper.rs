@@ -23,22 +23,15 @@ pub(super) struct Keeper<'k, 'a> {
     attempt: &'k mut Attempt<'a>,
     stop: &'a Stop,
     header: Header,
-    schema_sha256: String,
     mixture: Arc<Mixture>,
     began: Instant,
     kept: Option<Instant>,
 }
 
 impl<'k, 'a> Keeper<'k, 'a> {
-    pub fn new(
-        attempt: &'k mut Attempt<'a>,
-        stop: &'a Stop,
-        header: Header,
-        schema_sha256: String,
-        mixture: Arc<Mixture>,
-    ) -> Self {
+    pub fn new(attempt: &'k mut Attempt<'a>, stop: &'a Stop, header: Header, mixture: Arc<Mixture>) -> Self {
         stop.hear(true);
-        Self { attempt, stop, header, schema_sha256, mixture, began: Instant::now(), kept: None }
+        Self { attempt, stop, header, mixture, began: Instant::now(), kept: None }
     }
 
     /// Between two steps: keeps the training when it is time to, and ends it when somebody wishes so.
@@ -60,12 +53,8 @@ impl<'k, 'a> Keeper<'k, 'a> {
         if !stop && self.kept.is_some_and(|kept| kept.elapsed() < pause) {
             return Ok(());
         }
-        let facts = Facts {
-            fit: self.attempt.fit().into(),
-            schema_sha256: self.schema_sha256.clone(),
-            progress: plan.progress(mechanism),
-            header: self.header.clone(),
-        };
+        let facts =
+            Facts { fit: self.attempt.fit().into(), progress: plan.progress(mechanism), header: self.header.clone() };
         self.attempt.keep(&Checkpoint::to_bytes(&facts, &self.mixture, parameters, optimiser)?)?;
         self.kept = Some(Instant::now());
         if stop {

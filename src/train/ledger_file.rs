@@ -186,6 +186,8 @@ fn head_path(ledger: &Path) -> PathBuf {
 /// Exit code 1 when it cannot be read, 3 when a line does not verify.
 pub fn read_ledger(path: &Path) -> Result<Ledger> {
     let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    // Nobody writes a line between the reading of the ledger and that of its head.
+    file.lock_shared().map_err(|e| unreadable(path, &e))?;
     Ok(read(&mut file, path)?.0)
 }
 
@@ -258,6 +260,7 @@ mod tests {
             unit: PrivacyUnit::Row,
             adjacency: Adjacency::AddRemove,
             event: Event::Gaussian { noise_multiplier: 1.0 },
+            request: String::new(),
         }
     }
 

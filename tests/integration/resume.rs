@@ -4,7 +4,7 @@ use crate::world::World;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use synthward::model::ModelFile;
@@ -61,6 +61,17 @@ fn wait_until(process: &mut Child, mut is_so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "it hangs");
         std::thread::sleep(Duration::from_micros(50));
     }
+}
+
+/// The file that the fit keeps beside its model, with this at the end of its name.
+fn beside(world: &World, ending: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(world.path(".")).unwrap().map(|entry| entry.unwrap().path());
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.strip_prefix("model.safetensors.")
+            .is_some_and(|rest| rest.split_once('.').is_some_and(|(_, e)| e == ending))
+    };
+    entries.into_iter().find(is_it)
 }
 
 /// How many lines of each kind the ledger has, after it was verified.
@@ -130,8 +141,8 @@ fn a_fit_may_be_killed_at_any_moment() {
                 let began = Instant::now();
                 wait_until(&mut process, || match moment {
                     "the ledger grows" => size("ledger.jsonl") > ledger,
-                    "a checkpoint is written" => world.path("model.safetensors.checkpoint.next").exists(),
-                    "the model is written" => world.path("model.safetensors.next").exists(),
+                    "a checkpoint is written" => beside(&world, "checkpoint.next").is_some(),
+                    "the model is written" => beside(&world, "next").is_some(),
                     _ => began.elapsed() >= time,
                 });
                 if process.try_wait().unwrap().is_none() {
@@ -159,9 +170,10 @@ fn a_fit_may_be_killed_at_any_moment() {
 #[test]
 fn a_training_that_is_interrupted_is_kept() {
     let world = world();
-    let checkpoint = world.path("model.safetensors.checkpoint");
     let mut process = start(&world, &format!("{FIT} vae"));
-    wait_until(&mut process, || checkpoint.exists());
+    wait_until(&mut process, || beside(&world, "checkpoint").is_some());
+    let checkpoint = beside(&world, "checkpoint").unwrap();
+    let name = checkpoint.file_name().unwrap().to_str().unwrap();
     interrupt(&process);
     let ended = process.wait_with_output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
@@ -169,15 +181,16 @@ fn a_training_that_is_interrupted_is_kept() {
     assert!(said.contains("steps are kept") && said.contains("--resume"), "{said}");
     assert_private(&checkpoint);
     world.run(&format!("{FIT} vae")).exits(3).says(&["unfinished", "--resume"]);
-    world.run(&format!("{FIT} vae --resume --seed 1")).exits(3).says(&["another fit"]);
+    world.run(&format!("{FIT} vae --resume --seed 1")).exits(3).says(&["no unfinished fit"]);
     world.run(&format!("{FIT} marginal --resume")).exits(3).says(&["no unfinished fit"]);
-    world.run("generate model.safetensors.checkpoint --rows 9 --seed 1 -o c.parquet").exits(3).says(&["not a model"]);
+    world.run(&format!("generate {name} --rows 9 --seed 1 -o c.parquet")).exits(3).says(&["not a model"]);
     // As if it had died while it wrote the next one.
-    world.write("model.safetensors.checkpoint.next", "half of a checkpoi");
+    world.write(&format!("{name}.next"), "half of a checkpoi");
     world.run(&format!("{FIT} vae --resume")).succeeds();
     let before = world.read("model.safetensors");
     // As if it had died before the model got its name.
-    std::fs::rename(world.path("model.safetensors"), world.path("model.safetensors.next")).unwrap();
+    let next = name.replace("checkpoint", "next");
+    std::fs::rename(world.path("model.safetensors"), world.path(&next)).unwrap();
     world.run(&format!("{FIT} vae --resume")).succeeds();
     world.run(&format!("{FIT} vae --resume")).succeeds();
     assert!(world.read("model.safetensors") == before, "a fit that has ended is left as it is");
@@ -199,14 +212,15 @@ fn an_old_checkpoint_is_refused() {
         wait_until(&mut process, || kept() > before);
         interrupt(&process);
         assert_eq!(process.wait().unwrap().code(), Some(130));
-        world.read("model.safetensors.checkpoint")
+        std::fs::read(beside(&world, "checkpoint").unwrap()).unwrap()
     };
     let old = interrupted("");
     let new = interrupted("--resume");
-    world.write("model.safetensors.checkpoint", &old);
+    let checkpoint = beside(&world, "checkpoint").unwrap();
+    std::fs::write(&checkpoint, &old).unwrap();
     world.run(&format!("{FIT} vae --resume")).exits(3).says(&["no unfinished fit"]);
     // As if it had died before the new one got its name.
-    world.write("model.safetensors.checkpoint.next", &new);
+    std::fs::write(checkpoint.with_extension("checkpoint.next"), &new).unwrap();
     world.run(&format!("{FIT} vae --resume")).succeeds();
     assert_done(&world);
 }
@@ -217,7 +231,7 @@ fn an_old_checkpoint_is_refused() {
 fn who_goes_on_with_a_fit_shuts_out_the_others() {
     let world = world();
     let mut first = start(&world, &format!("{FIT} vae"));
-    wait_until(&mut first, || world.path("model.safetensors.checkpoint").exists());
+    wait_until(&mut first, || beside(&world, "checkpoint").is_some());
     // Until it has let the ledger go.
     std::thread::sleep(Duration::from_millis(100));
     signal(&first, "-STOP");
@@ -229,6 +243,61 @@ fn who_goes_on_with_a_fit_shuts_out_the_others() {
     assert!(String::from_utf8(ended.stderr).unwrap().contains("another process"));
     assert!(world.read("model.safetensors") == model);
     assert_eq!(lines(&world)["outcome"], 1);
+}
+
+/// A ledger as it was before its last line about a fit, as if the process had died before it wrote that.
+fn without_last_line(world: &World) {
+    let ledger = world.text("ledger.jsonl");
+    let lines: Vec<&str> = ledger.lines().collect();
+    let (last, before) = lines.split_last().unwrap();
+    let previous = serde_json::from_str::<serde_json::Value>(last).unwrap()["previous"].as_str().unwrap().to_owned();
+    world.write("ledger.jsonl", before.join("\n") + "\n");
+    world.write("ledger.jsonl.head", format!("{} {previous}\n", before.len()));
+}
+
+/// A whole file that the ledger does not name yet may have been seen: it is taken for what it is, and nothing is drawn anew.
+#[cfg(unix)]
+#[test]
+fn what_lies_whole_on_the_disk_is_not_made_again() {
+    let world = world();
+    world.run(&format!("{FIT} marginal")).succeeds();
+    let model = world.read("model.safetensors");
+    let ledger = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    let fit = ledger["lines"].as_array().unwrap().last().unwrap()["fit"].as_str().unwrap().to_owned();
+    without_last_line(&world);
+    std::fs::rename(world.path("model.safetensors"), world.path(&format!("model.safetensors.{fit}.next"))).unwrap();
+    world.run(&format!("{FIT} marginal --resume")).succeeds();
+    assert!(world.read("model.safetensors") == model);
+    assert_done(&world);
+
+    let world = self::world();
+    let mut process = start(&world, &format!("{FIT} vae"));
+    wait_until(&mut process, || beside(&world, "checkpoint").is_some());
+    interrupt(&process);
+    process.wait().unwrap();
+    let checkpoint = beside(&world, "checkpoint").unwrap();
+    without_last_line(&world);
+    std::fs::rename(&checkpoint, checkpoint.with_extension("checkpoint.next")).unwrap();
+    let before = lines(&world)["checkpoint"];
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    assert!(lines(&world)["checkpoint"] > before);
+    assert_done(&world);
+}
+
+/// What a fit learns of its domains is told on the terminal before anything is kept, so it is not drawn twice.
+#[cfg(unix)]
+#[test]
+fn a_fit_that_learns_is_not_begun_twice() {
+    let world = world();
+    world.write("schema.toml", SMALL.replace("units = 120\n", ""));
+    let rows = (0..40).map(|i| format!("{i},F\n"));
+    world.write("stays.csv", format!("age,sex\n{}", rows.collect::<String>()));
+    // Forty people are too few, which a noisy count tells.
+    world.run(&format!("{FIT} independent --delta 1e-5").replace("epsilon 2", "epsilon 20")).exits(3);
+    world
+        .run(&format!("{FIT} independent --delta 1e-5 --resume").replace("epsilon 2", "epsilon 20"))
+        .exits(3)
+        .says(&["no unfinished fit"]);
 }
 
 #[cfg(unix)]
