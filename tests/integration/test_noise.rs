@@ -7,6 +7,7 @@ const SCHEMA: &str = r#"
 [table]
 name = "visits"
 privacy_unit = "row"
+units = 200
 
 [[column]]
 name = "sex"
