@@ -19,7 +19,7 @@ mod source;
 pub use frame::{Frame, FrameColumn, MISSING, Values};
 pub use inspect::{Inspection, inspect};
 pub use load::count_outside;
-pub use raw::{RawTable, read, read_bytes};
+pub use raw::{RawTable, read};
 pub use source::Source;
 
 use synthward_privacy::Sensitive;

@@ -66,17 +66,7 @@ impl Stored {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn read(source: &Source) -> Result<RawTable> {
-    read_bytes(source, source.stored_bytes()?)
-}
-
-/// As [`read`], from the bytes of the source.
-///
-/// # Errors
-/// As [`read`].
-///
-/// # Privacy
-/// Touches sensitive data, releases nothing.
-pub fn read_bytes(source: &Source, stored: Vec<u8>) -> Result<RawTable> {
+    let stored = source.stored_bytes()?;
     let sha256 = hex_sha256(&stored);
     let bytes = unpack(source, stored)?;
     let format = sniff(source, &bytes)?;
