@@ -65,7 +65,10 @@ impl Fit {
             discover_epsilon: self.discover_epsilon,
             seed: self.seed,
         };
-        let (model, sha256) = fit_and_write(global, &request, &ledger, &self.output, self.resume)?;
+        let (model, sha256) = {
+            let kept = Kept { ledger: &ledger, output: &self.output, tables: "", resume: self.resume };
+            fit_and_write(global, &request, &kept)?
+        };
         if global.json {
             print_json(&Fitted { output: &self.output, model_sha256: &sha256, header: &model.header })
         } else {
@@ -99,14 +102,17 @@ pub fn budget(epsilon: f64, delta: f64) -> Result<Budget> {
     if epsilon == f64::INFINITY { Ok(Budget::unlimited()) } else { Ok(Budget::new(epsilon, delta)?) }
 }
 
+/// Where a fit is recorded and kept: see [`Place`].
+pub struct Kept<'a> {
+    pub ledger: &'a Path,
+    pub output: &'a Path,
+    pub tables: &'a str,
+    pub resume: bool,
+}
+
 /// Fits and writes a model, or goes on with it. Returns the model and the SHA-256 of its file.
-pub fn fit_and_write(
-    global: &Global,
-    request: &FitRequest,
-    ledger: &Path,
-    output: &Path,
-    resume: bool,
-) -> Result<(ModelFile, String)> {
+pub fn fit_and_write(global: &Global, request: &FitRequest, kept: &Kept<'_>) -> Result<(ModelFile, String)> {
+    let Kept { ledger, output, tables, resume } = *kept;
     // Before anything is spent on it.
     output::check_writable(output)?;
     let ledger = LedgerFile::new(ledger, &request.schema.table);
@@ -119,7 +125,7 @@ pub fn fit_and_write(
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let place = Place { ledger: &ledger, output, resume, stop: stop() };
+    let place = Place { ledger: &ledger, output, tables, resume, stop: stop() };
     let (model, sha256) = train::fit(request, &place, &mut |progress| bars.at(progress))?;
     drop(bars);
     let plan = &model.header.plan;

@@ -4,7 +4,7 @@ use super::answers::Ran;
 use super::audit::{AuditTables, refuse_leak, refuse_shared_people, white_box};
 use super::evaluate::{Tables, summary};
 use super::facts::{bound_text, facts, ledger_lines};
-use super::fit::{budget, fit_and_write, kind};
+use super::fit::{Kept, budget, fit_and_write, kind};
 use super::generate::write_cohort;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
@@ -66,9 +66,13 @@ impl Run {
         let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
-        self.refuse_other_tables([&table, &holdout], &as_read)?;
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
-        let (model, sha256) = fit_and_write(global, &request, &out("ledger.jsonl"), &model_path, self.resume)?;
+        let (model, sha256) = {
+            // By other tables the audit would ask for people who are not in the model.
+            let (ledger, tables) = (out("ledger.jsonl"), as_read.join("\n"));
+            let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
+            fit_and_write(global, &request, &kept)?
+        };
         write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
@@ -122,23 +126,6 @@ impl Run {
         tracing::info!("wrote {}", self.output.display());
         self.tell(global, &model, &evaluation, &audit)?;
         refuse_leak(&audit)
-    }
-
-    /// Notes which tables a run reads, in a file for its owner alone, and refuses to go on with it by others: the audit
-    /// would ask for people who are not in the model.
-    fn refuse_other_tables(&self, paths: [&str; 2], as_read: &[String; 2]) -> Result<()> {
-        let file = self.output.join(".tables.sha256");
-        if !self.resume {
-            return output::write_private_bytes(&file, as_read.join("\n").as_bytes());
-        }
-        let noted = std::fs::read_to_string(&file).unwrap_or_default();
-        let noted: Vec<&str> = noted.lines().collect();
-        match (0..2).find(|&table| noted.get(table) != Some(&&*as_read[table])) {
-            None => Ok(()),
-            Some(table) => Err(Error::bad_input("the table is not the one that the run began with")
-                .file(paths[table])
-                .remedy("put the old one in its place; or run anew into another folder, which spends again")),
-        }
     }
 
     fn tell(&self, global: &Global, model: &ModelFile, evaluation: &Evaluation, audit: &Audit) -> Result<()> {

@@ -94,7 +94,7 @@ impl<'a> Attempt<'a> {
             }
         }
         Err(Error::bad_input("there is no unfinished fit of this request to go on with").file(ledger.path()).remedy(
-            "give the command that was interrupted, with the same schema, seed and output, and leave its files where they \
+            "give the command that was interrupted, with the same schema, seed, output and tables, and leave its files where they \
              are; a fit that had domains or the number of units to learn and kept nothing yet cannot be gone on with: \
              leave --resume out to begin one anew",
         ))

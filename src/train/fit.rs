@@ -152,6 +152,8 @@ pub struct Place<'a> {
     pub ledger: &'a LedgerFile,
     /// The model file; checkpoints lie beside it.
     pub output: &'a Path,
+    /// Which tables the fit is one of, where more than the model is made of them: a fit is gone on with by the same alone.
+    pub tables: &'a str,
     /// Whether to go on with the last unfinished fit of the same plan; nothing more is spent then.
     pub resume: bool,
     /// Ends a training after a step.
@@ -169,8 +171,8 @@ pub struct Place<'a> {
 /// its last checkpoint was seen by nobody, and is released again with other noise.
 pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
-    let Place { ledger, output, resume, stop } = *place;
-    let asked_for = asked_for(request, &planned.schema, output)?;
+    let Place { ledger, output, tables, resume, stop } = *place;
+    let asked_for = asked_for(request, &planned.schema, output, tables)?;
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
     let (mut attempt, checkpoint) = match resume.then(|| Attempt::resume(asked)).transpose()? {
         None => (Attempt::begin(asked)?, None),
@@ -197,11 +199,11 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
 }
 
 /// SHA-256 of what a fit is asked for beside its plan: what is public of the schema, the model, the seed, the name of the
-/// model's file.
-fn asked_for(request: &FitRequest, public: &Schema, output: &Path) -> Result<String> {
+/// model's file, and the tables.
+fn asked_for(request: &FitRequest, public: &Schema, output: &Path, tables: &str) -> Result<String> {
     let schema = serde_json::to_string(&public.released()).map_err(|e| Error::failed(e.to_string()))?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    Ok(sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes()))
+    Ok(sha256(format!("{schema}\n{}\n{}\n{name}\n{tables}", request.model, request.seed).as_bytes()))
 }
 
 /// What keeps a network's training.

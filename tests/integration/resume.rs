@@ -1,5 +1,6 @@
 //! A fit that is stopped at any moment: what it leaves, and how it goes on.
 
+use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
 use crate::world::World;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -298,6 +299,29 @@ fn a_fit_that_learns_is_not_begun_twice() {
         .run(&format!("{FIT} independent --delta 1e-5 --resume").replace("epsilon 2", "epsilon 20"))
         .exits(3)
         .says(&["no unfinished fit"]);
+}
+
+/// A run that is gone on with takes the model that is there; by another table the audit would ask for people who are not in
+/// it.
+#[test]
+fn a_run_goes_on_with_its_own_tables() {
+    let world = World::new();
+    let table = Hospital::new(200, FIRST_PATIENT).csv();
+    world.write("visits.csv", &table).write("holdout.csv", Hospital::new(200, 5_000_001).csv());
+    world.write("schema.toml", SCHEMA.replacen("missing =", "units = 200\nmissing =", 1));
+    world.write(
+        "run.toml",
+        "[input]\ntable = \"visits.csv\"\nschema = \"schema.toml\"\nholdout = \"holdout.csv\"\n\n[fit]\nepsilon = 2.0\n\
+         delta = 1e-5\nmodel = \"independent\"\n\n[cohort]\nrows = 300\n",
+    );
+    world.run("run run.toml -o out").runs();
+    let model = world.read("out/model.safetensors");
+    std::fs::remove_file(world.path("out/report.html")).unwrap();
+    world.run("run run.toml -o out --resume").runs();
+    assert!(world.read("out/model.safetensors") == model && world.path("out/report.html").exists());
+    assert_eq!(world.text("out/ledger.jsonl").matches("\"intent\"").count(), 1);
+    world.write("visits.csv", Hospital::new(200, FIRST_PATIENT + 1).csv());
+    world.run("run run.toml -o out --resume").exits(3).says(&["no unfinished fit", "tables"]);
 }
 
 #[cfg(unix)]
