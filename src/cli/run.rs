@@ -21,6 +21,7 @@ use crate::schema::{Kind, Schema};
 use crate::selftest::selftest;
 use crate::train::FitRequest;
 use std::path::{Path, PathBuf};
+use synthward_privacy::UnitKey;
 use synthward_privacy::infinite::OrInfinity;
 
 /// Do all of it: model, cohort, evaluation, report, ledger.
@@ -69,7 +70,8 @@ impl Run {
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let (model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
-            let (ledger, tables) = (out("ledger.jsonl"), as_read.join("\n"));
+            let (ledger, salt) = (out("ledger.jsonl"), salt(&out("tables.salt"))?);
+            let tables = model::sha256(&[&salt, as_read.join("\n").as_bytes()].concat());
             let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
             fit_and_write(global, &request, &kept)?
         };
@@ -149,6 +151,17 @@ fn refuse_changed(paths: [&str; 2], as_read: &[String; 2], files: &[FileFact]) -
             .file(paths[table])
             .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent"))
     })
+}
+
+/// Secret bytes of this folder, made when it has none. A bare hash of a table would tell somebody who knows all its rows but
+/// one whether a guess at that one is right, and the ledger may be shown to others.
+fn salt(path: &Path) -> Result<Vec<u8>> {
+    if let Ok(salt) = std::fs::read(path) {
+        return Ok(salt);
+    }
+    let salt = UnitKey::from_system()?.bytes().to_vec();
+    output::write_private_bytes(path, &salt)?;
+    Ok(salt)
 }
 
 fn name_of(path: &Path) -> String {

@@ -153,6 +153,7 @@ pub struct Place<'a> {
     /// The model file; checkpoints lie beside it.
     pub output: &'a Path,
     /// Which tables the fit is one of, where more than the model is made of them: a fit is gone on with by the same alone.
+    /// Nothing that could be guessed from rows: a hash of it goes into the ledger.
     pub tables: &'a str,
     /// Whether to go on with the last unfinished fit of the same plan; nothing more is spent then.
     pub resume: bool,

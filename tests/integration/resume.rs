@@ -303,6 +303,7 @@ fn a_fit_that_learns_is_not_begun_twice() {
 
 /// A run that is gone on with takes the model that is there; by another table the audit would ask for people who are not in
 /// it.
+#[cfg(unix)]
 #[test]
 fn a_run_goes_on_with_its_own_tables() {
     let world = World::new();
@@ -320,6 +321,15 @@ fn a_run_goes_on_with_its_own_tables() {
     world.run("run run.toml -o out --resume").runs();
     assert!(world.read("out/model.safetensors") == model && world.path("out/report.html").exists());
     assert_eq!(world.text("out/ledger.jsonl").matches("\"intent\"").count(), 1);
+    // Nobody who knows the tables can find their trace in the ledger.
+    assert_private(&world.path("out/tables.salt"));
+    let request = |folder: &str| {
+        let ledger = world.run(&format!("ledger show {folder}/ledger.jsonl --json")).succeeds().json();
+        let lines = ledger["lines"].as_array().unwrap();
+        lines.iter().find_map(|line| line["request"].as_str().map(str::to_owned)).unwrap()
+    };
+    world.run("run run.toml -o other").runs();
+    assert_ne!(request("out"), request("other"));
     world.write("visits.csv", Hospital::new(200, FIRST_PATIENT + 1).csv());
     world.run("run run.toml -o out --resume").exits(3).says(&["no unfinished fit", "tables"]);
 }
