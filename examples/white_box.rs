@@ -10,7 +10,7 @@ use synthward::error::Result;
 use synthward::ingest::Source;
 use synthward::model::ModelKind;
 use synthward::schema::Schema;
-use synthward::train::FitRequest;
+use synthward::train::{FitRequest, TABLE_MEMORY};
 use synthward_privacy::Budget;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/diabetes130");
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         for epsilon in [1.0, 3.0, 8.0] {
             let budget = Budget::new(epsilon, 1e-6)?;
             let request =
-                FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0 };
+                FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0, memory: TABLE_MEMORY };
             let start = Instant::now();
             let found = white_box(&request, canaries, &mut |_| ())?;
             let verdict = serde_json::to_string(&found.verdict).unwrap_or_default();

@@ -25,4 +25,5 @@ mod output;
 pub mod report;
 pub mod schema;
 pub mod selftest;
+mod spill;
 pub mod train;

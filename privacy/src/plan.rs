@@ -706,7 +706,7 @@ mod tests {
         assert_eq!(counts.get(), &[1.0, 2.0, 1.0]);
         let part = crate::mechanism::Part { cells: 3, weight: 0.5 };
         let pairs = plan.weighted_histograms("pairs").unwrap();
-        let counts = pairs.release(&data, Vec::len, &[part], |d, _, unit, into| into.push(d[unit])).unwrap();
+        let counts = pairs.release(&data, Vec::len, |d, units| d[units].to_vec(), &[part], |d, _, unit, into| into.push(d[unit])).unwrap();
         assert_eq!(counts.get(), &[vec![1.0, 2.0, 1.0]]);
         let sum = plan.gaussian_sum("prior").unwrap();
         let sum = sum.release(&data, Vec::len, 1, |d, unit, vector| vector[0] = d[unit] as f64).unwrap();

@@ -10,7 +10,7 @@ use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::ModelFile;
 use crate::output;
 use crate::schema::Schema;
-use crate::train::FitRequest;
+use crate::train::{FitRequest, TABLE_MEMORY};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Sensitive;
@@ -85,6 +85,7 @@ impl AuditCommand {
                 budget: header.plan.target()?,
                 discover_epsilon: None,
                 seed: header.seed,
+                memory: TABLE_MEMORY,
             };
             audit = audit.with_white_box(white_box(global, &request, self.canaries)?);
         }

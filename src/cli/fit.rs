@@ -1,6 +1,7 @@
 //! `synthward fit`.
 
 use super::answers::Fitted;
+use super::memory::MemoryLimit;
 use super::progress::Bars;
 use super::{Global, print_json, stop};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
@@ -50,6 +51,8 @@ pub struct Fit {
     /// Go on with the last unfinished fit of the same plan; spends nothing more
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    memory: MemoryLimit,
 }
 
 impl Fit {
@@ -64,6 +67,7 @@ impl Fit {
             budget: budget(self.epsilon, self.delta)?,
             discover_epsilon: self.discover_epsilon,
             seed: self.seed,
+            memory: self.memory.of_table()?,
         };
         let (model, sha256) = {
             let kept = Kept { ledger: &ledger, output: &self.output, tables: "", resume: self.resume };

@@ -16,6 +16,7 @@ mod infer;
 mod inspect;
 mod ledger;
 mod man;
+mod memory;
 mod plan;
 mod progress;
 mod run;

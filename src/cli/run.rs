@@ -6,6 +6,7 @@ use super::evaluate::{Tables, summary};
 use super::facts::{bound_text, facts, ledger_lines};
 use super::fit::{Kept, budget, fit_and_write, kind};
 use super::generate::write_cohort;
+use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
 use super::{Global, print, print_json, to_json};
@@ -36,6 +37,8 @@ pub struct Run {
     /// Go on with a run that was interrupted: its fit goes on or is there already, and nothing more is spent
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    memory: MemoryLimit,
 }
 
 impl Run {
@@ -53,6 +56,7 @@ impl Run {
             budget: budget(config.fit.epsilon, config.fit.delta)?,
             discover_epsilon: config.fit.discover_epsilon,
             seed: config.fit.seed,
+            memory: self.memory.of_table()?,
         };
         std::fs::create_dir_all(&self.output).map_err(|e| {
             Error::failed(format!("the folder cannot be made ({})", e.kind()))

@@ -1,24 +1,36 @@
 //! Real rows as positions, grouped and bounded by privacy unit.
 
+use super::Codec;
+use super::code_store::{CodeStore, Transposed};
 use super::domain::{Domain, TableDomain};
-use super::{Codec, Codes};
 use crate::error::{Error, Result};
-use crate::ingest::{Frame, MISSING, Values};
+use crate::ingest::{ColumnStore, MISSING, Values};
 use rand::SeedableRng;
 use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
+use std::sync::Arc;
 use synthward_privacy::UnitKey;
 
-/// Positions of every cell, column by column, rows sorted by unit.
+/// Where every cell of a table lies in the domain. A column is placed when it is asked for, so that there is never more than
+/// one in memory.
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing; travels as `Sensitive<Grid>`.
 pub struct Grid {
-    /// One vector a column of the [`TableDomain`]; [`MISSING`] is missing.
-    pub columns: Vec<Vec<u32>>,
-    /// `units + 1` row offsets.
-    pub offsets: Vec<u32>,
+    table: ColumnStore,
+    rows: Arc<UnitRows>,
+    domain: TableDomain,
+}
+
+/// One column of a [`Grid`].
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing; travels as `Sensitive<GridColumn>`.
+pub struct GridColumn {
+    /// The position of each cell, rows sorted by unit; [`MISSING`] is missing.
+    positions: Vec<u32>,
+    rows: Arc<UnitRows>,
 }
 
 /// The rows of each unit that are used, at most so many.
@@ -26,20 +38,20 @@ pub struct Grid {
 /// # Privacy
 /// Touches sensitive data, releases nothing; travels as `Sensitive`.
 pub struct UnitRows {
-    /// Rows of the frame, sorted by unit, in their order within it.
+    /// Rows of the table, sorted by unit, in their order within it.
     rows: Vec<u32>,
     /// `units + 1` offsets into `rows`.
     offsets: Vec<u32>,
 }
 
 impl UnitRows {
-    /// Groups the rows of a frame by unit and keeps at most `max_rows` of each,
+    /// Groups the rows of a table by unit and keeps at most `max_rows` of each,
     /// chosen at random by the secret `key`, in their order.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn new(frame: &Frame, max_rows: usize, key: &UnitKey) -> Self {
-        let (rows, offsets) = bounded_rows(frame, max_rows, key);
+    pub fn new(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> Self {
+        let (rows, offsets) = bounded_rows(table, max_rows, key);
         Self { rows, offsets }
     }
 
@@ -47,84 +59,95 @@ impl UnitRows {
         self.offsets.len() - 1
     }
 
-    /// Rows of the frame that are kept of unit `u`.
+    /// Rows of the table that are kept of unit `u`.
     pub fn of(&self, u: usize) -> &[u32] {
-        &self.rows[self.offsets[u] as usize..self.offsets[u + 1] as usize]
+        &self.rows[self.range(u)]
+    }
+
+    /// Where the rows of unit `u` are among those that are kept.
+    fn range(&self, u: usize) -> std::ops::Range<usize> {
+        self.offsets[u] as usize..self.offsets[u + 1] as usize
     }
 }
 
 impl Grid {
     /// Places every cell of the rows that are kept.
     ///
-    /// # Errors
-    /// The frame lacks a column of the domain.
-    ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn new(frame: &Frame, unit_rows: &UnitRows, domain: &TableDomain) -> Result<Self> {
-        let UnitRows { rows, offsets } = unit_rows;
-        let mut columns = Vec::with_capacity(domain.columns.len());
-        for (index, column) in domain.columns.iter().enumerate() {
-            if Some(index) == domain.rows_column {
-                columns.push(
-                    offsets
-                        .windows(2)
-                        .flat_map(|w| std::iter::repeat_n(w[1] - w[0] - 1, (w[1] - w[0]) as usize))
-                        .collect(),
-                );
-                continue;
-            }
-            let values = frame
-                .columns
-                .iter()
-                .find(|c| c.name == column.name)
-                .map(|c| &c.values)
-                .ok_or_else(|| Error::bad_input("is missing from the table").column(&column.name))?;
-            let mut positions = positions(values, &column.domain, rows);
-            if !column.nullable {
-                // A missing cell in a column declared complete is outside the domain.
-                let fallback = column.domain.fallback();
-                for position in positions.iter_mut().filter(|p| **p == MISSING) {
-                    *position = fallback;
-                }
-            }
-            columns.push(positions);
-        }
-        Ok(Self { columns, offsets: offsets.clone() })
+    pub fn new(table: ColumnStore, rows: Arc<UnitRows>, domain: TableDomain) -> Self {
+        Self { table, rows, domain }
     }
 
     pub fn units(&self) -> usize {
-        self.offsets.len() - 1
+        self.rows.units()
     }
 
-    /// Rows of unit `u`.
-    pub fn unit_rows(&self, u: usize) -> std::ops::Range<usize> {
-        self.offsets[u] as usize..self.offsets[u + 1] as usize
-    }
-
-    /// The joint codes of every row.
+    /// The column of this index in the domain.
+    ///
+    /// # Errors
+    /// The table lacks the column; the temporary file cannot be read.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn encode(&self, codecs: &[Codec]) -> Codes {
-        let width = codecs.len();
-        let rows = self.columns.first().map_or(0, Vec::len);
-        let mut codes = vec![0u16; rows * width];
-        for (j, (codec, positions)) in codecs.iter().zip(&self.columns).enumerate() {
-            for (row, &position) in positions.iter().enumerate() {
-                codes[row * width + j] = codec.joint_code(position);
+    pub fn column(&self, index: usize) -> Result<GridColumn> {
+        let rows = self.rows.clone();
+        if Some(index) == self.domain.rows_column {
+            let lengths = rows.offsets.windows(2).map(|w| w[1] - w[0]);
+            let positions = lengths.flat_map(|length| std::iter::repeat_n(length.saturating_sub(1), length as usize));
+            let positions = positions.collect();
+            return Ok(GridColumn { positions, rows });
+        }
+        let column = &self.domain.columns[index];
+        let values = self
+            .table
+            .column(&column.name)?
+            .ok_or_else(|| Error::bad_input("is missing from the table").column(&column.name))?;
+        let mut positions = positions(&values, &column.domain, &rows.rows);
+        if !column.nullable {
+            // A missing cell in a column declared complete is outside the domain.
+            let fallback = column.domain.fallback();
+            for position in positions.iter_mut().filter(|p| **p == MISSING) {
+                *position = fallback;
             }
         }
-        Codes { codes, width, offsets: self.offsets.clone() }
+        Ok(GridColumn { positions, rows })
+    }
+
+    /// The joint codes of every row, of which at most `memory` bytes are kept in memory.
+    ///
+    /// # Errors
+    /// As [`Grid::column`].
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn encode(&self, codecs: &[Codec], memory: u64) -> Result<CodeStore> {
+        let mut columns = Transposed::new(self.rows.rows.len(), codecs.len(), memory)?;
+        for (j, codec) in codecs.iter().enumerate() {
+            let column = self.column(j)?;
+            columns.push(column.positions.iter().map(|&position| codec.joint_code(position)))?;
+        }
+        columns.finish(self.rows.offsets.clone())
+    }
+}
+
+impl GridColumn {
+    pub fn units(&self) -> usize {
+        self.rows.units()
+    }
+
+    /// The positions of the rows of unit `u`.
+    pub fn of(&self, u: usize) -> &[u32] {
+        &self.positions[self.rows.range(u)]
     }
 }
 
 /// Rows to keep, sorted by unit, and the units' offsets among them.
-fn bounded_rows(frame: &Frame, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec<u32>) {
-    let Some(unit) = &frame.unit else {
-        return ((0..frame.rows as u32).collect(), (0..=frame.rows as u32).collect());
+fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec<u32>) {
+    let Some(unit) = table.unit() else {
+        return ((0..table.rows() as u32).collect(), (0..=table.rows() as u32).collect());
     };
-    let units = unit.iter().max().map_or(0, |&m| m as usize + 1);
+    let units = table.units();
     let mut starts = vec![0u32; units + 1];
     for &u in unit {
         starts[u as usize + 1] += 1;
@@ -132,14 +155,14 @@ fn bounded_rows(frame: &Frame, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec
     for u in 0..units {
         starts[u + 1] += starts[u];
     }
-    let mut sorted = vec![0u32; frame.rows];
+    let mut sorted = vec![0u32; table.rows()];
     let mut next = starts.clone();
     for (row, &u) in unit.iter().enumerate() {
         sorted[next[u as usize] as usize] = row as u32;
         next[u as usize] += 1;
     }
     let mut rng = ChaCha8Rng::from_seed(key.bytes());
-    let mut rows = Vec::with_capacity(frame.rows);
+    let mut rows = Vec::with_capacity(table.rows());
     let mut offsets = Vec::with_capacity(units + 1);
     offsets.push(0);
     for u in 0..units {
@@ -186,7 +209,7 @@ pub(super) fn positions(values: &Values, domain: &Domain, rows: &[u32]) -> Vec<u
 mod tests {
     use super::*;
     use crate::encode::ModelColumn;
-    use crate::ingest::FrameColumn;
+    use crate::ingest::{Frame, FrameColumn};
 
     fn frame(unit: Option<Vec<u32>>) -> Frame {
         let numbers = vec![1.0, 2.0, f64::NAN, 99.0, -5.0, 3.0];
@@ -231,25 +254,29 @@ mod tests {
     }
 
     fn grid(unit: Option<Vec<u32>>, max_rows: usize) -> Grid {
-        let frame = frame(unit);
-        Grid::new(&frame, &UnitRows::new(&frame, max_rows, &UnitKey::from_system().unwrap()), &domain(max_rows as u32))
-            .unwrap()
+        let table = ColumnStore::of(frame(unit)).unwrap();
+        let rows = Arc::new(UnitRows::new(&table, max_rows, &UnitKey::from_system().unwrap()));
+        Grid::new(table, rows, domain(max_rows as u32))
+    }
+
+    fn positions_of(grid: &Grid, column: usize) -> Vec<u32> {
+        grid.column(column).unwrap().positions
     }
 
     #[test]
     fn values_outside_go_where_the_domain_says() {
         let grid = grid(None, 1);
-        assert_eq!(grid.columns[0], [1, 2, MISSING, 10, 0, 3]);
-        assert_eq!(grid.columns[1], [0, 1, 1, MISSING, 0, 1]);
+        assert_eq!(positions_of(&grid, 0), [1, 2, MISSING, 10, 0, 3]);
+        assert_eq!(positions_of(&grid, 1), [0, 1, 1, MISSING, 0, 1]);
         assert_eq!(grid.units(), 6);
     }
 
     #[test]
     fn rows_are_grouped_and_bounded_by_unit() {
         let grid = grid(Some(vec![0, 1, 0, 0, 1, 2]), 2);
-        assert_eq!(grid.offsets, [0, 2, 4, 5], "unit 0 had three rows and keeps two");
-        assert_eq!(grid.columns[2], [1, 1, 1, 1, 0], "rows of the unit, less one");
-        assert_eq!(grid.columns[0][2..4], [2, 0], "unit 1 keeps its rows in order");
+        assert_eq!(grid.rows.offsets, [0, 2, 4, 5], "unit 0 had three rows and keeps two");
+        assert_eq!(positions_of(&grid, 2), [1, 1, 1, 1, 0], "rows of the unit, less one");
+        assert_eq!(grid.column(0).unwrap().of(1), [2, 0], "unit 1 keeps its rows in order");
     }
 
     /// A known choice would let one patient change which rows of all later
@@ -257,7 +284,7 @@ mod tests {
     /// keep the same two would happen by chance once in 10^28.
     #[test]
     fn which_rows_are_kept_is_secret() {
-        let kept = || grid(Some(vec![0, 1, 0, 0, 1, 2]), 2).columns[0][..2].to_vec();
+        let kept = || grid(Some(vec![0, 1, 0, 0, 1, 2]), 2).column(0).unwrap().of(0).to_vec();
         let first = kept();
         assert!((0..60).any(|_| kept() != first));
     }

@@ -6,8 +6,9 @@
 //! 3. released counts of positions give each column a [`Codec`]: a few joint
 //!    cells for the networks, and the law of the positions inside each cell.
 //!
-//! Everything after step 3 works on joint codes ([`Codes`]) and a public [`Layout`].
+//! Everything after step 3 works on joint codes ([`Codes`], or a [`CodeStore`] of real rows) and a public [`Layout`].
 
+mod code_store;
 mod codec;
 mod codes;
 mod domain;
@@ -16,9 +17,10 @@ mod icd9;
 mod positions;
 mod records;
 
+pub use code_store::CodeStore;
 pub use codec::{Codec, Decoder, Leaf, MAX_BINS};
 pub use codes::{Codes, Layout};
 pub use domain::{Domain, ModelColumn, TableDomain};
-pub use grid::{Grid, UnitRows};
+pub use grid::{Grid, GridColumn, UnitRows};
 pub use positions::Positions;
 pub use records::{Records, UNKNOWN};

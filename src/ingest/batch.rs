@@ -1,18 +1,14 @@
 //! The cells of a table as Arrow arrays, unread: what is given back as it came.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_cast::cast;
-use arrow_ipc::reader::FileReader;
-use arrow_schema::{DataType, Field, Schema};
-use polars::prelude::{CompatLevel, DataFrame, IpcWriter, SerWriter};
+use arrow_schema::{Field, Schema};
+use arrow_select::concat::concat;
 use synthward_privacy::Sensitive;
 
 use super::raw::{RawColumn, RawTable, Stored};
 use crate::error::{Error, Result};
-use crate::schema::ArrowType;
 
 impl RawTable {
     /// True when every cell is text, as in CSV.
@@ -42,22 +38,9 @@ impl RawTable {
             .map_err(|e| Error::failed(e.to_string()))
     }
 
-    /// One column by way of Arrow IPC: the one form that polars writes and arrow-rs reads.
+    /// One column, its parts put together.
     fn array(&self, column: &RawColumn) -> Result<ArrayRef> {
-        let data_type = column.stored.arrow_type()?.map_or(DataType::Utf8, |t: &ArrowType| t.data_type().clone());
-        let unreadable = || Error::failed("the column cannot be given back in its own type");
-        let mut frame = DataFrame::new(self.rows, vec![column.stored.cells()?.clone()]).map_err(|_| unreadable())?;
-        frame.rechunk_mut();
-        let mut bytes = Vec::new();
-        IpcWriter::new(&mut bytes)
-            .with_compat_level(CompatLevel::oldest())
-            .finish(&mut frame)
-            .map_err(|_| unreadable())?;
-        let batches = FileReader::try_new(Cursor::new(bytes), None).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let batches = batches.map_err(|_| unreadable())?;
-        let parts = batches.iter().map(|batch| cast(batch.column(0), &data_type));
-        let parts = parts.collect::<Result<Vec<ArrayRef>, _>>().map_err(|_| unreadable())?;
-        let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-        arrow_select::concat::concat(&parts).map_err(|_| unreadable())
+        let parts: Vec<_> = column.stored.cells()?.iter().map(AsRef::as_ref).collect();
+        concat(&parts).map_err(|_| Error::failed("the column is too large to be given back in its own type"))
     }
 }

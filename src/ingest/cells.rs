@@ -1,8 +1,12 @@
-//! From polars columns to plain vectors.
+//! From Arrow arrays to plain vectors.
 
 use std::collections::HashMap;
 
-use polars::prelude::{Column as PolarsColumn, DataType, PolarsError, TimeUnit};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_cast::cast;
+use arrow_schema::{ArrowError, DataType};
 
 use super::frame::MISSING;
 use crate::schema::datetime::Ticks;
@@ -15,18 +19,25 @@ pub(super) struct Texts {
 
 impl Texts {
     /// Any column as text: numbers as Rust writes them (`1.0` as `1`), booleans as `false` and `true`.
-    pub fn of(column: &PolarsColumn) -> Result<Self, PolarsError> {
-        match column.dtype() {
-            DataType::String => {
-                let mut seen: HashMap<&str, u32> = HashMap::new();
-                let codes =
-                    column.str()?.iter().map(|cell| cell.map_or(MISSING, |cell| number_in(&mut seen, cell))).collect();
-                Ok(Self { codes, labels: in_order(seen, str::to_owned) })
+    pub fn of(parts: &[ArrayRef]) -> Result<Self, ArrowError> {
+        match parts.first().map(|part| part.data_type()) {
+            Some(DataType::Float32) => Ok(Self::of_numbers(&numbers(parts)?, |x| (x as f32).to_string())),
+            Some(DataType::Float64) => Ok(Self::of_numbers(&numbers(parts)?, |x| x.to_string())),
+            Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => Ok(Self::of_text(parts)),
+            _ => {
+                let parts = parts.iter().map(|part| cast(part, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
+                Ok(Self::of_text(&parts))
             }
-            DataType::Float32 => Ok(Self::of_numbers(&numbers(column)?, |x| (x as f32).to_string())),
-            DataType::Float64 => Ok(Self::of_numbers(&numbers(column)?, |x| x.to_string())),
-            _ => Self::of(&column.cast(&DataType::String)?),
         }
+    }
+
+    fn of_text(parts: &[ArrayRef]) -> Self {
+        let mut seen: HashMap<&str, u32> = HashMap::new();
+        let mut codes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for cell in parts.iter().flat_map(strings) {
+            codes.push(cell.map_or(MISSING, |cell| number_in(&mut seen, cell)));
+        }
+        Self { codes, labels: in_order(seen, str::to_owned) }
     }
 
     /// Numbers as text, NaN as missing.
@@ -85,22 +96,34 @@ fn in_order<K>(seen: HashMap<K, u32>, write: impl Fn(K) -> String) -> Vec<String
     keys.into_iter().map(|(key, _)| write(key)).collect()
 }
 
+fn strings(part: &ArrayRef) -> Box<dyn Iterator<Item = Option<&str>> + '_> {
+    match part.data_type() {
+        DataType::LargeUtf8 => Box::new(part.as_string::<i64>().iter()),
+        DataType::Utf8View => Box::new(part.as_string_view().iter()),
+        _ => Box::new(part.as_string::<i32>().iter()),
+    }
+}
+
 /// Integers, floats and decimals as `f64`; a null is NaN.
-pub(super) fn numbers(column: &PolarsColumn) -> Result<Vec<f64>, PolarsError> {
-    let floats = column.cast(&DataType::Float64)?;
-    Ok(floats.f64()?.iter().map(|cell| cell.unwrap_or(f64::NAN)).collect())
+pub(super) fn numbers(parts: &[ArrayRef]) -> Result<Vec<f64>, ArrowError> {
+    let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        let floats = cast(part, &DataType::Float64)?;
+        all.extend(floats.as_primitive::<Float64Type>().iter().map(|cell| cell.unwrap_or(f64::NAN)));
+    }
+    Ok(all)
 }
 
 /// Dates, times and timestamps as ticks, rounded down; a null is NaN.
-pub(super) fn ticks(column: &PolarsColumn, ticks: Ticks) -> Result<Vec<f64>, PolarsError> {
-    let stored = match column.dtype() {
-        DataType::Date => Ticks::Day,
-        DataType::Datetime(TimeUnit::Milliseconds, _) => Ticks::Millisecond,
-        DataType::Datetime(TimeUnit::Microseconds, _) => Ticks::Microsecond,
-        _ => Ticks::Nanosecond,
-    };
-    let counts = column.to_physical_repr().cast(&DataType::Int64)?;
-    let (from, to) = (i128::from(stored.nanoseconds()), i128::from(ticks.nanoseconds()));
-    let convert = |count: i64| (i128::from(count) * from).div_euclid(to) as f64;
-    Ok(counts.i64()?.iter().map(|cell| cell.map_or(f64::NAN, convert)).collect())
+pub(super) fn ticks(parts: &[ArrayRef], ticks: Ticks) -> Result<Vec<f64>, ArrowError> {
+    let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        let stored =
+            Ticks::of(part.data_type()).ok_or_else(|| ArrowError::CastError("the column has no moments".to_owned()))?;
+        let (from, to) = (i128::from(stored.nanoseconds()), i128::from(ticks.nanoseconds()));
+        let convert = |count: i64| (i128::from(count) * from).div_euclid(to) as f64;
+        let counts = cast(part, &DataType::Int64)?;
+        all.extend(counts.as_primitive::<Int64Type>().iter().map(|cell| cell.map_or(f64::NAN, convert)));
+    }
+    Ok(all)
 }

@@ -1,59 +1,112 @@
-//! Parquet and Arrow IPC: arrow-rs reads the types, polars the cells.
-//!
-//! polars has fewer types than Arrow (all text is one type), and the cohort
-//! must give back the input's own, so the types are taken from the file's
-//! metadata.
+//! Parquet and Arrow IPC, batch by batch.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek};
 
-use arrow_ipc::convert::try_fb_to_schema;
-use arrow_ipc::{root_as_footer, root_as_message};
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, UnionMode};
-use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use polars::prelude::{DataFrame, IpcReader, IpcStreamReader, ParquetReader, SerReader};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::reader::ChunkReader;
 
 use super::guard;
 use super::raw::check_names;
-use super::source::{Format, Source};
+use super::source::{Bytes, Format, Source};
 use crate::error::{Error, Result};
 use crate::schema::ArrowType;
 
-/// The fields of the file with their Arrow types (the name of an unsupported one
-/// stands as the error), and the cells of the supported ones.
-pub(super) struct Columnar {
+/// Rows of a batch of a Parquet file; Arrow IPC has batches of its own.
+const BATCH_ROWS: usize = 1 << 16;
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+/// A Parquet or Arrow IPC file that is being read.
+pub(super) struct Reader {
+    source: Source,
+    format: Format,
+    /// The fields of the file with their Arrow types; the name of an unsupported one stands as the error.
     pub fields: Vec<(String, Result<ArrowType, String>)>,
-    pub frame: DataFrame,
+    batches: Batches,
+    rows: usize,
 }
 
-pub(super) fn read(source: &Source, bytes: Vec<u8>, format: Format) -> Result<Columnar> {
-    let bytes = Bytes::from(bytes);
-    let schema = guard::quietly(|| types(&bytes, format).ok_or(())).ok_or_else(|| damaged(source, format))?;
-    let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-    check_names(source, &names)?;
-    if let Some(field) = schema.fields().iter().find(|field| hinders(field.data_type())) {
-        return Err(ArrowType::unsupported(&field.data_type().to_string())
-            .file(source.as_path())
-            .column(field.name())
-            .remedy("cast the column to one of these types, or leave it out of the table"));
+impl Reader {
+    /// Reads as far as the types.
+    ///
+    /// # Errors
+    /// Bad input: a damaged file, columns without names of their own.
+    pub fn new(source: &Source, bytes: Bytes, format: Format) -> Result<Self> {
+        let opened = guard::quietly(|| match bytes {
+            Bytes::File(file) => open(file, format),
+            Bytes::Memory(bytes) if format == Format::Parquet => parquet(bytes),
+            Bytes::Memory(bytes) => arrow(Cursor::new(bytes), format),
+            Bytes::Stream(stream) => stream_of(stream),
+        });
+        let (schema, batches) = opened.ok_or_else(|| damaged(source, format))?;
+        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+        check_names(source, &names)?;
+        let fields = schema.fields().iter().map(|field| (field.name().clone(), supported(field))).collect();
+        Ok(Self { source: source.clone(), format, fields, batches, rows: 0 })
     }
-    let fields: Vec<_> = schema.fields().iter().map(|field| (field.name().clone(), supported(field))).collect();
-    let wanted: Vec<String> = fields.iter().filter(|(_, t)| t.is_ok()).map(|(name, _)| name.clone()).collect();
-    let width = wanted.len();
-    let frame = guard::quietly(|| {
-        let (bytes, wanted) = (Cursor::new(bytes.as_ref()), Some(wanted));
-        match format {
-            Format::Parquet => ParquetReader::new(bytes).with_columns(wanted).finish(),
-            Format::ArrowStream => IpcStreamReader::new(bytes).with_columns(wanted).finish(),
-            Format::ArrowFile | Format::Csv => IpcReader::new(bytes).with_columns(wanted).finish(),
+
+    /// The supported columns of the next rows. `None` at the end.
+    ///
+    /// # Errors
+    /// Bad input: a damaged file, no rows at all.
+    pub fn next(&mut self) -> Result<Option<(usize, Vec<ArrayRef>)>> {
+        loop {
+            let next = guard::quietly(|| self.batches.next().transpose());
+            match next.ok_or_else(|| damaged(&self.source, self.format))? {
+                Some(batch) if batch.num_rows() == 0 => {}
+                Some(batch) => {
+                    self.rows += batch.num_rows();
+                    return Ok(Some((batch.num_rows(), batch.columns().to_vec())));
+                }
+                None if self.rows == 0 => {
+                    return Err(self.source.bad("the table has no rows").remedy("export the table again"));
+                }
+                None => return Ok(None),
+            }
         }
-    })
-    .filter(|frame| frame.width() == width)
-    .ok_or_else(|| damaged(source, format))?;
-    if frame.height() == 0 {
-        return Err(source.bad("the table has no rows").remedy("export the table again"));
     }
-    Ok(Columnar { fields, frame })
+}
+
+type Opening = Result<(ArrowSchema, Batches), ArrowError>;
+
+fn open(file: File, format: Format) -> Opening {
+    if format == Format::Parquet { parquet(file) } else { arrow(BufReader::new(file), format) }
+}
+
+fn parquet<R: ChunkReader + 'static>(bytes: R) -> Opening {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let schema = builder.schema().as_ref().clone();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted(&schema));
+    let batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    Ok((schema, Box::new(batches)))
+}
+
+fn arrow<R: Read + Seek + Send + 'static>(mut bytes: R, format: Format) -> Opening {
+    bytes.rewind()?;
+    if format == Format::ArrowStream {
+        return stream_of(bytes);
+    }
+    let schema = FileReader::try_new(&mut bytes, None)?.schema().as_ref().clone();
+    bytes.rewind()?;
+    Ok((schema.clone(), Box::new(FileReader::try_new(bytes, Some(wanted(&schema)))?)))
+}
+
+fn stream_of<R: Read + Send + 'static>(bytes: R) -> Opening {
+    let reader = StreamReader::try_new(bytes, None)?;
+    let schema = reader.schema().as_ref().clone();
+    let wanted = wanted(&schema);
+    Ok((schema, Box::new(reader.map(move |batch| batch?.project(&wanted)))))
+}
+
+/// The places of the supported columns.
+fn wanted(schema: &ArrowSchema) -> Vec<usize> {
+    let fields = schema.fields().iter().enumerate();
+    fields.filter(|(_, field)| supported(field).is_ok()).map(|(place, _)| place).collect()
 }
 
 /// The type of a field, or its name where it is not supported. An extension means something else than the type that it
@@ -62,41 +115,6 @@ fn supported(field: &Field) -> Result<ArrowType, String> {
     match field.extension_type_name() {
         Some(extension) => Err(format!("{extension} (an extension of {})", field.data_type())),
         None => ArrowType::try_from(field.data_type()).map_err(|_| field.data_type().to_string()),
-    }
-}
-
-/// Types that polars cannot even pass over: one such column hinders it from reading the others.
-fn hinders(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::ListView(_) | DataType::LargeListView(_) | DataType::RunEndEncoded(..) => true,
-        DataType::Union(_, mode) => *mode == UnionMode::Sparse,
-        DataType::Decimal32(_, scale)
-        | DataType::Decimal64(_, scale)
-        | DataType::Decimal128(_, scale)
-        | DataType::Decimal256(_, scale) => *scale < 0,
-        _ => false,
-    }
-}
-
-/// The Arrow schema in the metadata of a file. `None` when the metadata is damaged.
-fn types(bytes: &Bytes, format: Format) -> Option<ArrowSchema> {
-    match format {
-        Format::Parquet => {
-            let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::default()).ok()?;
-            Some(metadata.schema().as_ref().clone())
-        }
-        Format::ArrowStream => {
-            let length = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
-            let message = root_as_message(bytes.get(8..8usize.checked_add(length)?)?).ok()?;
-            try_fb_to_schema(message.header_as_schema()?).ok()
-        }
-        Format::ArrowFile | Format::Csv => {
-            let end = bytes.strip_suffix(b"ARROW1")?;
-            let (before, length) = end.split_last_chunk::<4>()?;
-            let start = before.len().checked_sub(u32::from_le_bytes(*length) as usize)?;
-            let footer = root_as_footer(&before[start..]).ok()?;
-            try_fb_to_schema(footer.schema()?).ok()
-        }
     }
 }
 
@@ -119,6 +137,7 @@ mod tests {
     use super::super::{Frame, MISSING, Values, count_outside, inspect, load, read as read_table};
     use super::*;
     use crate::schema::{Kind, Schema, TableSpec};
+    use arrow_schema::DataType;
 
     /// One column of every family of types, with a null in row 2.
     fn batch() -> RecordBatch {

@@ -1,60 +1,173 @@
-//! CSV: the structure is checked record by record, then polars reads the cells as text.
-//!
-//! polars alone would pad a short row, rename a doubled column and not say in
-//! which row a byte is wrong, so a first pass looks at the structure only.
+//! CSV, record by record: the structure is checked while the cells are collected, as text.
 
-use std::io::Cursor;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 
-use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
-use polars::prelude::{CsvReadOptions, DataFrame, DataType, Field, Schema as PolarsSchema, SerReader};
+use arrow_array::ArrayRef;
+use arrow_array::builder::StringBuilder;
+use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
-use super::guard;
 use super::load::number;
 use super::raw::check_names;
 use super::source::Source;
 use crate::error::{Error, Result};
 
-/// Reads every cell as text, exactly as spelled: nothing is taken for a null.
-pub(super) fn read(source: &Source, bytes: &[u8]) -> Result<DataFrame> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let delimiter = delimiter(bytes);
-    let (names, rows) = check_structure(source, bytes, delimiter)?;
-    let wanted = (rows, names.len());
-    let as_is = read_text(bytes, delimiter, &names);
-    if let Some(frame) = as_is.filter(|frame| frame.shape() == wanted) {
-        return Ok(frame);
-    }
-    // Blank lines, CR line ends or free quoting, on which the two readers differ: spell it plainly.
-    let plain = respell(bytes, delimiter).ok_or_else(|| unreadable(source))?;
-    read_text(&plain, delimiter, &names).filter(|frame| frame.shape() == wanted).ok_or_else(|| unreadable(source))
+/// Bytes of text in one part of the table, and rows: whichever is reached first.
+const PART_BYTES: usize = 16 << 20;
+const PART_ROWS: usize = 1 << 17;
+/// The longest row: a quote that is opened and never closed would swallow all rows behind it.
+const LONGEST_ROW: usize = 64 << 20;
+/// Bytes that are looked at for the end of the header line.
+const LONGEST_HEADER: u64 = 1 << 20;
+/// Bytes before the row at hand that are kept, at most.
+const KEPT: u64 = 1 << 20;
+
+/// A CSV file that is being read.
+pub(super) struct Reader {
+    source: Source,
+    is_packed: bool,
+    reader: csv::Reader<Tail>,
+    pub names: Vec<String>,
+    record: StringRecord,
+    rows: usize,
+    /// Where the last row begins.
+    last_start: u64,
 }
 
-fn read_text(bytes: &[u8], delimiter: u8, names: &[String]) -> Option<DataFrame> {
-    let fields = names.iter().map(|name| Field::new(name.as_str().into(), DataType::String));
-    let options = CsvReadOptions::default()
-        .with_has_header(true)
-        .with_schema(Some(Arc::new(PolarsSchema::from_iter(fields))))
-        .map_parse_options(|o| o.with_separator(delimiter).with_missing_is_null(false));
-    guard::quietly(|| options.into_reader_with_file_handle(Cursor::new(bytes)).finish())
+impl Reader {
+    /// Reads as far as the header line.
+    ///
+    /// # Errors
+    /// Bad input: no header line, or one that is none.
+    pub fn new(source: &Source, bytes: Box<dyn Read + Send>, is_packed: bool) -> Result<Self> {
+        let broken = |e: io::Error| source.broken(is_packed, &e);
+        let mut bytes = BufReader::new(bytes);
+        let mut line = Vec::new();
+        (&mut bytes).take(LONGEST_HEADER).read_until(b'\n', &mut line).map_err(broken)?;
+        if line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
+        let delimiter = delimiter(&line);
+        let tail = Tail { bytes: Box::new(Cursor::new(line).chain(bytes)), kept: Vec::new(), start: 0 };
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .buffer_capacity(1 << 16)
+            .from_reader(tail);
+        let record = StringRecord::new();
+        let mut table =
+            Self { source: source.clone(), is_packed, reader, names: vec![], record, rows: 0, last_start: 0 };
+        let is_there = table.advance().map_err(|e| Error { what: format!("header: {}", e.what), row: None, ..e })?;
+        if !is_there {
+            return Err(source.bad("the file has no header line").remedy("export the table again"));
+        }
+        table.names = header(source, &table.record)?;
+        Ok(table)
+    }
+
+    /// The cells of the next rows, column by column, exactly as spelled: nothing is taken for a null. `None` at the end.
+    ///
+    /// # Errors
+    /// Bad input, naming the row: a number of fields that is not the header's, text that is not UTF-8, a quote that is never
+    /// closed, no rows at all.
+    pub fn next(&mut self) -> Result<Option<(usize, Vec<ArrayRef>)>> {
+        let mut cells: Vec<StringBuilder> = self.names.iter().map(|_| StringBuilder::new()).collect();
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < PART_ROWS && bytes < PART_BYTES && self.advance()? {
+            self.rows += 1;
+            rows += 1;
+            if self.record.len() != self.names.len() {
+                let (found, expected) = (self.record.len(), self.names.len());
+                return Err(self
+                    .source
+                    .bad(format!("the row has {found} fields, the header has {expected}"))
+                    .row(self.rows as u64)
+                    .remedy("mend the row: a field too many often means a separator that is not quoted"));
+            }
+            bytes += self.record.as_slice().len();
+            cells.iter_mut().zip(&self.record).for_each(|(cells, cell)| cells.append_value(cell));
+            self.last_start = self.record.position().map_or(0, |position| position.byte());
+            self.reader.get_mut().forget_before(self.last_start);
+        }
+        if rows > 0 {
+            return Ok(Some((rows, cells.into_iter().map(|mut cells| Arc::new(cells.finish()) as ArrayRef).collect())));
+        }
+        if self.rows == 0 {
+            return Err(self.source.bad("the file has a header line and no rows").remedy("export the table again"));
+        }
+        let last = self.reader.get_ref().from(self.last_start);
+        let quotes = last.iter().filter(|b| **b == b'"').count();
+        if quotes % 2 == 1 && last.trim_ascii_end().contains(&b'\n') {
+            return Err(self.never_closed(self.rows));
+        }
+        Ok(None)
+    }
+
+    fn advance(&mut self) -> Result<bool> {
+        let row = self.rows + 1;
+        self.reader.read_record(&mut self.record).map_err(|e| match e.into_kind() {
+            ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => self.never_closed(row),
+            ErrorKind::Io(e) => self.source.broken(self.is_packed, &e),
+            ErrorKind::Utf8 { err, .. } => {
+                let not_utf8 = self.source.bad("the text is not UTF-8").row(row as u64);
+                let not_utf8 = match self.names.get(err.field()) {
+                    Some(name) => not_utf8.column(name),
+                    None => not_utf8,
+                };
+                not_utf8.expected("UTF-8").remedy("save the table as UTF-8, for instance with iconv")
+            }
+            _ => unreadable(&self.source),
+        })
+    }
+
+    fn never_closed(&self, row: usize) -> Error {
+        self.source
+            .bad("a quote is opened and never closed")
+            .row(row as u64)
+            .remedy("mend the row, or export the table again")
+    }
 }
 
-fn respell(bytes: &[u8], delimiter: u8) -> Option<Vec<u8>> {
-    let mut reader = ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(bytes);
-    let mut writer = WriterBuilder::new().delimiter(delimiter).from_writer(Vec::with_capacity(bytes.len()));
-    for record in reader.byte_records() {
-        writer.write_byte_record(&record.ok()?).ok()?;
+/// Bytes on their way to the reader of records, of which those of the row at hand are kept.
+struct Tail {
+    bytes: Box<dyn Read + Send>,
+    kept: Vec<u8>,
+    /// Where the first of the kept bytes stands.
+    start: u64,
+}
+
+impl Tail {
+    /// Bytes before `start` will not be asked for.
+    fn forget_before(&mut self, start: u64) {
+        let unneeded = start.saturating_sub(self.start);
+        if unneeded > KEPT {
+            self.kept.drain(..(unneeded as usize).min(self.kept.len()));
+            self.start = start;
+        }
     }
-    writer.into_inner().ok()
+
+    fn from(&self, start: u64) -> &[u8] {
+        self.kept.get(start.saturating_sub(self.start) as usize..).unwrap_or_default()
+    }
+}
+
+impl Read for Tail {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.kept.len() > LONGEST_ROW {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let read = self.bytes.read(into)?;
+        self.kept.extend_from_slice(&into[..read]);
+        Ok(read)
+    }
 }
 
 /// The separator of the header line: the most frequent of comma, semicolon and tab.
-fn delimiter(bytes: &[u8]) -> u8 {
-    let header = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+fn delimiter(line: &[u8]) -> u8 {
     let count = |separator: u8| {
         let mut quoted = false;
-        header
-            .iter()
+        line.iter()
             .filter(|b| {
                 quoted ^= **b == b'"';
                 !quoted && **b == separator
@@ -65,54 +178,9 @@ fn delimiter(bytes: &[u8]) -> u8 {
     [b'\t', b';', b','].into_iter().max_by_key(|separator| count(*separator)).unwrap_or(b',')
 }
 
-/// Column names and number of rows.
-fn check_structure(source: &Source, bytes: &[u8], delimiter: u8) -> Result<(Vec<String>, usize)> {
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(bytes);
-    let mut record = ByteRecord::new();
-    if !advance(source, &mut reader, &mut record)? {
-        return Err(source.bad("the file has no header line").remedy("export the table again"));
-    }
-    let names = header(source, &record)?;
-    let mut rows = 0;
-    let mut last_start = 0;
-    while advance(source, &mut reader, &mut record)? {
-        rows += 1;
-        let row = rows as u64;
-        if record.len() != names.len() {
-            return Err(source
-                .bad(format!("the row has {} fields, the header has {}", record.len(), names.len()))
-                .row(row)
-                .remedy("mend the row: a field too many often means a separator that is not quoted"));
-        }
-        if let Some(field) = record.iter().position(|field| std::str::from_utf8(field).is_err()) {
-            return Err(not_utf8(source).row(row).column(&names[field]));
-        }
-        last_start = record.position().map_or(0, |p| p.byte() as usize);
-    }
-    if rows == 0 {
-        return Err(source.bad("the file has a header line and no rows").remedy("export the table again"));
-    }
-    let last = &bytes[last_start.min(bytes.len())..];
-    let quotes = last.iter().filter(|b| **b == b'"').count();
-    if quotes % 2 == 1 && last.trim_ascii_end().contains(&b'\n') {
-        return Err(source
-            .bad("a quote is opened and never closed")
-            .row(rows as u64)
-            .remedy("mend the row, or export the table again"));
-    }
-    Ok((names, rows))
-}
-
-fn advance(source: &Source, reader: &mut csv::Reader<&[u8]>, record: &mut ByteRecord) -> Result<bool> {
-    reader.read_byte_record(record).map_err(|_| unreadable(source))
-}
-
-fn header(source: &Source, record: &ByteRecord) -> Result<Vec<String>> {
-    let names: Vec<String> = record
-        .iter()
-        .map(|name| String::from_utf8(name.to_vec()).map_err(|_| not_utf8(source)))
-        .collect::<Result<_>>()
-        .map_err(|e| Error { what: format!("header: {}", e.what), ..e })?;
+/// Column names.
+fn header(source: &Source, record: &StringRecord) -> Result<Vec<String>> {
+    let names: Vec<String> = record.iter().map(str::to_owned).collect();
     // Without a header the first row would be taken for names, and names are shown.
     if let Some(position) = names.iter().position(|name| number(name).is_some()) {
         return Err(source
@@ -126,10 +194,6 @@ fn header(source: &Source, record: &ByteRecord) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn not_utf8(source: &Source) -> Error {
-    source.bad("the text is not UTF-8").expected("UTF-8").remedy("save the table as UTF-8, for instance with iconv")
-}
-
 fn unreadable(source: &Source) -> Error {
     source
         .bad("the file cannot be read as CSV")
@@ -139,14 +203,31 @@ fn unreadable(source: &Source) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::cast::AsArray;
     use proptest::collection::vec;
     use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
     use super::*;
 
+    fn reader(bytes: Vec<u8>) -> Result<Reader> {
+        Reader::new(&Source::Stdin, Box::new(Cursor::new(bytes)), false)
+    }
+
+    /// All cells, however many parts there are.
+    fn read(text: &str) -> Result<Vec<Vec<String>>> {
+        let mut reader = reader(text.as_bytes().to_vec())?;
+        let mut all = vec![Vec::new(); reader.names.len()];
+        while let Some((rows, columns)) = reader.next()? {
+            for (all, cells) in all.iter_mut().zip(&columns) {
+                all.extend(cells.as_string::<i32>().iter().map(|cell| cell.unwrap().to_owned()));
+                assert_eq!(cells.len(), rows);
+            }
+        }
+        Ok(all)
+    }
+
     fn cells(text: &str) -> Vec<Vec<String>> {
-        let frame = read(&Source::Stdin, text.as_bytes()).unwrap();
-        frame.columns().iter().map(|c| c.str().unwrap().iter().map(|v| v.unwrap().to_owned()).collect()).collect()
+        read(text).unwrap()
     }
 
     #[test]
@@ -190,5 +271,26 @@ mod tests {
         assert_eq!(cells("a;b\n1,5;2\n"), [vec!["1,5"], vec!["2"]]);
         assert_eq!(cells("a\tb\n1\t2\n"), [vec!["1"], vec!["2"]]);
         assert_eq!(cells("\"a;b;c\",d\n1,2\n"), [vec!["1"], vec!["2"]]);
+    }
+
+    #[test]
+    fn a_table_comes_in_parts() {
+        let rows = PART_ROWS + 3;
+        let text: String = std::iter::once("n,t\n".to_owned()).chain((0..rows).map(|i| format!("{i},x\n"))).collect();
+        let mut reader = reader(text.into_bytes()).unwrap();
+        let lengths: Vec<usize> = std::iter::from_fn(|| reader.next().unwrap().map(|(rows, _)| rows)).collect();
+        assert_eq!(lengths, [PART_ROWS, 3]);
+        assert!(reader.reader.get_ref().kept.len() <= 2 * KEPT as usize, "rows are forgotten");
+    }
+
+    /// A quote opened in an early row of a long file is told of before the file fills the memory.
+    #[test]
+    fn a_row_without_end_is_refused() {
+        let endless = Cursor::new(b"a,b\n1,2\n3,\"".to_vec()).chain(io::repeat(b'x'));
+        let mut reader = Reader::new(&Source::Stdin, Box::new(endless), false).unwrap();
+        let e = reader.next().unwrap_err();
+        assert_eq!((e.row, e.what.as_str()), (Some(2), "a quote is opened and never closed"));
+        assert!(reader.reader.get_ref().kept.len() < 2 * LONGEST_ROW);
+        assert!(read("a,b\n1,2\n\"3,4\n5,6\n").unwrap_err().what.contains("never closed"));
     }
 }

@@ -1,10 +1,11 @@
 //! The schema applied to a table.
 
+use rayon::prelude::*;
 use synthward_privacy::Sensitive;
 
 use super::cells::{Texts, numbers, ticks};
 use super::frame::{Frame, FrameColumn, MISSING, Values};
-use super::raw::{RawColumn, RawTable};
+use super::raw::{RawColumn, RawTable, Rows};
 use crate::error::{Error, Result};
 use crate::schema::{ArrowType, Column, Kind, Schema, datetime};
 
@@ -41,7 +42,7 @@ impl RawTable {
     /// Touches sensitive data, releases nothing but that the table fits its
     /// schema or where it does not; no error carries a cell.
     pub fn load(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
-        self.frame(schema, Demand::Whole).map(Sensitive::new)
+        self.all_rows().frame(schema, Demand::Whole).map(Sensitive::new)
     }
 
     /// Applies a schema to generated rows, of this program or another:
@@ -51,7 +52,7 @@ impl RawTable {
     /// # Errors
     /// Bad input as for [`RawTable::load`].
     pub fn load_cohort(&self, schema: &Schema) -> Result<Frame> {
-        self.frame(schema, Demand::Modelled)
+        self.all_rows().frame(schema, Demand::Modelled)
     }
 
     /// Applies a schema to real rows that a model is to score: identifiers may
@@ -63,7 +64,7 @@ impl RawTable {
     /// # Privacy
     /// As [`RawTable::load`].
     pub fn load_to_score(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
-        self.frame(schema, Demand::Scored).map(Sensitive::new)
+        self.all_rows().frame(schema, Demand::Scored).map(Sensitive::new)
     }
 
     /// Applies a schema to real rows that an audit compares: other identifiers than the privacy unit may be absent, and a
@@ -75,7 +76,7 @@ impl RawTable {
     /// # Privacy
     /// As [`RawTable::load`].
     pub fn load_to_audit(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
-        self.frame(schema, Demand::Audited).map(Sensitive::new)
+        self.all_rows().frame(schema, Demand::Audited).map(Sensitive::new)
     }
 
     /// The text of the privacy unit of each row, where the schema names its column: to find a person in two tables.
@@ -86,9 +87,7 @@ impl RawTable {
     /// # Privacy
     /// Touches sensitive data, releases nothing.
     pub fn unit_labels(&self, schema: &Schema) -> Result<Option<Sensitive<Vec<String>>>> {
-        let Some(raw) = schema.table.unit_column().and_then(|name| self.column(name)) else { return Ok(None) };
-        self.units(raw, schema)?;
-        Ok(Some(Sensitive::new(self.texts(raw, schema)?.labels)))
+        Ok(self.all_rows().units(schema)?.map(|units| Sensitive::new(units.labels)))
     }
 
     /// Applies a schema to real rows that a model is to complete: any column
@@ -100,28 +99,40 @@ impl RawTable {
     /// # Privacy
     /// As [`RawTable::load`].
     pub fn load_to_fill(&self, schema: &Schema) -> Result<Sensitive<Frame>> {
-        self.frame(schema, Demand::Partial).map(Sensitive::new)
+        self.all_rows().frame(schema, Demand::Partial).map(Sensitive::new)
+    }
+}
+
+impl Rows<'_> {
+    fn frame(&self, schema: &Schema, demand: Demand) -> Result<Frame> {
+        let columns = self.columns(schema, demand)?;
+        let unit = self.units(schema)?.map(|units| units.codes);
+        Ok(Frame { rows: self.rows, columns, unit })
     }
 
-    fn frame(&self, schema: &Schema, demand: Demand) -> Result<Frame> {
+    /// The modelled columns of real rows, as [`RawTable::load`] has them.
+    pub(super) fn whole_columns(&self, schema: &Schema) -> Result<Vec<FrameColumn>> {
+        self.columns(schema, Demand::Whole)
+    }
+
+    fn columns(&self, schema: &Schema, demand: Demand) -> Result<Vec<FrameColumn>> {
         self.check_columns(schema, demand)?;
-        let columns = schema
-            .modelled()
-            .filter_map(|column| Some((column, self.column(&column.name)?)))
-            .map(|(column, raw)| {
-                let values =
-                    self.values(column, raw, schema).map_err(|e| e.file(self.source.as_path()).column(&column.name))?;
-                if matches!(demand, Demand::Whole | Demand::Scored) && !column.nullable {
-                    self.check_present(column, &values)?;
-                }
-                Ok(FrameColumn { name: column.name.clone(), values })
-            })
-            .collect::<Result<_>>()?;
-        let unit = match schema.table.unit_column().and_then(|name| self.column(name)) {
-            Some(raw) => Some(self.units(raw, schema)?),
-            None => None,
+        let columns: Vec<(&Column, &RawColumn)> =
+            schema.modelled().filter_map(|column| Some((column, self.column(&column.name)?))).collect();
+        let read = |(column, raw): &(&Column, &RawColumn)| {
+            let values =
+                self.values(column, raw, schema).map_err(|e| e.file(self.source.as_path()).column(&column.name))?;
+            if matches!(demand, Demand::Whole | Demand::Scored) && !column.nullable {
+                self.check_present(column, &values)?;
+            }
+            Ok(FrameColumn { name: column.name.clone(), values })
         };
-        Ok(Frame { rows: self.rows, columns, unit })
+        // All are read before the first error is told, so that it is the first.
+        columns.par_iter().map(read).collect::<Vec<_>>().into_iter().collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|c| c.name.as_str())
     }
 
     fn check_columns(&self, schema: &Schema, demand: Demand) -> Result<()> {
@@ -230,17 +241,24 @@ impl RawTable {
         })
     }
 
-    fn units(&self, raw: &RawColumn, schema: &Schema) -> Result<Vec<u32>> {
+    /// The privacy unit of each row, where the schema names its column.
+    pub(super) fn units(&self, schema: &Schema) -> Result<Option<Texts>> {
+        let Some(raw) = schema.table.unit_column().and_then(|name| self.column(name)) else { return Ok(None) };
         let texts = self.texts(raw, schema)?;
         match texts.first_row(MISSING) {
             Some(row) => Err(self
                 .source
                 .bad("the privacy unit is missing")
-                .row(row as u64 + 1)
+                .row(self.number(row))
                 .column(&raw.name)
                 .remedy("a row that belongs to nobody cannot be protected: complete it or leave it out")),
-            None => Ok(texts.codes),
+            None => Ok(Some(texts)),
         }
+    }
+
+    /// The number of a row in the table, from its place among these.
+    fn number(&self, row: usize) -> u64 {
+        (self.before + row) as u64 + 1
     }
 
     fn check_present(&self, column: &Column, values: &Values) -> Result<()> {
@@ -252,7 +270,7 @@ impl RawTable {
             Some(row) => Err(self
                 .source
                 .bad("the cell is missing, but the schema says nullable = false")
-                .row(row as u64 + 1)
+                .row(self.number(row))
                 .column(&column.name)
                 .remedy("write nullable = true in the schema, or complete the table")),
             None => Ok(()),
@@ -262,7 +280,7 @@ impl RawTable {
     fn wrong(&self, column: &Column, row: usize) -> Error {
         self.source
             .bad(format!("the cell is not of kind {}", column.kind.name()))
-            .row(row as u64 + 1)
+            .row(self.number(row))
             .column(&column.name)
             .expected(expectation(column))
             .remedy("mend the cell, add its text to missing in [table], or give the column another kind")
@@ -273,33 +291,36 @@ impl RawTable {
     }
 }
 
-/// Number of cells outside the domain of each column that has any, in column
-/// order, for the operator's log: such cells are clamped, become `other`, or
+/// Number of cells outside the domain of each column that has any, in column order.
+///
+/// # Privacy
+/// As [`outside`].
+pub fn count_outside(frame: &Frame, schema: &Schema) -> Vec<(String, usize)> {
+    let count = |cells: &FrameColumn| Some((cells.name.clone(), outside(&cells.values, schema.column(&cells.name)?)));
+    frame.columns.iter().filter_map(count).filter(|(_, count)| *count > 0).collect()
+}
+
+/// Number of cells outside the domain of their column, for the operator's log: such cells are clamped, become `other`, or
 /// become missing.
 ///
 /// # Privacy
-/// Outside the guarantee: the counts are read from the rows. They are for the controller only.
-pub fn count_outside(frame: &Frame, schema: &Schema) -> Vec<(String, usize)> {
-    let outside = |cells: &FrameColumn| {
-        let column = schema.column(&cells.name)?;
-        let count = match &cells.values {
-            Values::Number(values) => {
-                let (min, max) = column.range()?;
-                values.iter().filter(|x| **x < min || **x > max).count()
+/// Outside the guarantee: the count is read from the rows. It is for the controller only.
+pub fn outside(values: &Values, column: &Column) -> usize {
+    match values {
+        Values::Number(values) => {
+            let Some((min, max)) = column.range() else { return 0 };
+            values.iter().filter(|x| **x < min || **x > max).count()
+        }
+        Values::Text { codes, labels } => {
+            let domain = column.labels();
+            if domain.is_empty() {
+                return 0;
             }
-            Values::Text { codes, labels } => {
-                let domain = column.labels();
-                if domain.is_empty() {
-                    return None;
-                }
-                let known: std::collections::HashSet<&String> = domain.iter().collect();
-                let inside: Vec<bool> = labels.iter().map(|label| known.contains(label)).collect();
-                codes.iter().filter(|c| inside.get(**c as usize) == Some(&false)).count()
-            }
-        };
-        (count > 0).then(|| (cells.name.clone(), count))
-    };
-    frame.columns.iter().filter_map(outside).collect()
+            let known: std::collections::HashSet<&String> = domain.iter().collect();
+            let inside: Vec<bool> = labels.iter().map(|label| known.contains(label)).collect();
+            codes.iter().filter(|c| inside.get(**c as usize) == Some(&false)).count()
+        }
+    }
 }
 
 /// A finite number in plain or exponent notation.

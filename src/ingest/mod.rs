@@ -1,12 +1,13 @@
-//! Tables in: CSV, Parquet and Arrow IPC, read by polars, checked against a schema.
+//! Tables in: CSV, Parquet and Arrow IPC, checked against a schema.
 //!
 //! [`read`] finds the cells, [`RawTable::load`] gives them their meaning, and
 //! [`inspect`] drafts the schema that says what the meaning is. Errors name the
-//! file, the row and the column, never a cell. No type of polars leaves this
-//! room: the rest of the program sees a [`Frame`].
+//! file, the row and the column, never a cell. The rest of the program sees a
+//! [`Frame`], or a [`ColumnStore`] of a table that need not fit into memory.
 
 mod batch;
 mod cells;
+mod column_store;
 mod columnar;
 mod csv;
 mod frame;
@@ -16,9 +17,10 @@ mod load;
 mod raw;
 mod source;
 
+pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
 pub use inspect::{Inspection, inspect};
-pub use load::count_outside;
+pub use load::{count_outside, outside};
 pub use raw::{RawTable, read};
 pub use source::Source;
 

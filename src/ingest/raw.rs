@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use polars::prelude::{Column as PolarsColumn, DataFrame};
+use arrow_array::ArrayRef;
 
-use super::source::{Format, Source, hex_sha256, sniff, unpack};
+use super::source::{Format, Opened, Source, Unchanged};
 use super::{columnar, csv};
 use crate::error::Result;
 use crate::schema::ArrowType;
@@ -28,12 +28,12 @@ pub(super) struct RawColumn {
     pub stored: Stored,
 }
 
-/// The cells of a column and what the file says about their type.
+/// The cells of a column, in one part or several, and what the file says about their type.
 pub(super) enum Stored {
     /// CSV: text, of whatever meaning.
-    Csv(PolarsColumn),
+    Csv(Vec<ArrayRef>),
     /// Parquet or Arrow IPC.
-    Typed(ArrowType, PolarsColumn),
+    Typed(ArrowType, Vec<ArrayRef>),
     /// A column of an Arrow type of this name, which is not supported: it can only be dropped.
     Unsupported(String),
 }
@@ -48,12 +48,22 @@ impl Stored {
         }
     }
 
-    pub fn cells(&self) -> Result<&PolarsColumn> {
+    pub fn cells(&self) -> Result<&[ArrayRef]> {
         match self {
             Self::Csv(cells) | Self::Typed(_, cells) => Ok(cells),
             Self::Unsupported(name) => Err(ArrowType::unsupported(name)),
         }
     }
+}
+
+/// Some rows of a table that follow each other.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub source: &'a Source,
+    /// Rows of the table before these.
+    pub before: usize,
+    pub rows: usize,
+    pub columns: &'a [RawColumn],
 }
 
 /// Reads a table: CSV (also gzipped), Parquet, or Arrow IPC as file or stream,
@@ -66,40 +76,100 @@ impl Stored {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn read(source: &Source) -> Result<RawTable> {
-    let stored = source.stored_bytes()?;
-    let sha256 = hex_sha256(&stored);
-    let bytes = unpack(source, stored)?;
-    let format = sniff(source, &bytes)?;
-    let (rows, columns) = if format == Format::Csv {
-        let frame = csv::read(source, &bytes)?;
-        let rows = frame.height();
-        let column = |c: PolarsColumn| RawColumn { name: c.name().to_string(), stored: Stored::Csv(c) };
-        (rows, into_columns(frame).map(column).collect())
-    } else {
-        let table = columnar::read(source, bytes, format)?;
-        let rows = table.frame.height();
-        let mut cells = into_columns(table.frame);
-        let column = |(name, arrow_type): (String, Result<ArrowType, String>)| {
-            let stored = match arrow_type {
-                Err(data_type) => Stored::Unsupported(data_type),
-                Ok(arrow_type) => Stored::Typed(arrow_type, cells.next()?),
-            };
-            Some(RawColumn { name, stored })
+    let mut parts = Parts::open(source, true)?;
+    let sha256 = parts.sha256.take().unwrap_or_default();
+    let mut whole: Option<RawTable> = None;
+    while let Some((rows, columns)) = parts.next()? {
+        match &mut whole {
+            None => whole = Some(RawTable { source: source.clone(), sha256: sha256.clone(), rows, columns }),
+            Some(whole) => {
+                whole.rows += rows;
+                whole.columns.iter_mut().zip(columns).for_each(|(column, part)| column.extend(part));
+            }
+        }
+    }
+    whole.ok_or_else(|| source.bad("the table has no rows").remedy("export the table again"))
+}
+
+/// A table that is read part by part, so that it may be larger than the memory.
+pub(super) struct Parts {
+    reader: Reader,
+    check: Option<Unchanged>,
+    sha256: Option<String>,
+    source: Source,
+}
+
+enum Reader {
+    Csv(csv::Reader),
+    Columnar(columnar::Reader),
+}
+
+impl Parts {
+    /// Opens a table and reads as far as the names of its columns.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn open(source: &Source, hashed: bool) -> Result<Self> {
+        let Opened { format, bytes, is_packed, sha256, check } = source.open(hashed)?;
+        let reader = match (format, bytes) {
+            (Format::Csv, super::source::Bytes::Stream(bytes)) => {
+                Reader::Csv(csv::Reader::new(source, bytes, is_packed)?)
+            }
+            (format, bytes) => Reader::Columnar(columnar::Reader::new(source, bytes, format)?),
         };
-        let columns = table.fields.into_iter().filter_map(column);
-        (rows, columns.filter(|column| !is_pandas_index(&column.name)).collect())
-    };
-    Ok(RawTable { source: source.clone(), sha256, rows, columns })
+        Ok(Self { reader, check, sha256, source: source.clone() })
+    }
+
+    /// The next rows: how many, and their columns. `None` at the end.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn next(&mut self) -> Result<Option<(usize, Vec<RawColumn>)>> {
+        let part = match &mut self.reader {
+            Reader::Csv(reader) => reader.next()?.map(|(rows, cells)| {
+                let column = |(name, cells): (&String, ArrayRef)| RawColumn {
+                    name: name.clone(),
+                    stored: Stored::Csv(vec![cells]),
+                };
+                (rows, reader.names.iter().zip(cells).map(column).collect())
+            }),
+            Reader::Columnar(reader) => reader.next()?.map(|(rows, cells)| {
+                let mut cells = cells.into_iter();
+                let column = |(name, arrow_type): &(String, Result<ArrowType, String>)| {
+                    let stored = match arrow_type {
+                        Err(data_type) => Stored::Unsupported(data_type.clone()),
+                        Ok(arrow_type) => Stored::Typed(arrow_type.clone(), vec![cells.next()?]),
+                    };
+                    Some(RawColumn { name: name.clone(), stored })
+                };
+                let columns = reader.fields.iter().filter_map(column);
+                (rows, columns.filter(|column| !is_pandas_index(&column.name)).collect())
+            }),
+        };
+        if part.is_none()
+            && let Some(check) = &self.check
+        {
+            check.run().map_err(|e| self.source.unreadable(e.kind()))?;
+        }
+        Ok(part)
+    }
+}
+
+impl RawColumn {
+    /// Puts the cells of a later part behind the others.
+    fn extend(&mut self, part: Self) {
+        if let (Stored::Csv(cells) | Stored::Typed(_, cells), Stored::Csv(more) | Stored::Typed(_, more)) =
+            (&mut self.stored, part.stored)
+        {
+            cells.extend(more);
+        }
+    }
 }
 
 /// pandas writes the numbers of its rows into a column of this name, and takes them back as numbers of rows.
 fn is_pandas_index(name: &str) -> bool {
     let level = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
     level.is_some_and(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn into_columns(frame: DataFrame) -> impl Iterator<Item = PolarsColumn> {
-    frame.into_columns().into_iter()
 }
 
 impl RawTable {
@@ -109,6 +179,16 @@ impl RawTable {
     }
 
     pub(super) fn column(&self, name: &str) -> Option<&RawColumn> {
+        self.all_rows().column(name)
+    }
+
+    pub(super) fn all_rows(&self) -> Rows<'_> {
+        Rows { source: &self.source, before: 0, rows: self.rows, columns: &self.columns }
+    }
+}
+
+impl<'a> Rows<'a> {
+    pub fn column(&self, name: &str) -> Option<&'a RawColumn> {
         self.columns.iter().find(|c| c.name == name)
     }
 }

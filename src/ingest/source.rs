@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
@@ -58,20 +59,81 @@ impl Source {
     /// # Errors
     /// Bad input when the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        Ok(hex_sha256(&self.stored_bytes()?))
+        let mut hash = Sha256::new();
+        let mut bytes = self.bytes()?;
+        io::copy(&mut bytes, &mut hash).map_err(|e| self.unreadable(e.kind()))?;
+        bytes.check_unchanged().map_err(|e| self.unreadable(e.kind()))?;
+        Ok(hex(&hash.finalize()))
     }
 
-    /// All bytes, as stored.
-    pub(super) fn stored_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    /// The bytes as stored, one after the other.
+    fn bytes(&self) -> Result<Stored> {
         match self {
-            Self::Stdin => io::stdin().lock().read_to_end(&mut bytes),
+            Self::Stdin => Ok(Stored::Pipe(Box::new(io::stdin()))),
             Self::Path(path) => fs::metadata(path)
                 .and_then(|m| if m.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { File::open(path) })
-                .and_then(|mut file| read_unchanged(&mut file, |file| file.read_to_end(&mut bytes))),
+                .and_then(Stored::of)
+                .map_err(|e| self.unreadable(e.kind())),
         }
-        .map_err(|e| self.unreadable(e.kind()))?;
-        Ok(bytes)
+    }
+
+    /// Opens the table for one reading, from its beginning to its end. For the hash, a file is read once more, and a pipe is
+    /// kept in memory.
+    ///
+    /// # Errors
+    /// Bad input: it cannot be read, or is no table.
+    pub(super) fn open(&self, hashed: bool) -> Result<Opened> {
+        let unreadable = |e: io::Error| self.unreadable(e.kind());
+        let mut stored = self.bytes()?;
+        let sha256 = match &mut stored {
+            _ if !hashed => None,
+            Stored::File { .. } => Some(self.sha256()?),
+            Stored::Pipe(pipe) => {
+                let mut bytes = Vec::new();
+                pipe.read_to_end(&mut bytes).map_err(unreadable)?;
+                let sha256 = hex(&Sha256::digest(&bytes));
+                stored = Stored::Pipe(Box::new(Cursor::new(bytes)));
+                Some(sha256)
+            }
+        };
+        let check = stored.check().map_err(unreadable)?;
+        let file = match &stored {
+            Stored::File { file, .. } => Some(file.try_clone().map_err(unreadable)?),
+            Stored::Pipe(_) => None,
+        };
+        let (first, bytes) = first_bytes(stored).map_err(unreadable)?;
+        let is_packed = first.starts_with(&[0x1f, 0x8b]);
+        let (first, bytes): (_, Box<dyn Read + Send>) = if is_packed {
+            let unpacked = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, bytes));
+            let (first, bytes) = first_bytes(unpacked).map_err(|e| self.broken_gzip(&e))?;
+            (first, Box::new(bytes))
+        } else {
+            (first, Box::new(bytes))
+        };
+        let format = sniff(self, &first)?;
+        let bytes = match (format, file) {
+            (Format::Csv, _) => Bytes::Stream(bytes),
+            (_, Some(file)) if !is_packed => Bytes::File(file),
+            _ => {
+                let (mut bytes, mut all) = (bytes, Vec::new());
+                bytes.read_to_end(&mut all).map_err(|e| self.broken(is_packed, &e))?;
+                Bytes::Memory(all.into())
+            }
+        };
+        Ok(Opened { format, bytes, is_packed, sha256, check })
+    }
+
+    /// The error of a reading that broke off.
+    pub(super) fn broken(&self, is_packed: bool, error: &io::Error) -> Error {
+        if is_packed { self.broken_gzip(error) } else { self.unreadable(error.kind()) }
+    }
+
+    fn broken_gzip(&self, error: &io::Error) -> Error {
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the gzip file ends too early",
+            _ => "the gzip file is damaged",
+        };
+        self.bad(what).remedy("copy or export it again")
     }
 
     /// A bad-input error about this source.
@@ -79,7 +141,7 @@ impl Source {
         Error::bad_input(what).file(self.as_path())
     }
 
-    fn unreadable(&self, kind: io::ErrorKind) -> Error {
+    pub(super) fn unreadable(&self, kind: io::ErrorKind) -> Error {
         match kind {
             io::ErrorKind::NotFound => self.bad("there is no such file").remedy("check the path"),
             io::ErrorKind::IsADirectory => self.bad("this is a directory, not a file").remedy("name the table's file"),
@@ -94,18 +156,108 @@ impl Source {
     }
 }
 
-/// Lets `read` read a whole file. One that is written to meanwhile is neither the old table nor the new one: it is an
-/// [`io::ErrorKind::Interrupted`].
-fn read_unchanged(file: &mut File, read: impl FnOnce(&mut File) -> io::Result<usize>) -> io::Result<usize> {
-    let state = |file: &File| file.metadata().map(|m| (m.is_file(), m.len(), m.modified().ok()));
-    let before = state(file)?;
-    let bytes = read(file)?;
-    let (is_file, length, _) = before;
-    // A pipe has no length.
-    if is_file && (state(file)? != before || bytes as u64 != length) {
-        return Err(io::ErrorKind::Interrupted.into());
+/// Bytes that are read ahead.
+const BUFFER: usize = 1 << 16;
+/// The longest of the marks that formats begin with, and some.
+const FIRST_BYTES: usize = 8;
+
+/// Stored bytes, to be read in order.
+enum Stored {
+    File {
+        file: File,
+        check: Unchanged,
+    },
+    /// It has no length and no second reading.
+    Pipe(Box<dyn Read + Send>),
+}
+
+impl Stored {
+    fn of(file: File) -> io::Result<Self> {
+        if file.metadata()?.is_file() {
+            let check = Unchanged::of(&file)?;
+            Ok(Self::File { file, check })
+        } else {
+            Ok(Self::Pipe(Box::new(file)))
+        }
     }
-    Ok(bytes)
+
+    /// What will tell whether the file was changed meanwhile.
+    fn check(&self) -> io::Result<Option<Unchanged>> {
+        match self {
+            Self::File { check, .. } => check.try_clone().map(Some),
+            Self::Pipe(_) => Ok(None),
+        }
+    }
+
+    fn check_unchanged(&self) -> io::Result<()> {
+        self.check()?.map_or(Ok(()), |check| check.run())
+    }
+}
+
+impl Read for Stored {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File { file, .. } => file.read(into),
+            Self::Pipe(pipe) => pipe.read(into),
+        }
+    }
+}
+
+/// What a file was like when it was opened.
+pub(super) struct Unchanged {
+    file: File,
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Unchanged {
+    fn of(file: &File) -> io::Result<Self> {
+        let state = file.metadata()?;
+        Ok(Self { file: file.try_clone()?, length: state.len(), modified: state.modified().ok() })
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, ..*self })
+    }
+
+    /// A file that was written to since then is neither the old table nor the new one: it is an
+    /// [`io::ErrorKind::Interrupted`]. Another file under the same name is no matter: what was read is whole.
+    pub fn run(&self) -> io::Result<()> {
+        let state = self.file.metadata()?;
+        if (state.len(), state.modified().ok()) == (self.length, self.modified) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    }
+}
+
+/// A table that is about to be read.
+pub(super) struct Opened {
+    pub format: Format,
+    pub bytes: Bytes,
+    /// By gzip; the bytes are unpacked.
+    pub is_packed: bool,
+    /// Of the bytes as stored, in hex, where it was asked for.
+    pub sha256: Option<String>,
+    /// To be run when all was read; nothing to be seen of a pipe.
+    pub check: Option<Unchanged>,
+}
+
+/// The bytes of a table, unpacked.
+pub(super) enum Bytes {
+    /// In order.
+    Stream(Box<dyn Read + Send>),
+    /// In any order.
+    File(File),
+    Memory(bytes::Bytes),
+}
+
+/// The first bytes of `bytes`, and all of them.
+fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>)> {
+    let mut first = Vec::with_capacity(FIRST_BYTES);
+    (&mut bytes).take(FIRST_BYTES as u64).read_to_end(&mut first)?;
+    Ok((first.clone(), Cursor::new(first).chain(bytes)))
 }
 
 /// What the first bytes say a file is; the name's extension is not asked.
@@ -141,23 +293,8 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
     }
 }
 
-/// Unpacks gzip, of one member or several; other bytes are given back as they are.
-pub(super) fn unpack(source: &Source, bytes: Vec<u8>) -> Result<Vec<u8>> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(bytes);
-    }
-    let mut unpacked = Vec::new();
-    match MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked) {
-        Ok(_) => Ok(unpacked),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(source.bad("the gzip file ends too early").remedy("copy or export it again"))
-        }
-        Err(_) => Err(source.bad("the gzip file is damaged").remedy("copy or export it again")),
-    }
-}
-
-pub(super) fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -189,13 +326,11 @@ mod tests {
         let path = folder.path().join("t.csv");
         let fault = |write: fn(&Path)| {
             fs::write(&path, "a\n1\n").unwrap();
-            let mut bytes = Vec::new();
-            let read = |file: &mut File| {
-                let length = file.read_to_end(&mut bytes);
-                write(&path);
-                length
-            };
-            read_unchanged(&mut File::open(&path).unwrap(), read).map_err(|e| e.kind())
+            let opened = Source::from(&path).open(false).unwrap();
+            let Bytes::Stream(mut bytes) = opened.bytes else { panic!("CSV") };
+            let length = io::copy(&mut bytes, &mut io::sink()).unwrap();
+            write(&path);
+            opened.check.unwrap().run().map(|()| length).map_err(|e| e.kind())
         };
         assert_eq!(fault(|_| ()), Ok(4));
         // Another file under the same name: what was read is whole.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::encode::Codes;
+use crate::encode::{CodeStore, Codes};
 use crate::error::{Error, Result};
 use crate::nn::Network;
 
@@ -26,7 +26,8 @@ pub trait Trainable: Sync {
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    fn loss<'a>(&'a self, codes: &'a Codes, key: [u8; 32], step: u32) -> impl Network<Buffers = Self::Buffers> + 'a;
+    fn loss<'a>(&'a self, codes: &'a CodeStore, key: [u8; 32], step: u32)
+    -> impl Network<Buffers = Self::Buffers> + 'a;
 
     /// Rows of `units` units of the network's own, as public as its parameters.
     fn draw(&self, parameters: &[f32], units: usize, rng: &mut ChaCha8Rng) -> Codes;
@@ -118,7 +119,7 @@ mod tests {
 
     /// One unit more or less moves the clipped sum by at most the norm, and by what the noise allows for rounding: half of
     /// 2^-17 a unit (the margin of `SubsampledGaussian`; half, because this is one pair of tables of many).
-    fn one_unit_moves_the_sum_by_its_norm<T: Trainable>(network: &T, mut parameters: Vec<f32>, codes: &Codes) {
+    fn one_unit_moves_the_sum_by_its_norm<T: Trainable>(network: &T, mut parameters: Vec<f32>, codes: &CodeStore) {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.2..0.2));
         network.mask(&mut parameters);
@@ -155,7 +156,7 @@ mod tests {
             }
             offsets.push((codes.len() / 4) as u32);
         }
-        let codes = Codes { codes, width: 4, offsets };
+        let codes = CodeStore::from(Codes { codes, width: 4, offsets });
         let mixture = mixture(&layout, &mut rng);
         let vae = Vae::new(&layout, VaeSettings::choose(), mixture.clone(), None).unwrap();
         one_unit_moves_the_sum_by_its_norm(&vae, vae.initialise(1), &codes);

@@ -9,9 +9,10 @@
 
 use crate::encode::UnitRows;
 use crate::error::{Error, Result};
-use crate::ingest::{Frame, MISSING, Values};
+use crate::ingest::{ColumnStore, MISSING, Values};
 use crate::schema::{Bound, Column, DomainFrom, Kind, MAX_DECIMALS, Schema, datetime};
 use arrow_schema::DataType;
+use std::sync::Arc;
 use synthward_privacy::Sensitive;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 
@@ -42,8 +43,29 @@ const YEARS: (i32, i32) = (1850, 2150);
 /// # Privacy
 /// Touches sensitive data; travels as `Sensitive`.
 pub struct BoundedTable {
-    pub frame: Frame,
-    pub rows: UnitRows,
+    pub columns: ColumnStore,
+    pub rows: Arc<UnitRows>,
+}
+
+impl BoundedTable {
+    /// One column alone.
+    fn column(&self, name: &str) -> Result<BoundedColumn> {
+        let values =
+            self.columns.column(name)?.ok_or_else(|| Error::bad_input("is missing from the table").column(name))?;
+        Ok(BoundedColumn { values, rows: self.rows.clone() })
+    }
+}
+
+/// A column as it was read, and which of its rows count.
+struct BoundedColumn {
+    values: Values,
+    rows: Arc<UnitRows>,
+}
+
+impl BoundedColumn {
+    fn units(&self) -> usize {
+        self.rows.units()
+    }
 }
 
 /// The planned events: `epsilon` is split evenly over them. `schema` is one
@@ -76,14 +98,14 @@ pub fn requests(schema: &Schema, epsilon: f64, delta: f64) -> Vec<Request> {
 pub fn discover(plan: &mut Plan, table: &Sensitive<BoundedTable>, schema: &Schema, units: f64) -> Result<Schema> {
     let mut schema = schema.clone();
     let modelled = schema.columns.iter_mut().filter(|c| c.is_modelled());
-    for (index, column) in modelled.enumerate().filter(|(_, c)| c.domain_from == Some(DomainFrom::Discovered)) {
+    for column in modelled.filter(|c| c.domain_from == Some(DomainFrom::Discovered)) {
         if is_time_of_day(column) {
             let day = DAY_NANOSECONDS / column.ticks().nanoseconds() as f64;
             set_range(column, 0.0, day - 1.0)?;
         } else if column.kind.is_numeric() {
-            discover_range(plan, table, index, column, units)?;
+            discover_range(plan, table, column, units)?;
         } else {
-            discover_categories(plan, table, index, column)?;
+            discover_categories(plan, table, column)?;
         }
     }
     schema.forget_impossible_analyses();
@@ -109,27 +131,22 @@ fn is_time_of_day(column: &Column) -> bool {
     column.kind == Kind::Datetime && column.arrow_type.as_ref().is_some_and(|t| t.is_time_of_day())
 }
 
-fn discover_range(
-    plan: &mut Plan,
-    table: &Sensitive<BoundedTable>,
-    index: usize,
-    column: &mut Column,
-    units: f64,
-) -> Result<()> {
+fn discover_range(plan: &mut Plan, table: &Sensitive<BoundedTable>, column: &mut Column, units: f64) -> Result<()> {
     let candidates = candidates(column);
+    let cells = table.map_ref(|table| table.column(&column.name)).transpose()?;
     let mut end = |name: &str, lower: bool| -> Result<(f64, f64)> {
         let mechanism = plan.quantile(name)?;
         let nearest = nearest_quantile(mechanism.epsilon(), candidates.len(), units);
         let quantile = if lower { nearest } else { 1.0 - nearest };
         // The first of the unit's rows that has a value, moved outwards to a candidate.
-        let value_of = |table: &BoundedTable, unit: usize| match table.frame.columns.get(index).map(|c| &c.values) {
-            Some(Values::Number(values)) => {
-                let mut own = table.rows.of(unit).iter().map(|&row| values[row as usize]);
+        let value_of = |cells: &BoundedColumn, unit: usize| match &cells.values {
+            Values::Number(values) => {
+                let mut own = cells.rows.of(unit).iter().map(|&row| values[row as usize]);
                 own.find(|x| !x.is_nan()).map_or(f64::NAN, |x| outwards(&candidates, x, lower))
             }
-            _ => f64::NAN,
+            Values::Text { .. } => f64::NAN,
         };
-        let end = mechanism.release(table, |table| table.rows.units(), candidates.clone(), quantile, value_of)?;
+        let end = mechanism.release(&cells, BoundedColumn::units, candidates.clone(), quantile, value_of)?;
         Ok((end.into_inner(), nearest))
     };
     let (low, quantile) = end(&low_end(column), true)?;
@@ -139,24 +156,16 @@ fn discover_range(
     set_range(column, low.max(first), high.min(last))
 }
 
-fn discover_categories(
-    plan: &mut Plan,
-    table: &Sensitive<BoundedTable>,
-    index: usize,
-    column: &mut Column,
-) -> Result<()> {
+fn discover_categories(plan: &mut Plan, table: &Sensitive<BoundedTable>, column: &mut Column) -> Result<()> {
     let mechanism = plan.category_list(&categories(column))?;
     let threshold = mechanism.threshold();
-    let listed = mechanism.release(
-        table,
-        |table| table.rows.units(),
-        |table, unit, into| {
-            if let Some(Values::Text { codes, labels }) = table.frame.columns.get(index).map(|c| &c.values) {
-                let own = table.rows.of(unit).iter().map(|&row| codes[row as usize]).filter(|&code| code != MISSING);
-                into.extend(own.filter_map(|code| labels.get(code as usize)).map(String::as_str));
-            }
-        },
-    )?;
+    let cells = table.map_ref(|table| table.column(&column.name)).transpose()?;
+    let listed = mechanism.release(&cells, BoundedColumn::units, |cells, unit, into| {
+        if let Values::Text { codes, labels } = &cells.values {
+            let own = cells.rows.of(unit).iter().map(|&row| codes[row as usize]).filter(|&code| code != MISSING);
+            into.extend(own.filter_map(|code| labels.get(code as usize)).map(String::as_str));
+        }
+    })?;
     let mut listed = listed.into_inner();
     if listed.is_empty() {
         tracing::warn!(
@@ -303,7 +312,7 @@ fn storable(column: &Column) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::FrameColumn;
+    use crate::ingest::{Frame, FrameColumn};
     use synthward_privacy::{Budget, PrivacyUnit, UnitKey};
 
     const SCHEMA: &str = r#"
@@ -387,11 +396,11 @@ mod tests {
             text(&["10", "9", "2"], |i| i % 3, rows),
             text(&["false", "true"], |i| i % 2, rows),
         ];
-        let columns =
-            columns.into_iter().enumerate().map(|(i, values)| FrameColumn { name: i.to_string(), values }).collect();
-        let frame = Frame { rows: rows as usize, columns, unit: None };
-        let rows = UnitRows::new(&frame, 1, &UnitKey::from_system().unwrap());
-        Sensitive::new(BoundedTable { frame, rows })
+        let named = |(column, values): (&Column, Values)| FrameColumn { name: column.name.clone(), values };
+        let columns = opened().columns.iter().zip(columns).map(named).collect();
+        let columns = ColumnStore::of(Frame { rows: rows as usize, columns, unit: None }).unwrap();
+        let rows = Arc::new(UnitRows::new(&columns, 1, &UnitKey::from_system().unwrap()));
+        Sensitive::new(BoundedTable { columns, rows })
     }
 
     fn discovered(rows: u32, epsilon: f64) -> (Schema, Plan) {

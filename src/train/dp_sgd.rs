@@ -3,7 +3,7 @@
 use super::fit::{Observe, Progress};
 use super::keeper::Keeper;
 use super::witness::Witness;
-use crate::encode::Codes;
+use crate::encode::{CodeStore, Codes};
 use crate::error::Result;
 use crate::model::{Trainable, Training};
 use crate::nn::{Adam, AdamSettings, Workspace, add_parts, clipped_sum};
@@ -44,7 +44,7 @@ pub(super) type Begin = (Vec<f32>, Option<[Vec<f32>; 3]>);
 /// Releases the planned steps [`TRAIN`].
 pub(super) fn train<T: Trainable, W: Witness>(
     plan: &mut Plan,
-    codes: &Sensitive<Codes>,
+    codes: &Sensitive<CodeStore>,
     network: &T,
     course: Course<'_>,
     mut keeper: Option<Keeper<'_, '_>>,
@@ -69,11 +69,12 @@ pub(super) fn train<T: Trainable, W: Witness>(
         if let Some(keeper) = &mut keeper {
             keeper.between(plan, &mechanism, &parameters, &optimiser)?;
         }
-        let sum = mechanism.accumulate(codes, Codes::units, |codes, batch, clip| {
+        let sum = mechanism.accumulate(codes, CodeStore::units, |codes, batch, clip| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
             let loss = witness.plant(network.loss(codes, key, step as u32), codes.units(), step);
             clipped_sum(&loss, &parameters, batch, &coefficient, &mut workspace)
         })?;
+        codes.map_ref(CodeStore::check).transpose()?;
         let own = own.gradient(network, &parameters, step, clip);
         let blocks = optimiser.blocks(&mut parameters, ClippedSum::BLOCK).zip(own.par_chunks(ClippedSum::BLOCK));
         sum.release(own.len(), blocks.enumerate(), |(index, (block, own)), mean| {
@@ -142,6 +143,7 @@ impl<B: Default + Send + Sync> Own<B> {
             codes.codes.extend(part.codes);
             codes.offsets.extend(part.offsets[1..].iter().map(|offset| offset + rows));
         }
+        let codes = CodeStore::from(codes);
         let units: Vec<u32> = (0..codes.units() as u32).collect();
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -170,7 +172,7 @@ mod tests {
     use synthward_privacy::{Budget, PrivacyUnit};
 
     /// 1,500 units of none to forty rows of three columns.
-    fn codes() -> Codes {
+    fn codes() -> CodeStore {
         let (mut codes, mut offsets) = (Vec::new(), vec![0]);
         for unit in 0..1500 {
             for row in 0..[1, 1, 3, 0, 40][unit % 5] {
@@ -178,11 +180,11 @@ mod tests {
             }
             offsets.push((codes.len() / 3) as u32);
         }
-        Codes { codes, width: 3, offsets }
+        Codes { codes, width: 3, offsets }.into()
     }
 
     /// What a network draws after a course on 2,000 units without noise.
-    fn fitted<T: Trainable>(network: &T, start: Vec<f32>, data: &Sensitive<Codes>, training: &Training) -> Codes {
+    fn fitted<T: Trainable>(network: &T, start: Vec<f32>, data: &Sensitive<CodeStore>, training: &Training) -> Codes {
         let steps = training.steps as u64;
         let sampled = Mechanism::SubsampledGaussian {
             clipping_norm: f64::from(training.clipping_norm),
@@ -212,7 +214,7 @@ mod tests {
         let layout = Layout { cells: vec![2; 4] };
         let rows: Vec<u16> =
             (0..2000u16).flat_map(|i| [i & 1, i >> 1 & 1, i >> 2 & 1, (i & 7).count_ones() as u16 & 1]).collect();
-        let data = Sensitive::new(Codes { codes: rows, width: 4, offsets: (0..=2000).collect() });
+        let data = Sensitive::new(CodeStore::from(Codes { codes: rows, width: 4, offsets: (0..=2000).collect() }));
         let mixture = || Arc::new(Mixture::independent(&Marginals::from_noisy(&layout, &[1.0; 8]).unwrap()));
         let training = Training {
             expected_batch_size: 500,
@@ -239,7 +241,7 @@ mod tests {
         let marginals = Marginals::from_noisy(&layout, &[1800.0, 200.0, 1000.0, 1000.0]).unwrap();
         let mixture = Arc::new(Mixture::independent(&marginals));
         let rows: Vec<u16> = (0..2000u16).flat_map(|i| [u16::from(i % 10 == 0), i / 10 % 2]).collect();
-        let data = Sensitive::new(Codes { codes: rows, width: 2, offsets: (0..=2000).collect() });
+        let data = Sensitive::new(CodeStore::from(Codes { codes: rows, width: 2, offsets: (0..=2000).collect() }));
         let training = Training {
             expected_batch_size: 500,
             steps: 60,
@@ -269,7 +271,7 @@ mod tests {
         let mut mechanism = plan.subsampled_gaussian(TRAIN, 1500.0).unwrap();
         let (data, mut workspace) = (Sensitive::new(codes()), Workspace::default());
         let mut step = |units: usize| {
-            let sum = mechanism.accumulate(&data, Codes::units, |codes, batch, clip| {
+            let sum = mechanism.accumulate(&data, CodeStore::units, |codes, batch, clip| {
                 let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
                 clipped_sum(&vae.loss(codes, [1; 32], 1), &parameters, &batch[..units], &coefficient, &mut workspace)
             });

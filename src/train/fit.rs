@@ -10,9 +10,9 @@ use super::network::{self, MEASURED_SHARE, Start, train_network};
 use super::stop::Stop;
 use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
-use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
+use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Frame, Source, count_outside, load};
+use crate::ingest::{ColumnStore, Frame, Source, load, outside, store};
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
@@ -27,6 +27,8 @@ use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
 const LEAST_UNITS: u64 = 100;
 /// Number of units that settings are chosen for while it is not public.
 const NOMINAL_UNITS: u64 = 20_000;
+/// Bytes of a table that are kept in memory where nobody asks for more or less.
+pub const TABLE_MEMORY: u64 = 512 << 20;
 /// Name of the entry that counts the units.
 const COUNT: &str = "number of units";
 /// Part of the budget (of rho) for counting the units, where their number is not public.
@@ -49,6 +51,8 @@ pub struct FitRequest<'a> {
     pub discover_epsilon: Option<f64>,
     /// Fixes initialisation; never the noise, nor any draw that belongs to one unit.
     pub seed: u64,
+    /// Bytes of the table that are kept in memory, at most; what is more goes to disk, encrypted.
+    pub memory: u64,
 }
 
 /// A plan, what is public before a row is read, and the settings of the
@@ -181,7 +185,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
         Some(Found::Checkpoint(attempt, checkpoint)) => (attempt, Some(*checkpoint)),
         Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
     };
-    let table = match read_table(request, &planned.schema, &Unwatched) {
+    let table = match read_table(request, &planned.schema) {
         Ok(table) => table,
         Err(e) => {
             if e.kind == ErrorKind::BadInput && !resume {
@@ -193,7 +197,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     let mut keep = Keep { attempt: &mut attempt, stop };
     let model = match checkpoint {
         None => release(request, planned, table, Some(keep), observe)?,
-        Some(checkpoint) => go_on(planned, checkpoint, table, &mut keep, observe)?,
+        Some(checkpoint) => go_on(request, planned, checkpoint, table, &mut keep, observe)?,
     };
     let sha256 = attempt.finish(&model.to_bytes()?)?;
     Ok((model, sha256))
@@ -224,6 +228,7 @@ impl<'a> Keep<'_, 'a> {
 /// # Privacy
 /// Releases what is left of the planned events, and nothing else.
 fn go_on(
+    request: &FitRequest,
     planned: Planned,
     checkpoint: Checkpoint,
     table: Sensitive<BoundedTable>,
@@ -235,7 +240,8 @@ fn go_on(
     let mut plan = planned.plan;
     plan.resume(&facts.progress)?;
     let settings = header.settings.as_ref().ok_or_else(|| Error::bad_input("the checkpoint has no network"))?;
-    let codes = place(table, &header.schema, &domain)?.map(|grid| grid.encode(&header.codecs));
+    let grid = place(table, &header.schema, &domain)?;
+    let codes = grid.map(|grid| grid.encode(&header.codecs, request.memory / 2)).transpose()?;
     let mixture = Arc::new(mixture);
     let keeper = keep.keeper(header.clone(), mixture.clone());
     let start = Start {
@@ -265,7 +271,8 @@ pub(crate) fn rehearse<W: Witness>(
     witness: &W,
     observe: &mut Observe<'_>,
 ) -> Result<()> {
-    let table = read_table(request, &planned.schema, witness)?;
+    let frame = load(request.source, &planned.schema)?;
+    let table = joined(request, &planned.schema, frame, witness)?;
     let mut counted = count(request, planned, table, witness)?;
     // Without a network nothing is released after the counts.
     if counted.settings.is_some() {
@@ -284,7 +291,7 @@ pub(crate) fn rehearse<W: Witness>(
 /// For the data's controller, outside the guarantee: whoever calls it drops the model.
 pub(crate) fn imitate(request: &FitRequest, frame: Sensitive<Frame>, observe: &mut Observe<'_>) -> Result<ModelFile> {
     let planned = plan(request)?;
-    let table = bound(request, &planned.schema, frame, &Unwatched)?;
+    let table = joined(request, &planned.schema, frame, &Unwatched)?;
     release(request, planned, table, None, observe)
 }
 
@@ -341,7 +348,7 @@ struct Counted {
     codecs: Vec<Codec>,
     marginals: Marginals,
     /// The table's codes and what was measured of several columns at once; none where columns are independent.
-    tables: Option<(Sensitive<Codes>, Measured)>,
+    tables: Option<(Sensitive<CodeStore>, Measured)>,
 }
 
 /// Discovers what is to be discovered, and takes all noisy counts.
@@ -375,14 +382,14 @@ fn count<W: Witness>(
     };
     let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins, witness)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
-    witness.encoded(&codecs);
+    witness.encoded(&codecs)?;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
     let tables = if request.model == ModelKind::Independent {
         None
     } else {
-        let codes: Sensitive<Codes> = grid.map(|grid| grid.encode(&codecs));
+        let codes = grid.map(|grid| grid.encode(&codecs, request.memory / 2)).transpose()?;
         let labels = labels(&schema, &domain);
         let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), &labels, units, witness)?;
         Some((codes, measured))
@@ -433,35 +440,53 @@ pub(super) fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the table fits its schema
 /// and the public number of units, or where it does not.
-fn read_table<W: Witness>(request: &FitRequest, schema: &Schema, witness: &W) -> Result<Sensitive<BoundedTable>> {
-    bound(request, schema, load(request.source, schema)?, witness)
+fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
+    bound(schema, counted_units(request, schema, store(request.source, schema, request.memory / 2)?)?)
 }
 
-/// Bounds the rows of each unit.
+/// A table in memory, with what `witness` adds to it, and the rows of each unit bounded.
 ///
 /// # Privacy
 /// As [`read_table`].
-fn bound<W: Witness>(
+fn joined<W: Witness>(
     request: &FitRequest,
     schema: &Schema,
     frame: Sensitive<Frame>,
     witness: &W,
 ) -> Result<Sensitive<BoundedTable>> {
-    frame
-        .map(|frame| match schema.table.units {
-            Some(units) if units != frame.units() as u64 => {
-                Err(Error::bad_input("the table does not have the number of units that the schema makes public")
-                    .file(request.source.as_path())
-                    .remedy("correct `units` in [table], or remove it to have the units counted privately"))
-            }
-            _ => {
-                let frame = witness.join(frame);
-                let key = UnitKey::from_system()?;
-                let rows = UnitRows::new(&frame, schema.table.max_rows_per_unit() as usize, &key);
-                Ok(BoundedTable { frame, rows })
-            }
-        })
-        .transpose()
+    let frame = frame.map(|frame| public_units(request, schema, frame.units()).map(|()| witness.join(frame)));
+    bound(schema, frame.transpose()?.map(ColumnStore::of).transpose()?)
+}
+
+/// A table that has the number of units that is public.
+fn counted_units(
+    request: &FitRequest,
+    schema: &Schema,
+    table: Sensitive<ColumnStore>,
+) -> Result<Sensitive<ColumnStore>> {
+    table.map(|table| public_units(request, schema, table.units()).map(|()| table)).transpose()
+}
+
+/// Refuses a number of units that is not the public one.
+fn public_units(request: &FitRequest, schema: &Schema, found: usize) -> Result<()> {
+    match schema.table.units {
+        Some(units) if units != found as u64 => {
+            Err(Error::bad_input("the table does not have the number of units that the schema makes public")
+                .file(request.source.as_path())
+                .remedy("correct `units` in [table], or remove it to have the units counted privately"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bounds the rows of each unit.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+fn bound(schema: &Schema, table: Sensitive<ColumnStore>) -> Result<Sensitive<BoundedTable>> {
+    let key = UnitKey::from_system()?;
+    let most = schema.table.max_rows_per_unit() as usize;
+    Ok(table.map(|columns| BoundedTable { rows: Arc::new(UnitRows::new(&columns, most, &key)), columns }))
 }
 
 /// Places the cells of the table in the domain.
@@ -471,9 +496,10 @@ fn bound<W: Witness>(
 /// columns values were moved into the domain, in classes of ten.
 fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) -> Result<Sensitive<Grid>> {
     table
-        .map(|BoundedTable { frame, rows }| {
-            for (column, count) in count_outside(&frame, schema) {
-                let class = match count {
+        .map(|BoundedTable { columns, rows }| {
+            for column in schema.modelled() {
+                let Some(values) = columns.column(&column.name)? else { continue };
+                let class = match outside(&values, column) {
                     0 => continue,
                     1..10 => "fewer than 10",
                     10..100 => "10 to 99",
@@ -481,10 +507,11 @@ fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) 
                     _ => "1000 or more",
                 };
                 tracing::warn!(
-                    "column `{column}`: {class} values outside the domain were moved to where the schema says"
+                    "column `{}`: {class} values outside the domain were moved to where the schema says",
+                    column.name
                 );
             }
-            Grid::new(&frame, &rows, domain)
+            Ok(Grid::new(columns, rows, domain.clone()))
         })
         .transpose()
 }

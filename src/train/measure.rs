@@ -8,7 +8,7 @@
 //! where they overlap.
 
 use super::witness::{CellsOf, Witness};
-use crate::encode::{Codec, Domain, Grid, Leaf, ModelColumn, TableDomain};
+use crate::encode::{Codec, Domain, Grid, GridColumn, Leaf, ModelColumn, TableDomain};
 use crate::error::Result;
 use crate::ingest::MISSING;
 use synthward_privacy::Sensitive;
@@ -73,33 +73,35 @@ pub(super) fn measure<W: Witness>(
     bins: usize,
     witness: &W,
 ) -> Result<Vec<Column>> {
-    let mut counter = Counter { plan, grid, witness };
     domain
         .columns
         .iter()
         .zip(rounds)
         .enumerate()
-        .map(|(index, (column, &rounds))| match &column.domain {
-            Domain::Labels { .. } => {
-                let labels = column.domain.positions() as usize;
-                let cells = labels + usize::from(column.nullable);
-                let (counts, noise_std) = counter.count(&name(column, 0), cells, &|grid, unit, into| {
-                    let positions = &grid.columns[index][grid.unit_rows(unit)];
-                    into.extend(positions.iter().map(|&p| if p == MISSING { labels } else { p as usize }));
-                })?;
-                let codec = Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std);
-                let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
-                Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
-            }
-            Domain::Numbers { positions, .. } => {
-                let (estimates, missing) = measure_numbers(&mut counter, index, column, *positions, rounds, total)?;
-                let missing = column.nullable.then_some(missing);
-                let variances = estimates.iter().map(|e| (e.leaf.first, e.variance));
-                let variances: Vec<(u32, f64)> =
-                    variances.chain(missing.as_ref().map(|m| (MISSING, m.variance))).collect();
-                let leaves: Vec<Leaf> = estimates.into_iter().map(|e| e.leaf).collect();
-                let codec = Codec::of_leaves(&leaves, missing.map(|m| m.leaf.count), total, bins);
-                Ok(Column::new(codec, variances.into_iter()))
+        .map(|(index, (column, &rounds))| {
+            let cells = grid.map_ref(|grid| grid.column(index)).transpose()?;
+            let mut counter = Counter { plan, index, cells, witness };
+            match &column.domain {
+                Domain::Labels { .. } => {
+                    let labels = column.domain.positions() as usize;
+                    let cells = labels + usize::from(column.nullable);
+                    let (counts, noise_std) = counter.count(&name(column, 0), cells, &|column, unit, into| {
+                        into.extend(column.of(unit).iter().map(|&p| if p == MISSING { labels } else { p as usize }));
+                    })?;
+                    let codec = Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std);
+                    let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
+                    Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
+                }
+                Domain::Numbers { positions, .. } => {
+                    let (estimates, missing) = measure_numbers(&mut counter, column, *positions, rounds, total)?;
+                    let missing = column.nullable.then_some(missing);
+                    let variances = estimates.iter().map(|e| (e.leaf.first, e.variance));
+                    let variances: Vec<(u32, f64)> =
+                        variances.chain(missing.as_ref().map(|m| (MISSING, m.variance))).collect();
+                    let leaves: Vec<Leaf> = estimates.into_iter().map(|e| e.leaf).collect();
+                    let codec = Codec::of_leaves(&leaves, missing.map(|m| m.leaf.count), total, bins);
+                    Ok(Column::new(codec, variances.into_iter()))
+                }
             }
         })
         .collect()
@@ -147,27 +149,28 @@ fn split(first: u32, last: u32, parts: u32) -> impl Iterator<Item = (u32, u32)> 
     (first..=last).step_by(width as usize).map(move |start| (start, last.min(start + (width - 1))))
 }
 
-/// Takes planned histograms of the table, one after the other.
+/// Takes planned histograms of a column, one after the other.
 struct Counter<'a, W> {
     plan: &'a mut Plan,
-    grid: &'a Sensitive<Grid>,
+    /// The column's index in the domain.
+    index: usize,
+    cells: Sensitive<GridColumn>,
     witness: &'a W,
 }
 
 impl<W: Witness> Counter<'_, W> {
     /// The noisy counts of the planned histogram `name`, and the noise in each as the fit weighs it.
-    fn count(&mut self, name: &str, cells: usize, cells_of: CellsOf<'_, Grid>) -> Result<(Vec<f64>, f64)> {
+    fn count(&mut self, name: &str, cells: usize, cells_of: CellsOf<'_, GridColumn>) -> Result<(Vec<f64>, f64)> {
         let histogram = self.plan.histogram(name)?;
         let noise_std = histogram.noise_std();
-        let counts = histogram.release(self.grid, Grid::units, cells, cells_of)?.into_inner();
-        self.witness.counted_positions(self.grid, noise_std, &counts, cells_of);
+        let counts = histogram.release(&self.cells, GridColumn::units, cells, cells_of)?.into_inner();
+        self.witness.counted_positions(self.index, &self.cells, noise_std, &counts, cells_of);
         Ok((counts, weighed_noise_std(noise_std)))
     }
 }
 
 fn measure_numbers<W: Witness>(
     counter: &mut Counter<'_, W>,
-    index: usize,
     column: &ModelColumn,
     positions: u32,
     rounds: u32,
@@ -181,9 +184,8 @@ fn measure_numbers<W: Witness>(
     for round in 0..=rounds {
         let cells = leaves.len() + usize::from(column.nullable);
         let (counts, noise_std) =
-            counter.count(&name(column, round), cells, &|grid, unit, into| {
-                let positions = &grid.columns[index][grid.unit_rows(unit)];
-                into.extend(positions.iter().map(|&p| {
+            counter.count(&name(column, round), cells, &|column, unit, into| {
+                into.extend(column.of(unit).iter().map(|&p| {
                     if p == MISSING { leaves.len() } else { leaves.partition_point(|e| e.leaf.first <= p) - 1 }
                 }));
             })?;
@@ -237,11 +239,22 @@ fn agree_with_parents(leaves: &mut [Estimate], parents: &[Estimate]) {
 mod tests {
     use super::super::witness::Unwatched;
     use super::*;
-    use crate::encode::MAX_BINS;
-    use synthward_privacy::{Budget, PrivacyUnit};
+    use crate::encode::{MAX_BINS, UnitRows};
+    use crate::ingest::{ColumnStore, Frame, FrameColumn, Values};
+    use std::sync::Arc;
+    use synthward_privacy::{Budget, PrivacyUnit, UnitKey};
 
     fn column(positions: u32) -> ModelColumn {
         ModelColumn { name: "x".into(), domain: Domain::Numbers { min: 0.0, step: 1.0, positions }, nullable: true }
+    }
+
+    /// A table of one column, of a row a unit.
+    fn grid(positions: &[u32], domain: &TableDomain) -> Sensitive<Grid> {
+        let values = Values::Number(positions.iter().map(|&p| f64::from(p)).collect());
+        let columns = vec![FrameColumn { name: "x".into(), values }];
+        let table = ColumnStore::of(Frame { rows: positions.len(), columns, unit: None }).unwrap();
+        let rows = Arc::new(UnitRows::new(&table, 1, &UnitKey::from_system().unwrap()));
+        Sensitive::new(Grid::new(table, rows, domain.clone()))
     }
 
     #[test]
@@ -261,9 +274,8 @@ mod tests {
     fn an_outlier_does_not_flatten_the_column() {
         let mut positions: Vec<u32> = (0..20_000).map(|i| 60 + (i * 7919) % 121).collect();
         positions[0] = 16_020;
-        let offsets = (0..=positions.len() as u32).collect();
-        let grid = Sensitive::new(Grid { columns: vec![positions], offsets });
         let domain = TableDomain { columns: vec![column(16_021)], rows_column: None, max_rows_per_unit: 1 };
+        let grid = grid(&positions, &domain);
         let mut plan =
             Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests(&domain, 1.0)).unwrap();
         let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
@@ -277,9 +289,8 @@ mod tests {
     #[test]
     fn without_noise_counts_are_exact_and_weights_finite() {
         let positions: Vec<u32> = (0..6_000).map(|i| if i % 3 == 0 { 7 } else { 500 + i % 100 }).collect();
-        let offsets = (0..=positions.len() as u32).collect();
-        let grid = Sensitive::new(Grid { columns: vec![positions], offsets });
         let domain = TableDomain { columns: vec![column(1_000)], rows_column: None, max_rows_per_unit: 1 };
+        let grid = grid(&positions, &domain);
         let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests(&domain, 1.0)).unwrap();
         let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
         let Column { codec, variances } = &columns[0];

@@ -20,8 +20,8 @@ mod stop;
 mod tables;
 mod witness;
 
-pub use fit::{FitRequest, Observe, Place, Planned, Progress, fit, plan};
+pub use fit::{FitRequest, Observe, Place, Planned, Progress, TABLE_MEMORY, fit, plan};
 pub(crate) use fit::{counted_together, imitate, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
 pub use stop::Stop;
-pub(crate) use witness::{CellsOf, Witness};
+pub(crate) use witness::{CellsOf, CellsOfPart, Witness};

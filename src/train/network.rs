@@ -4,7 +4,7 @@ use super::dp_sgd::{Begin, Course, TRAIN, train};
 use super::fit::Observe;
 use super::keeper::Keeper;
 use super::witness::Witness;
-use crate::encode::{Codes, Layout};
+use crate::encode::{CodeStore, Layout};
 use crate::error::{Error, Result};
 use crate::model::refined::Sampler;
 use crate::model::{
@@ -73,7 +73,7 @@ pub(super) struct Start<'a> {
 /// Releases the events of [`requests`], nothing else.
 pub(super) fn train_network<W: Witness>(
     plan: &mut Plan,
-    codes: &Sensitive<Codes>,
+    codes: &Sensitive<CodeStore>,
     settings: &NetworkSettings,
     start: Start<'_>,
     keeper: Option<Keeper<'_, '_>>,
@@ -90,9 +90,10 @@ pub(super) fn train_network<W: Witness>(
             let key = UnitKey::from_system()?.bytes();
             let sum = plan.gaussian_sum(PRIOR)?;
             let noise_std = sum.noise_std();
-            let moments = sum.release(codes, Codes::units, vae.moments(), |codes, unit, out| {
+            let moments = sum.release(codes, CodeStore::units, vae.moments(), |codes, unit, out| {
                 vae.latent_moments(&parameters, codes, unit, key, out);
             })?;
+            codes.map_ref(CodeStore::check).transpose()?;
             let prior = Prior::from_moments(&vae, moments.get(), noise_std, units);
             Box::new(VaeGenerator::new(vae, parameters, prior))
         }

@@ -139,7 +139,7 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     })?;
     let settings = network::settings(request.model, &invented.domain.largest_layout(), *units as u64);
     let Some(settings) = settings else { return Ok(FitTime { fit: mixture, draw: draw(&fitted) }) };
-    let codes = Sensitive::new(codes(&*invented.generator, invented, *units as usize));
+    let codes = Sensitive::new(codes(&*invented.generator, invented, *units as usize).into());
     let mut drawing = 0.0;
     let network = extrapolated(settings.training.steps as f64, |steps| {
         let mut settings = settings.clone();
@@ -184,6 +184,7 @@ pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
         budget: Budget::new(ALL_NOISE, 1e-9)?,
         discover_epsilon: None,
         seed: request.seed,
+        memory: request.memory,
     };
     imitate(&request, Sensitive::new(invented), &mut |_| {}).map(|_| ())
 }

@@ -2,7 +2,7 @@
 
 use super::measure::{Column, weighed_noise_std};
 use super::witness::Witness;
-use crate::encode::{Codec, Codes, Domain, Layout, TableDomain};
+use crate::encode::{CodeStore, Codec, Codes, Domain, Layout, TableDomain};
 use crate::error::Result;
 use crate::model::{Marginals, Measured, MeasuredTable};
 use synthward_privacy::Sensitive;
@@ -54,7 +54,7 @@ pub(super) fn bins(domain: &TableDomain, units: f64, epsilon: f64) -> usize {
 /// Releases the planned event [`request`].
 pub(super) fn measure_tables<W: Witness>(
     plan: &mut Plan,
-    codes: &Sensitive<Codes>,
+    codes: &Sensitive<CodeStore>,
     columns: &[Column],
     marginals: Marginals,
     labels: &[usize],
@@ -72,10 +72,9 @@ pub(super) fn measure_tables<W: Witness>(
             columns.iter().fold(0, |cell, &c| cell * layout.cells[c] + usize::from(row[c]))
         }));
     };
-    let counts = mechanism.release(codes, Codes::units, &parts, cells_of)?.into_inner();
-    for (part, (counts, std)) in counts.iter().zip(&stds).enumerate() {
-        witness.counted_codes(codes, *std, counts, &|codes, unit, into| cells_of(codes, part, unit, into));
-    }
+    let counts = mechanism.release(codes, CodeStore::units, CodeStore::units_in, &parts, cells_of)?.into_inner();
+    codes.map_ref(CodeStore::check).transpose()?;
+    witness.counted_codes(codes, &stds, &counts, &cells_of);
     let share = |count: f64| (count / units) as f32;
     let tables = tables
         .into_iter()

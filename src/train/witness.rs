@@ -1,6 +1,6 @@
 //! What an audit plants in a fit, and what it sees of it.
 
-use crate::encode::{Codec, Codes, Grid, TableDomain};
+use crate::encode::{CodeStore, Codec, Codes, GridColumn, TableDomain};
 use crate::error::Result;
 use crate::ingest::Frame;
 use crate::model::Trainable;
@@ -9,6 +9,9 @@ use synthward_privacy::{Clip, Sensitive};
 
 /// The cells of a unit's rows in one histogram: `cells_of(data, unit, into)`.
 pub(crate) type CellsOf<'a, T> = &'a (dyn Fn(&T, usize, &mut Vec<usize>) + Sync);
+
+/// The same in one of several histograms: `cells_of(codes, histogram, unit, into)`.
+pub(crate) type CellsOfPart<'a> = &'a (dyn Fn(&Codes, usize, usize, &mut Vec<usize>) + Sync);
 
 /// Looks on while a model is fitted: it may add units to the table, replace the gradients of those, and is shown what
 /// the mechanisms release. The fit goes through the same code whoever looks on; nobody does when a model is made that
@@ -28,20 +31,38 @@ pub(crate) trait Witness: Sync {
     }
 
     /// The columns' joint cells are known.
-    fn encoded(&self, _codecs: &[Codec]) {}
+    fn encoded(&self, _codecs: &[Codec]) -> Result<()> {
+        Ok(())
+    }
 
-    /// Noisy counts of positions were released, each with noise of standard deviation `noise_std`, in units.
-    fn counted_positions(&self, _: &Sensitive<Grid>, _noise_std: f64, _counts: &[f64], _: CellsOf<'_, Grid>) {}
+    /// Noisy counts of the positions of the domain's column of index `_column` were released, each with noise of standard
+    /// deviation `_noise_std`, in units.
+    fn counted_positions(
+        &self,
+        _column: usize,
+        _cells: &Sensitive<GridColumn>,
+        _noise_std: f64,
+        _counts: &[f64],
+        _cells_of: CellsOf<'_, GridColumn>,
+    ) {
+    }
 
-    /// The same of codes.
-    fn counted_codes(&self, _: &Sensitive<Codes>, _noise_std: f64, _counts: &[f64], _: CellsOf<'_, Codes>) {}
+    /// The same of codes, for all histograms of a release, each with its own noise.
+    fn counted_codes(
+        &self,
+        _codes: &Sensitive<CodeStore>,
+        _noise_stds: &[f64],
+        _counts: &[Vec<f64>],
+        _cells_of: CellsOfPart<'_>,
+    ) {
+    }
 
     /// A network is about to be trained from `parameters` on; so many units are public or were released.
     fn starts<T: Trainable>(
         &self,
         _network: &T,
         _parameters: &[f32],
-        _codes: &Sensitive<Codes>,
+        _codes: &Sensitive<CodeStore>,
         _clip: Clip,
         _units: f64,
     ) -> Result<()> {

@@ -67,9 +67,20 @@ pub(super) fn unit_counts(
     units: usize,
     cells: usize,
     unit_weight: i64,
-    mut cells_of: impl FnMut(usize, &mut Vec<usize>),
+    cells_of: impl FnMut(usize, &mut Vec<usize>),
 ) -> Vec<i64> {
-    let mut counts = vec![0i64; cells];
+    let mut counts = vec![0; cells];
+    add_unit_counts(&mut counts, units, unit_weight, cells_of);
+    counts
+}
+
+/// Adds the fixed-point counts of some units to those of others: see [`unit_counts`].
+pub(super) fn add_unit_counts(
+    counts: &mut [i64],
+    units: usize,
+    unit_weight: i64,
+    mut cells_of: impl FnMut(usize, &mut Vec<usize>),
+) {
     let mut hit = Vec::new();
     for unit in 0..units {
         hit.clear();
@@ -84,7 +95,6 @@ pub(super) fn unit_counts(
             }
         }
     }
-    counts
 }
 
 #[cfg(test)]

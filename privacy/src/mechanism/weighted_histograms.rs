@@ -1,10 +1,13 @@
 //! Several histograms in one Gaussian event, each with a weight of its own.
 
-use super::histogram::{UNIT_WEIGHT, unit_counts};
+use super::histogram::{UNIT_WEIGHT, add_unit_counts};
 use super::integer_noise::add_discrete_gaussian;
 use crate::{Error, Event, Released, Sensitive};
 use rayon::prelude::*;
+use std::ops::Range;
 
+/// Units that are counted in one go; likewise.
+const UNITS_PER_BLOCK: usize = 1 << 13;
 /// Cells that get their noise in one go; a bound on the memory of a thread, without influence on the law.
 const CELLS_PER_TASK: usize = 4096;
 
@@ -63,8 +66,9 @@ impl WeightedHistograms {
     /// Counts, for each part, how much unit weight falls into each of its cells, and releases the noisy counts of all
     /// parts in units (they may be negative).
     ///
-    /// `cells_of(data, part, unit, into)` pushes the cell of each row of the unit in histogram `part`; a unit with `k`
-    /// rows adds `1/k` to each of its cells. A cell beyond the last is dropped.
+    /// `block_of(data, range)` gives the units of a range of all, and `cells_of(block, part, unit, into)` pushes the cell
+    /// of each row of the block's unit in histogram `part`; a unit with `k` rows adds `1/k` to each of its cells. A cell
+    /// beyond the last is dropped.
     ///
     /// # Errors
     /// [`Error::Parameter`] when a weight is no number above 0 (or too small for the fixed-point grid), or the squares
@@ -73,24 +77,26 @@ impl WeightedHistograms {
     /// # Privacy
     /// Releases one planned discrete Gaussian event, unit sensitivity 1, add/remove adjacency (Canonne, Kamath and
     /// Steinke 2020). The parts must be public or depend on released values alone.
-    pub fn release<T: Sync>(
+    pub fn release<T, B: Sync>(
         self,
         data: &Sensitive<T>,
         units: impl FnOnce(&T) -> usize,
+        block_of: impl Fn(&T, Range<usize>) -> B,
         parts: &[Part],
-        cells_of: impl Fn(&T, usize, usize, &mut Vec<usize>) + Sync,
+        cells_of: impl Fn(&B, usize, usize, &mut Vec<usize>) + Sync,
     ) -> Result<Released<Vec<Vec<f64>>>, Error> {
         check(parts)?;
         let data = data.expose();
         let units = units(data);
-        let mut counts: Vec<i64> = parts
-            .par_iter()
-            .enumerate()
-            .map(|(index, part)| {
-                unit_counts(units, part.cells, part.unit_weight(), |unit, into| cells_of(data, index, unit, into))
-            })
-            .collect::<Vec<_>>()
-            .concat();
+        let mut counts: Vec<Vec<i64>> = parts.iter().map(|part| vec![0; part.cells]).collect();
+        for start in (0..units).step_by(UNITS_PER_BLOCK) {
+            let range = start..units.min(start + UNITS_PER_BLOCK);
+            let (block, units) = (block_of(data, range.clone()), range.len());
+            counts.par_iter_mut().zip(parts).enumerate().for_each(|(index, (counts, part))| {
+                add_unit_counts(counts, units, part.unit_weight(), |unit, into| cells_of(&block, index, unit, into));
+            });
+        }
+        let mut counts = counts.concat();
         let sigma = self.noise_multiplier * UNIT_WEIGHT as f64;
         counts
             .par_chunks_mut(CELLS_PER_TASK)
@@ -134,9 +140,15 @@ mod tests {
     fn counts_are_those_of_single_histograms() {
         let data = Sensitive::new(vec![vec![0usize], vec![1, 1], vec![0, 1, 1, 1]]);
         let counts = WeightedHistograms::new(1e-4)
-            .release(&data, Vec::len, &[part(3, 0.6), part(2, 0.8)], |d, part, unit, into| {
-                into.extend(d[unit].iter().map(|cell| if part == 0 { *cell } else { 1 - cell }));
-            })
+            .release(
+                &data,
+                Vec::len,
+                |d, units| d[units].to_vec(),
+                &[part(3, 0.6), part(2, 0.8)],
+                |d, part, unit, into| {
+                    into.extend(d[unit].iter().map(|cell| if part == 0 { *cell } else { 1 - cell }));
+                },
+            )
             .unwrap()
             .into_inner();
         for (found, expected) in counts.concat().iter().zip([1.25, 1.75, 0.0, 1.75, 1.25]) {
@@ -152,7 +164,7 @@ mod tests {
         let mechanism = WeightedHistograms::new(5.0);
         assert_eq!(mechanism.noise_std(0.5), 10.0);
         let counts = mechanism
-            .release(&data, Vec::len, &[part(3000, 0.8), part(3000, 0.5)], |_, _, _, _| ())
+            .release(&data, Vec::len, |_, _| (), &[part(3000, 0.8), part(3000, 0.5)], |_, _, _, _| ())
             .unwrap()
             .into_inner();
         for (counts, weight) in counts.iter().zip([0.8, 0.5]) {
@@ -161,12 +173,33 @@ mod tests {
         }
     }
 
+    /// Two blocks and a bit: each unit is counted once, in the block that it is in.
+    #[test]
+    fn blocks_of_units_add_up() {
+        let units = 2 * UNITS_PER_BLOCK + 7;
+        let data = Sensitive::new((0..units).map(|unit| unit % 3).collect::<Vec<_>>());
+        let counts = WeightedHistograms::new(1e-4)
+            .release(
+                &data,
+                Vec::len,
+                |d, units| d[units].to_vec(),
+                &[part(3, 1.0)],
+                |d, _, unit, into| into.push(d[unit]),
+            )
+            .unwrap()
+            .into_inner();
+        for (cell, count) in counts[0].iter().enumerate() {
+            let expected = (0..units).filter(|unit| unit % 3 == cell).count() as f64;
+            assert!((count - expected).abs() < 0.1, "{count} {expected}");
+        }
+    }
+
     #[test]
     fn weights_that_cost_more_than_was_paid_are_refused() {
         for weights in [vec![0.8, 0.61], vec![1.1], vec![0.0], vec![-0.5], vec![f64::NAN], vec![1e-9]] {
             let parts: Vec<Part> = weights.iter().map(|&weight| part(2, weight)).collect();
             let data = Sensitive::new(Vec::<usize>::new());
-            assert!(WeightedHistograms::new(1.0).release(&data, Vec::len, &parts, |_, _, _, _| ()).is_err());
+            assert!(WeightedHistograms::new(1.0).release(&data, Vec::len, |_, _| (), &parts, |_, _, _, _| ()).is_err());
         }
         assert!(check(&[part(2, 0.8), part(2, 0.6)]).is_ok() && check(&[]).is_ok());
     }
@@ -185,7 +218,7 @@ mod tests {
             prop_assume!(check(&parts).is_ok());
             let count = |t: &[Vec<usize>]| -> Vec<i64> {
                 let one = |(m, part): (usize, &Part)| {
-                    unit_counts(t.len(), 10, part.unit_weight(), |u, into| into.extend(t[u].iter().map(|c| (c + m) % 12)))
+                    super::super::histogram::unit_counts(t.len(), 10, part.unit_weight(), |u, into| into.extend(t[u].iter().map(|c| (c + m) % 12)))
                 };
                 parts.iter().enumerate().flat_map(one).collect()
             };

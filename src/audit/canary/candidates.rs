@@ -1,11 +1,12 @@
 //! Canaries as rows of a table.
 
-use crate::encode::{Codec, Codes, Grid, TableDomain, UnitRows};
+use crate::encode::{Codec, Codes, Grid, GridColumn, TableDomain, UnitRows};
 use crate::error::Result;
-use crate::ingest::{Frame, FrameColumn, MISSING, Values};
+use crate::ingest::{ColumnStore, Frame, FrameColumn, MISSING, Values};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha20Rng;
+use std::sync::Arc;
 use synthward_privacy::UnitKey;
 
 /// All canaries, those that stay out too, in the forms that the fit gives to a table.
@@ -15,7 +16,9 @@ use synthward_privacy::UnitKey;
 pub struct Candidates {
     frame: Frame,
     most_rows: usize,
-    pub grid: Option<Grid>,
+    grid: Option<Grid>,
+    /// The columns of the grid.
+    pub columns: Vec<GridColumn>,
     pub codes: Option<Codes>,
 }
 
@@ -42,7 +45,13 @@ impl Candidates {
         };
         let columns = table.columns.iter().map(|column| draw(column, rng)).collect();
         let unit = table.unit.as_ref().map(|_| (0..count as u32).flat_map(|u| std::iter::repeat_n(u, rows)).collect());
-        Self { frame: Frame { rows: count * rows, columns, unit }, most_rows, grid: None, codes: None }
+        Self {
+            frame: Frame { rows: count * rows, columns, unit },
+            most_rows,
+            grid: None,
+            columns: Vec::new(),
+            codes: None,
+        }
     }
 
     /// The table with the canaries whose coin says so behind its own units.
@@ -70,14 +79,22 @@ impl Candidates {
 
     /// Places the canaries in the domain, as the fit does with the table.
     pub fn place(&mut self, domain: &TableDomain) -> Result<()> {
-        let rows = UnitRows::new(&self.frame, self.most_rows, &UnitKey::from_system()?);
-        self.grid = Some(Grid::new(&self.frame, &rows, domain)?);
+        let table = ColumnStore::of(self.frame.clone())?;
+        let rows = Arc::new(UnitRows::new(&table, self.most_rows, &UnitKey::from_system()?));
+        let grid = Grid::new(table, rows, domain.clone());
+        self.columns = (0..domain.columns.len()).map(|index| grid.column(index)).collect::<Result<_>>()?;
+        self.grid = Some(grid);
         Ok(())
     }
 
     /// Encodes the canaries, as the fit does with the table.
-    pub fn encode(&mut self, codecs: &[Codec]) {
-        self.codes = self.grid.as_ref().map(|grid| grid.encode(codecs));
+    ///
+    /// # Errors
+    /// The operating system has no random numbers.
+    pub fn encode(&mut self, codecs: &[Codec]) -> Result<()> {
+        let store = self.grid.as_ref().map(|grid| grid.encode(codecs, u64::MAX)).transpose()?;
+        self.codes = store.map(|store| store.units_in(0..store.units()));
+        Ok(())
     }
 }
 

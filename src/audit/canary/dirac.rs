@@ -1,7 +1,7 @@
 //! Gradient canaries: units whose gradient is one number, at a place of their own.
 
 use super::conformity::{Check, chi_squared_below, two_sided};
-use crate::encode::Codes;
+use crate::encode::CodeStore;
 use crate::error::{Error, Result};
 use crate::model::Trainable;
 use crate::nn::{Network, Trace, Workspace, add_parts, clipped_sum};
@@ -243,7 +243,7 @@ impl Dirac {
 pub fn quiet<T: Trainable>(
     network: &T,
     parameters: &[f32],
-    codes: &Codes,
+    codes: &CodeStore,
     members: usize,
     count: usize,
     clip: Clip,

@@ -24,12 +24,12 @@ mod dirac;
 mod tests;
 
 use super::bound::{Guesses, f_dp, guess, guesses_for, steinke};
-use crate::encode::{Codec, Codes, Grid, TableDomain};
+use crate::encode::{CodeStore, Codec, Codes, GridColumn, TableDomain};
 use crate::error::{Error, Result};
 use crate::ingest::Frame;
 use crate::model::Trainable;
 use crate::nn::Network;
-use crate::train::{self, CellsOf, FitRequest, Observe, Planned, Witness, rehearse};
+use crate::train::{self, CellsOf, CellsOfPart, FitRequest, Observe, Planned, Witness, rehearse};
 use candidates::Candidates;
 use conformity::{Check, FAMILY_SIGNIFICANCE, corrected};
 use counts::{Counts, Noisy};
@@ -230,23 +230,38 @@ impl Witness for Trial {
         lock(&self.candidates).as_mut().map_or(Ok(()), |candidates| candidates.place(domain))
     }
 
-    fn encoded(&self, codecs: &[Codec]) {
-        if let Some(candidates) = lock(&self.candidates).as_mut() {
-            candidates.encode(codecs);
-        }
+    fn encoded(&self, codecs: &[Codec]) -> Result<()> {
+        lock(&self.candidates).as_mut().map_or(Ok(()), |candidates| candidates.encode(codecs))
     }
 
-    fn counted_positions(&self, grid: &Sensitive<Grid>, noise_std: f64, counts: &[f64], cells_of: CellsOf<'_, Grid>) {
-        if let Some(own) = lock(&self.candidates).as_ref().and_then(|candidates| candidates.grid.as_ref()) {
+    fn counted_positions(
+        &self,
+        column: usize,
+        cells: &Sensitive<GridColumn>,
+        noise_std: f64,
+        counts: &[f64],
+        cells_of: CellsOf<'_, GridColumn>,
+    ) {
+        if let Some(own) = lock(&self.candidates).as_ref().and_then(|candidates| candidates.columns.get(column)) {
             let noisy = Noisy { counts, noise_std };
-            lock(&self.counts).add((grid, Grid::units), own, &self.coins, noisy, cells_of);
+            lock(&self.counts).add((cells, GridColumn::units), own, &self.coins, noisy, cells_of);
         }
     }
 
-    fn counted_codes(&self, codes: &Sensitive<Codes>, noise_std: f64, counts: &[f64], cells_of: CellsOf<'_, Codes>) {
+    fn counted_codes(
+        &self,
+        codes: &Sensitive<CodeStore>,
+        noise_stds: &[f64],
+        counts: &[Vec<f64>],
+        cells_of: CellsOfPart<'_>,
+    ) {
         if let Some(own) = lock(&self.candidates).as_ref().and_then(|candidates| candidates.codes.as_ref()) {
-            let noisy = Noisy { counts, noise_std };
-            lock(&self.counts).add((codes, Codes::units), own, &self.coins, noisy, cells_of);
+            let codes = codes.map_ref(|codes| codes.units_in(0..codes.units()));
+            for (part, (counts, &noise_std)) in counts.iter().zip(noise_stds).enumerate() {
+                let cells_of = |codes: &Codes, unit: usize, into: &mut Vec<usize>| cells_of(codes, part, unit, into);
+                let noisy = Noisy { counts, noise_std };
+                lock(&self.counts).add((&codes, Codes::units), own, &self.coins, noisy, &cells_of);
+            }
         }
     }
 
@@ -254,13 +269,13 @@ impl Witness for Trial {
         &self,
         network: &T,
         parameters: &[f32],
-        codes: &Sensitive<Codes>,
+        codes: &Sensitive<CodeStore>,
         clip: Clip,
         units: f64,
     ) -> Result<()> {
         let Some(claim) = self.steps else { return Ok(()) };
         let (count, within) = (self.coins.len(), self.within());
-        let choose = |codes: &Codes| {
+        let choose = |codes: &CodeStore| {
             let mut rng = lock(&self.randomness);
             quiet(network, parameters, codes, codes.units() - within, count, clip, &mut rng)
         };

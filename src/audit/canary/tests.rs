@@ -2,7 +2,8 @@
 //! boundary between a step's parts, so that the parts themselves need no switch for it.
 
 use super::*;
-use crate::encode::Layout;
+use crate::encode::{CodeStore, Codes, Layout};
+use crate::train::TABLE_MEMORY;
 use crate::ingest::Source;
 use crate::model::{Marginals, Mixture, ModelKind, Vae, VaeSettings};
 use crate::nn::{Workspace, add_parts, clipped_sum};
@@ -56,7 +57,7 @@ impl Laboratory {
     }
 
     /// The codes of so many units, or the one row of each that is the `only` one.
-    fn codes(&self, units: usize, only: Option<usize>) -> Codes {
+    fn codes(&self, units: usize, only: Option<usize>) -> CodeStore {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
         let (mut codes, mut offsets) = (Vec::new(), vec![0]);
         for _ in 0..units {
@@ -68,7 +69,7 @@ impl Laboratory {
             }
             offsets.push((codes.len() / COLUMNS.len()) as u32);
         }
-        Codes { codes, width: COLUMNS.len(), offsets }
+        Codes { codes, width: COLUMNS.len(), offsets }.into()
     }
 
     /// One audit with so many canaries. `seed` is that of coins and coordinates; the noise is fresh.
@@ -77,7 +78,7 @@ impl Laboratory {
         let trial = Trial::with(Some(claim), canaries, self.rows, ChaCha20Rng::seed_from_u64(seed));
         let units = self.members + trial.within();
         let data = Sensitive::new(self.codes(units, None));
-        let of_rows: Vec<Codes> = (0..self.rows).map(|row| self.codes(units, Some(row))).collect();
+        let of_rows: Vec<CodeStore> = (0..self.rows).map(|row| self.codes(units, Some(row))).collect();
         // Noise goes with the norm that the mechanism is told; contributions are clipped to the one in the plan.
         let noise_scale = match fault {
             Fault::NoNoise => 1e-6,
@@ -99,9 +100,9 @@ impl Laboratory {
         let length = self.parameters.len();
         for step in 0..claim.steps as u64 {
             let one = clip.norm().powi(2);
-            let summed = mechanism.accumulate(&data, Codes::units, |codes, batch, _| {
+            let summed = mechanism.accumulate(&data, CodeStore::units, |codes, batch, _| {
                 let honest = |squared_norm: f64| clip.coefficient(squared_norm);
-                let mut sum = |codes: &Codes, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
+                let mut sum = |codes: &CodeStore, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
                     let loss = trial.plant(self.vae.loss(codes, [3; 32], step as u32), units, step);
                     clipped_sum(&loss, &self.parameters, batch, coefficient, &mut workspace).to_vec()
                 };
@@ -192,9 +193,10 @@ fn a_canary_is_clipped_at_its_own_coordinate() {
     let claim = steps_of(&laboratory.plan).unwrap();
     let trial = Trial::with(Some(claim), 50, 2, ChaCha20Rng::seed_from_u64(4));
     let units = 3 + trial.within();
-    let data = laboratory.codes(units, None);
+    let data = Sensitive::new(laboratory.codes(units, None));
     let clip = Clip::new(1.0).unwrap();
-    trial.starts(&laboratory.vae, &laboratory.parameters, &Sensitive::new(data.clone()), clip, 3.0).unwrap();
+    trial.starts(&laboratory.vae, &laboratory.parameters, &data, clip, 3.0).unwrap();
+    let data = data.for_controller();
     let loss = trial.plant(laboratory.vae.loss(&data, [0; 32], 0), units, 0);
     let canaries: Vec<u32> = (3..units as u32).collect();
     let mut sum = vec![0.0; laboratory.parameters.len()];
@@ -257,7 +259,7 @@ fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
     let (file, schema) = hospital();
     let source: Source = file.path().to_str().unwrap().into();
     let budget = Budget::new(epsilon, 1e-5).unwrap();
-    let request = FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0 };
+    let request = FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0, memory: TABLE_MEMORY };
     let passes = |_: usize| {
         let found = white_box(&request, 200, &mut |_| ()).unwrap();
         println!("{model}: {} of {} right, {:?}", found.right, found.guesses, found.conformity);
@@ -297,6 +299,7 @@ fn what_cannot_be_audited_is_refused() {
         budget,
         discover_epsilon: None,
         seed: 0,
+        memory: TABLE_MEMORY,
     };
     assert!(white_box(&request(Budget::unlimited()), 200, &mut |_| ()).is_err());
     assert!(white_box(&request(Budget::new(1.0, 1e-5).unwrap()), 5, &mut |_| ()).is_err());

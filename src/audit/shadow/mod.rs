@@ -34,7 +34,7 @@ use super::statistics::membership_test;
 use crate::error::{Error, Result};
 use crate::ingest::{Frame, Source};
 use crate::model::ModelFile;
-use crate::train::{FitRequest, imitate};
+use crate::train::{FitRequest, TABLE_MEMORY, imitate};
 use attack::{Reference, lira, rmia};
 use pool::Pool;
 use schemars::JsonSchema;
@@ -156,6 +156,7 @@ pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<
                 budget: header.plan.target()?,
                 discover_epsilon: None,
                 seed: header.seed,
+                memory: TABLE_MEMORY,
             };
             // What a fit has to say of the table was said by the released model's.
             let fit = || imitate(&request, Sensitive::new(frame), &mut |_| {});

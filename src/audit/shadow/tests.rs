@@ -47,6 +47,7 @@ fn fitted(table: Frame) -> ModelFile {
         budget: Budget::unlimited(),
         discover_epsilon: None,
         seed: 0,
+        memory: TABLE_MEMORY,
     };
     imitate(&request, Sensitive::new(table), &mut |_| {}).unwrap()
 }

@@ -5,6 +5,7 @@ mod rows;
 
 use super::facts::{budget_line, column_fact};
 use super::fit::{budget, kind};
+use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::{Global, print, print_json};
 use crate::config::RunConfig;
@@ -33,6 +34,8 @@ pub struct PlanCommand {
     /// The folder that `run` would write to
     #[arg(long, short, value_name = "DIR", default_value = "synthward-out")]
     output: PathBuf,
+    #[command(flatten)]
+    memory: MemoryLimit,
 }
 
 /// What a run would spend, take and need: `plan --json`.
@@ -77,6 +80,7 @@ impl PlanCommand {
             budget: budget(config.fit.epsilon, config.fit.delta)?,
             discover_epsilon: config.fit.discover_epsilon,
             seed: config.fit.seed,
+            memory: self.memory.of_table()?,
         };
         let mut missing = Missing::default();
         for path in [source.as_path(), &holdout] {
@@ -104,6 +108,7 @@ impl PlanCommand {
         } else {
             None
         };
+        missing.found(self.memory.allows(estimate.as_ref().and_then(|estimate| estimate.memory_mb)));
         let run = RunPlan {
             table: schema.table.name.clone(),
             unit: schema.table.privacy_unit.clone(),

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{ACTIVATION, Diffusion};
-use crate::encode::Codes;
+use crate::encode::{CodeStore, Codes};
 use crate::model::mixture::Posterior;
 use crate::model::network::Trainable;
 use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
@@ -13,6 +13,8 @@ use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
 /// Activations and gradients of a tile of rows.
 #[derive(Clone, Debug, Default)]
 pub struct DiffusionBuffers {
+    /// Rows of a unit.
+    own: Vec<u16>,
     /// Rows as they are, and with hidden cells: one a row and draw.
     pub(super) whole: Vec<u16>,
     pub(super) shown: Vec<u16>,
@@ -28,7 +30,7 @@ pub struct DiffusionBuffers {
 /// The denoising loss of some units, with what is hidden fixed.
 pub(super) struct DiffusionLoss<'a> {
     pub model: &'a Diffusion,
-    pub codes: &'a Codes,
+    pub codes: &'a CodeStore,
     /// What is hidden depends on this key, the step and the unit's place.
     pub key: [u8; 32],
     pub step: u32,
@@ -42,7 +44,12 @@ impl Trainable for Diffusion {
     }
 
     /// The negative evidence bound of each unit, summed over its rows.
-    fn loss<'a>(&'a self, codes: &'a Codes, key: [u8; 32], step: u32) -> impl Network<Buffers = DiffusionBuffers> + 'a {
+    fn loss<'a>(
+        &'a self,
+        codes: &'a CodeStore,
+        key: [u8; 32],
+        step: u32,
+    ) -> impl Network<Buffers = DiffusionBuffers> + 'a {
         DiffusionLoss { model: self, codes, key, step }
     }
 
@@ -60,9 +67,9 @@ impl Trainable for Diffusion {
 impl DiffusionLoss<'_> {
     /// Draws what is hidden of the rows of `units`, and starts the posterior of each with what is shown.
     pub fn hide(&self, units: &[u32], buffers: &mut DiffusionBuffers) {
-        let DiffusionBuffers { whole, shown, weights, order, posterior, .. } = buffers;
+        let DiffusionBuffers { own, whole, shown, weights, order, posterior, .. } = buffers;
         let (model, width) = (self.model, self.model.width());
-        assert_eq!(self.codes.width, width, "codes have the layout of the model");
+        assert_eq!(self.codes.width(), width, "codes have the layout of the model");
         let draws = model.settings.multiplicity;
         whole.clear();
         shown.clear();
@@ -75,8 +82,9 @@ impl DiffusionLoss<'_> {
             rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
             rng.set_word_pos(0);
             model.base.forget(rows, posterior);
-            for (place, r) in self.codes.unit_rows(unit as usize).enumerate() {
-                let row = self.codes.row(r);
+            own.clear();
+            self.codes.append_unit(unit as usize, own);
+            for (place, row) in own.chunks_exact(width).enumerate() {
                 let given = model.rows_column.filter(|_| place > 0);
                 order.clear();
                 order.extend((0..width).filter(|&j| Some(j) != given));
@@ -126,7 +134,7 @@ impl Network for DiffusionLoss<'_> {
     type Buffers = DiffusionBuffers;
 
     fn rows(&self, unit: u32) -> usize {
-        self.codes.unit_rows(unit as usize).len() * self.model.settings.multiplicity
+        self.codes.rows_of(unit as usize) * self.model.settings.multiplicity
     }
 
     fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut DiffusionBuffers) {

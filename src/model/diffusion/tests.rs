@@ -5,7 +5,7 @@ use rand::Rng;
 use super::loss::{DiffusionBuffers, DiffusionLoss};
 use super::sample::Uncovering;
 use super::*;
-use crate::encode::Codes;
+use crate::encode::{CodeStore, Codes};
 use crate::model::refined::Sampler;
 use crate::model::{Marginals, Trainable};
 use crate::nn::{Matrix, Network, Workspace, add_parts, clipped_sum, softmax};
@@ -33,7 +33,7 @@ fn shaken(seed: u64) -> (Diffusion, Vec<f32>) {
 }
 
 /// The denoising loss of one unit, from the definitions.
-fn bound(model: &Diffusion, parameters: &[f32], codes: &Codes, unit: u32) -> f64 {
+fn bound(model: &Diffusion, parameters: &[f32], codes: &CodeStore, unit: u32) -> f64 {
     let loss = DiffusionLoss { model, codes, key: [3; 32], step: 4 };
     let mut buffers = DiffusionBuffers::default();
     loss.hide(&[unit], &mut buffers);
@@ -56,7 +56,7 @@ fn bound(model: &Diffusion, parameters: &[f32], codes: &Codes, unit: u32) -> f64
 #[test]
 fn gradient_is_the_derivative_of_the_bound_whatever_the_rows_of_the_unit() {
     let (model, parameters) = shaken(2);
-    let codes = Codes { codes: vec![0, 3, 0, 2, 1, 1, 1, 0, 1], width: 3, offsets: vec![0, 1, 3] };
+    let codes = CodeStore::from(Codes { codes: vec![0, 3, 0, 2, 1, 1, 1, 0, 1], width: 3, offsets: vec![0, 1, 3] });
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     for unit in 0..2 {
         let mut gradient = vec![0.0; parameters.len()];

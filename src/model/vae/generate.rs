@@ -10,8 +10,8 @@ use super::base::BaseBuffers;
 use super::decoder::SampleBuffers;
 use super::loss::{VaeBuffers, VaeLoss};
 use super::{Prior, Vae, VaeSettings};
-use crate::encode::Codes;
 use crate::encode::Layout;
+use crate::encode::{CodeStore, Codes};
 use crate::error::Result;
 use crate::model::mixture::Mixture;
 use crate::model::refined::Sampler;
@@ -122,7 +122,7 @@ impl Sampler for VaeGenerator {
         let tiles = codes.par_chunks(TILE_ROWS * width).zip(nats.par_chunks_mut(TILE_ROWS * width));
         tiles.enumerate().for_each_init(VaeBuffers::default, |buffers, (tile, (codes, nats))| {
             let rows = codes.len() / width;
-            let codes = Codes { codes: codes.to_vec(), width, offsets: (0..=rows as u32).collect() };
+            let store = CodeStore::from(Codes { codes: codes.to_vec(), width, offsets: (0..=rows as u32).collect() });
             let units: Vec<u32> = (0..rows as u32).collect();
             // Logarithms of the draws' weights: draws by rows by columns, the sums so far.
             let mut sums = vec![0.0f64; DRAWS * rows * width];
@@ -130,19 +130,19 @@ impl Sampler for VaeGenerator {
             base.reshape(rows, self.vae.offsets[width]);
             base.values_mut().fill(0.0);
             let starts: Vec<usize> = (0..=rows).collect();
-            self.vae.base.add(&codes.codes, &starts, &mut BaseBuffers::default(), &mut base);
+            self.vae.base.add(codes, &starts, &mut BaseBuffers::default(), &mut base);
             for (draw, sums) in sums.chunks_exact_mut(rows * width).enumerate() {
-                let loss = VaeLoss { vae: &self.vae, codes: &codes, key, step: (tile * DRAWS + draw) as u32 };
+                let loss = VaeLoss { vae: &self.vae, codes: &store, key, step: (tile * DRAWS + draw) as u32 };
                 loss.encode(&self.parameters, &units, buffers);
                 let ratios: Vec<f64> = (0..rows).map(|r| buffers.log_ratio(r, &self.prior)).collect();
-                self.vae.decoder.forward(&self.parameters, &codes.codes, &mut buffers.decoder);
+                self.vae.decoder.forward(&self.parameters, codes, &mut buffers.decoder);
                 let output = buffers.decoder.mlp.output();
                 output.values_mut().iter_mut().zip(base.values()).for_each(|(o, b)| *o += b);
                 softmax::probabilities(output.values_mut(), &self.vae.offsets);
                 for (r, (sums, ratio)) in sums.chunks_exact_mut(width).zip(ratios).enumerate() {
                     let mut sum = ratio;
                     for (j, s) in sums.iter_mut().enumerate() {
-                        let p = output.row(r)[self.vae.offsets[j] + usize::from(codes.row(r)[j])];
+                        let p = output.row(r)[self.vae.offsets[j] + usize::from(codes[r * width + j])];
                         sum += f64::from(p.max(f32::MIN_POSITIVE)).ln();
                         *s = sum;
                     }

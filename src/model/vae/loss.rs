@@ -9,7 +9,7 @@ use rand_distr::StandardNormal;
 use super::base::BaseBuffers;
 use super::decoder::DecoderBuffers;
 use super::{ACTIVATION, Prior, Vae};
-use crate::encode::Codes;
+use crate::encode::{CodeStore, Codes};
 use crate::model::network::Trainable;
 use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
 
@@ -56,7 +56,7 @@ const LOG_VARIANCE_BOUND: f32 = 12.0;
 /// The negative evidence bound of some units, with its sampling noise fixed.
 pub(super) struct VaeLoss<'a> {
     pub vae: &'a Vae,
-    pub codes: &'a Codes,
+    pub codes: &'a CodeStore,
     /// Draws of the latent numbers depend on this secret, the step and the unit's place.
     pub key: [u8; 32],
     pub step: u32,
@@ -70,7 +70,7 @@ impl Trainable for Vae {
     }
 
     /// The negative evidence bound of each unit, summed over its rows.
-    fn loss<'a>(&'a self, codes: &'a Codes, key: [u8; 32], step: u32) -> impl Network<Buffers = VaeBuffers> + 'a {
+    fn loss<'a>(&'a self, codes: &'a CodeStore, key: [u8; 32], step: u32) -> impl Network<Buffers = VaeBuffers> + 'a {
         VaeLoss { vae: self, codes, key, step }
     }
 
@@ -93,13 +93,12 @@ impl VaeLoss<'_> {
     pub fn encode(&self, parameters: &[f32], units: &[u32], buffers: &mut VaeBuffers) {
         let VaeBuffers { codes, rows, embedding_slope, encoder, noise, spread, decoder, .. } = buffers;
         let vae = self.vae;
-        assert_eq!(self.codes.width, vae.width(), "codes have the layout of the model");
+        assert_eq!(self.codes.width(), vae.width(), "codes have the layout of the model");
         codes.clear();
         rows.clear();
         rows.push(0);
         for &unit in units {
-            let range = self.codes.unit_rows(unit as usize);
-            codes.extend_from_slice(&self.codes.codes[range.start * vae.width()..range.end * vae.width()]);
+            self.codes.append_unit(unit as usize, codes);
             rows.push(codes.len() / vae.width());
         }
         let count = codes.len() / vae.width();
@@ -151,7 +150,7 @@ impl Network for VaeLoss<'_> {
     type Buffers = VaeBuffers;
 
     fn rows(&self, unit: u32) -> usize {
-        self.codes.unit_rows(unit as usize).len()
+        self.codes.rows_of(unit as usize)
     }
 
     fn backpropagate(&self, parameters: &[f32], units: &[u32], buffers: &mut VaeBuffers) {

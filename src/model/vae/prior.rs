@@ -6,7 +6,7 @@ use rand_distr::StandardNormal;
 
 use super::Vae;
 use super::loss::{VaeBuffers, VaeLoss};
-use crate::encode::Codes;
+use crate::encode::CodeStore;
 use crate::error::Result;
 use crate::nn::{Network, Tensor, find_tensor};
 
@@ -38,7 +38,7 @@ impl Vae {
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn latent_moments(&self, parameters: &[f32], codes: &Codes, unit: usize, key: [u8; 32], out: &mut [f64]) {
+    pub fn latent_moments(&self, parameters: &[f32], codes: &CodeStore, unit: usize, key: [u8; 32], out: &mut [f64]) {
         assert_eq!(out.len(), self.moments(), "one entry a moment");
         let (latent, unit) = (self.settings.latent, unit as u32);
         let loss = VaeLoss { vae: self, codes, key, step: u32::MAX };

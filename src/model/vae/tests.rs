@@ -3,7 +3,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::loss::{VaeBuffers, VaeLoss};
 use super::*;
-use crate::encode::Codes;
+use crate::encode::{CodeStore, Codes};
 use crate::model::refined::Sampler;
 use crate::model::{Marginals, Trainable};
 use crate::nn::{Adam, AdamSettings, Workspace, add_parts, clipped_sum, softmax};
@@ -17,7 +17,7 @@ fn layout() -> Layout {
 }
 
 /// The second column copies the first, the third is the number of rows less one.
-fn codes(rows: &[usize], seed: u64) -> Codes {
+fn codes(rows: &[usize], seed: u64) -> CodeStore {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut codes, mut offsets) = (Vec::new(), vec![0]);
     for &count in rows {
@@ -27,7 +27,7 @@ fn codes(rows: &[usize], seed: u64) -> Codes {
         }
         offsets.push((codes.len() / 3) as u32);
     }
-    Codes { codes, width: 3, offsets }
+    Codes { codes, width: 3, offsets }.into()
 }
 
 fn marginals() -> Marginals {
@@ -48,25 +48,25 @@ fn shaken(vae: &Vae, seed: u64) -> Vec<f32> {
 }
 
 /// Negative evidence bound of one unit, from the definitions.
-fn bound(vae: &Vae, parameters: &[f32], codes: &Codes, unit: u32) -> f64 {
+fn bound(vae: &Vae, parameters: &[f32], codes: &CodeStore, unit: u32) -> f64 {
     let loss = VaeLoss { vae, codes, key: [3; 32], step: 4 };
     let mut buffers = VaeBuffers::default();
     loss.encode(parameters, &[unit], &mut buffers);
     let VaeSettings { latent, shared, kl_weight, .. } = vae.settings;
-    let rows = codes.unit_rows(unit as usize);
+    let rows = codes.units_in(unit as usize..unit as usize + 1);
     let mut sum = 0.0;
-    for r in 0..rows.len() {
+    for r in 0..rows.rows() {
         let posterior = buffers.encoder.output().row(r).to_vec();
         for l in 0..latent {
-            let weight = if l < shared { 1.0 / rows.len() as f64 } else { 1.0 };
+            let weight = if l < shared { 1.0 / rows.rows() as f64 } else { 1.0 };
             let (mean, log_variance) = (f64::from(posterior[l]), f64::from(posterior[latent + l]));
             sum += f64::from(kl_weight) * weight * 0.5 * (mean * mean + log_variance.exp() - 1.0 - log_variance);
         }
     }
     buffers.decode(vae, parameters);
     let logits = buffers.decoder.mlp.output();
-    for (r, row) in rows.enumerate() {
-        sum += softmax::cross_entropy(logits.row_mut(r), &vae.offsets, codes.row(row));
+    for r in 0..rows.rows() {
+        sum += softmax::cross_entropy(logits.row_mut(r), &vae.offsets, rows.row(r));
     }
     sum
 }
@@ -118,7 +118,7 @@ fn drawn_rows_have_the_probabilities_of_the_forward_pass() {
     let generator = VaeGenerator::new(vae, parameters, Prior::standard(5));
     let all: Vec<u16> = (0..24).flat_map(|i| [i / 8, i / 2 % 4, i % 2]).collect();
     let mut buffers = VaeBuffers::default();
-    let rows = Codes { codes: all.clone(), width: 3, offsets: (0..=24).collect() };
+    let rows = CodeStore::from(Codes { codes: all.clone(), width: 3, offsets: (0..=24).collect() });
     let loss = VaeLoss { vae: generator.vae(), codes: &rows, key: [1; 32], step: 0 };
     loss.encode(generator.parameters(), &(0..24).collect::<Vec<u32>>(), &mut buffers);
     buffers.decode(generator.vae(), generator.parameters());

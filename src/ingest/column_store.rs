@@ -1,0 +1,338 @@
+//! A table column by column, compact, in memory or on disk.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use synthward_privacy::Sensitive;
+
+use super::cells::Texts;
+use super::frame::{Frame, FrameColumn, MISSING, Values};
+use super::raw::{Parts, Rows};
+use super::source::Source;
+use crate::error::Result;
+use crate::schema::Schema;
+use crate::spill::Spill;
+
+/// Cells of a block, at most.
+const BLOCK: usize = 1 << 16;
+
+/// The columns of a [`Frame`], each to be had alone: what there is of them all is a few bytes a cell, and of those at most
+/// so many in memory as it was made for.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing; travels as `Sensitive<ColumnStore>`.
+pub struct ColumnStore {
+    rows: usize,
+    unit: Option<Vec<u32>>,
+    columns: Vec<Column>,
+    spill: Spill,
+}
+
+struct Column {
+    name: String,
+    blocks: Vec<Block>,
+    /// Of a column of text.
+    labels: Option<Vec<String>>,
+}
+
+/// Cells that follow each other, all stored as one type of number.
+struct Block {
+    offset: u64,
+    cells: usize,
+    width: Width,
+}
+
+/// Reads a table of real rows part by part and applies its schema, as [`load`](super::load) does. At most `memory` bytes of
+/// it are kept in memory.
+///
+/// # Errors
+/// Bad input, as said there; a full disk.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
+    let mut parts = Parts::open(source, false)?;
+    let mut builder = Builder::new(memory)?;
+    while let Some((rows, columns)) = parts.next()? {
+        let part = Rows { source, before: builder.store.rows, rows, columns: &columns };
+        builder.append(rows, part.whole_columns(schema)?, part.units(schema)?)?;
+    }
+    Ok(Sensitive::new(builder.store))
+}
+
+impl ColumnStore {
+    /// A frame's columns, in memory.
+    ///
+    /// # Errors
+    /// The operating system has no random numbers.
+    pub fn of(frame: Frame) -> Result<Self> {
+        let mut builder = Builder::new(u64::MAX)?;
+        builder.append(frame.rows, frame.columns, None)?;
+        Ok(Self { unit: frame.unit, ..builder.store })
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Dense id of the privacy unit of each row, when the schema names a unit column.
+    pub fn unit(&self) -> Option<&[u32]> {
+        self.unit.as_deref()
+    }
+
+    /// Number of privacy units.
+    pub fn units(&self) -> usize {
+        self.unit.as_ref().map_or(self.rows, |unit| unit.iter().max().map_or(0, |&last| last as usize + 1))
+    }
+
+    /// The cells of a column; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn column(&self, name: &str) -> Result<Option<Values>> {
+        let Some(column) = self.columns.iter().find(|column| column.name == name) else { return Ok(None) };
+        let mut cells = Vec::with_capacity(self.rows);
+        let mut bytes = Vec::new();
+        for block in &column.blocks {
+            bytes.resize(block.cells * block.width.bytes(), 0);
+            self.spill.read(block.offset, &mut bytes)?;
+            block.width.unpack(&bytes, &mut cells);
+        }
+        Ok(Some(match &column.labels {
+            None => Values::Number(cells),
+            Some(labels) => {
+                let code = |cell: f64| if cell.is_nan() { MISSING } else { cell as u32 };
+                Values::Text { codes: cells.into_iter().map(code).collect(), labels: labels.clone() }
+            }
+        }))
+    }
+}
+
+/// Puts a table together from its parts.
+struct Builder {
+    store: ColumnStore,
+    /// The code of each label of each column.
+    places: Vec<HashMap<String, u32>>,
+    units: UnitIds,
+}
+
+impl Builder {
+    fn new(memory: u64) -> Result<Self> {
+        let store = ColumnStore { rows: 0, unit: None, columns: Vec::new(), spill: Spill::new(memory)? };
+        Ok(Self { store, places: Vec::new(), units: UnitIds::default() })
+    }
+
+    fn append(&mut self, rows: usize, part: Vec<FrameColumn>, units: Option<Texts>) -> Result<()> {
+        let Self { store, places, units: ids } = self;
+        if store.columns.is_empty() {
+            let column = |column: &FrameColumn| Column {
+                name: column.name.clone(),
+                blocks: Vec::new(),
+                labels: matches!(column.values, Values::Text { .. }).then(Vec::new),
+            };
+            store.columns = part.iter().map(column).collect();
+            places.resize_with(part.len(), HashMap::new);
+        }
+        for ((column, places), part) in store.columns.iter_mut().zip(places).zip(part) {
+            let cells = match part.values {
+                Values::Number(cells) => cells,
+                Values::Text { codes, labels } => {
+                    let all = column.labels.get_or_insert_default();
+                    let code = |label: String| match places.get(&label) {
+                        Some(&code) => f64::from(code),
+                        None => {
+                            places.insert(label.clone(), all.len() as u32);
+                            all.push(label);
+                            (all.len() - 1) as f64
+                        }
+                    };
+                    let moved: Vec<f64> = labels.into_iter().map(code).collect();
+                    codes.into_iter().map(|code| moved.get(code as usize).copied().unwrap_or(f64::NAN)).collect()
+                }
+            };
+            for cells in cells.chunks(BLOCK) {
+                let width = Width::of(cells);
+                let offset = store.spill.append(&width.pack(cells))?;
+                column.blocks.push(Block { offset, cells: cells.len(), width });
+            }
+        }
+        if let Some(units) = units {
+            let moved: Vec<u32> = units.labels.iter().map(|label| ids.of(label)).collect();
+            store.unit.get_or_insert_default().extend(units.codes.iter().map(|&code| moved[code as usize]));
+        }
+        store.rows += rows;
+        Ok(())
+    }
+}
+
+/// Dense numbers for the names of units, in order of first appearance. It remembers 128 keyed bits of each name: a table of
+/// ten million units would otherwise be kept in memory for its names.
+#[derive(Default)]
+struct UnitIds {
+    keys: (RandomState, RandomState),
+    ids: HashMap<(u64, u64), u32>,
+}
+
+impl UnitIds {
+    fn of(&mut self, name: &str) -> u32 {
+        let next = self.ids.len() as u32;
+        *self.ids.entry((self.keys.0.hash_one(name), self.keys.1.hash_one(name))).or_insert(next)
+    }
+}
+
+/// How a cell is stored: as the smallest type that holds all cells of its block exactly. The smallest integer stands for a
+/// missing cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    I8,
+    I16,
+    I32,
+    F32,
+    F64,
+}
+
+impl Width {
+    fn of(cells: &[f64]) -> Self {
+        let narrow = [Self::I8, Self::I16, Self::I32, Self::F32];
+        narrow.into_iter().find(|width| cells.iter().all(|&x| width.holds(x))).unwrap_or(Self::F64)
+    }
+
+    fn holds(self, x: f64) -> bool {
+        // By bits: a negative zero is no integer.
+        let same = |y: f64| y.to_bits() == x.to_bits();
+        x.is_nan()
+            || match self {
+                Self::I8 => same(f64::from(x as i8)) && x as i8 != i8::MIN,
+                Self::I16 => same(f64::from(x as i16)) && x as i16 != i16::MIN,
+                Self::I32 => same(f64::from(x as i32)) && x as i32 != i32::MIN,
+                Self::F32 => same(f64::from(x as f32)),
+                Self::F64 => true,
+            }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::I8 => 1,
+            Self::I16 => 2,
+            Self::I32 | Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    fn pack(self, cells: &[f64]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(cells.len() * self.bytes());
+        for &x in cells {
+            match self {
+                Self::I8 => bytes.extend((if x.is_nan() { i8::MIN } else { x as i8 }).to_le_bytes()),
+                Self::I16 => bytes.extend((if x.is_nan() { i16::MIN } else { x as i16 }).to_le_bytes()),
+                Self::I32 => bytes.extend((if x.is_nan() { i32::MIN } else { x as i32 }).to_le_bytes()),
+                Self::F32 => bytes.extend((x as f32).to_le_bytes()),
+                Self::F64 => bytes.extend(x.to_le_bytes()),
+            }
+        }
+        bytes
+    }
+
+    fn unpack(self, bytes: &[u8], into: &mut Vec<f64>) {
+        let integer = |x: i32, missing: i32| if x == missing { f64::NAN } else { f64::from(x) };
+        match self {
+            Self::I8 => into.extend(cells(bytes).map(|b| integer(i8::from_le_bytes(b).into(), i8::MIN.into()))),
+            Self::I16 => into.extend(cells(bytes).map(|b| integer(i16::from_le_bytes(b).into(), i16::MIN.into()))),
+            Self::I32 => into.extend(cells(bytes).map(|b| integer(i32::from_le_bytes(b), i32::MIN))),
+            Self::F32 => into.extend(cells(bytes).map(|b| f64::from(f32::from_le_bytes(b)))),
+            Self::F64 => into.extend(cells(bytes).map(f64::from_le_bytes)),
+        }
+    }
+}
+
+fn cells<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks::<N>().0.iter().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            Just(f64::NAN),
+            Just(-0.0),
+            (-130i32..130).prop_map(f64::from),
+            (-40_000i32..40_000).prop_map(f64::from),
+            any::<i32>().prop_map(f64::from),
+            any::<f32>().prop_map(f64::from),
+            any::<f64>(),
+        ]
+    }
+
+    fn same(a: &[f64], b: &[f64]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
+    }
+
+    proptest! {
+        #[test]
+        fn every_block_comes_back_exactly(cells in vec(number(), 0..50)) {
+            let width = Width::of(&cells);
+            let mut back = Vec::new();
+            width.unpack(&width.pack(&cells), &mut back);
+            prop_assert!(same(&cells, &back), "{width:?} {cells:?} {back:?}");
+        }
+
+        /// Whatever the parts and wherever they lie, the columns are those of the whole table.
+        #[test]
+        fn parts_make_the_whole(
+            parts in vec(vec((number(), proptest::option::of("[a-d]"), "[p-t]"), 1..20), 1..5),
+            memory in 0u64..400,
+        ) {
+            let mut builder = Builder::new(memory).unwrap();
+            let mut seen: Vec<String> = Vec::new();
+            let mut people = Vec::new();
+            for part in &parts {
+                let texts = |names: Vec<Option<&str>>| {
+                    let array: arrow_array::StringArray = names.into_iter().collect();
+                    Texts::of(&[std::sync::Arc::new(array)]).unwrap()
+                };
+                let Texts { codes, labels } = texts(part.iter().map(|(_, label, _)| label.as_deref()).collect());
+                let columns = vec![
+                    FrameColumn { name: "n".into(), values: Values::Number(part.iter().map(|row| row.0).collect()) },
+                    FrameColumn { name: "t".into(), values: Values::Text { codes, labels } },
+                ];
+                let units = texts(part.iter().map(|(_, _, unit)| Some(unit.as_str())).collect());
+                builder.append(part.len(), columns, Some(units)).unwrap();
+                for (_, _, name) in part {
+                    if !seen.contains(name) {
+                        seen.push(name.clone());
+                    }
+                    people.push(seen.iter().position(|n| n == name).unwrap() as u32);
+                }
+            }
+            let (store, rows) = (builder.store, parts.concat());
+            prop_assert_eq!((store.rows(), store.units()), (rows.len(), seen.len()));
+            prop_assert_eq!(store.unit().unwrap(), people);
+            let Some(Values::Number(numbers)) = store.column("n").unwrap() else { panic!("numbers") };
+            prop_assert!(same(&numbers, &rows.iter().map(|row| row.0).collect::<Vec<_>>()));
+            let Some(Values::Text { codes, labels }) = store.column("t").unwrap() else { panic!("text") };
+            let texts: Vec<Option<&String>> = codes.iter().map(|&code| labels.get(code as usize)).collect();
+            prop_assert_eq!(texts, rows.iter().map(|row| row.1.as_ref()).collect::<Vec<_>>());
+            prop_assert!(store.column("x").unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn cells_are_stored_in_few_bytes() {
+        for (cells, bytes) in [
+            (vec![f64::NAN, 127.0, -127.0], 1),
+            (vec![-128.0], 2),
+            (vec![40_000.0, f64::NAN], 4),
+            (vec![0.5, 3.0], 4),
+            (vec![0.1], 8),
+            (vec![3e9], 4),
+            (vec![0.5, 123_456_789.0], 8),
+        ] {
+            assert_eq!(Width::of(&cells).bytes(), bytes, "{cells:?}");
+        }
+    }
+}
