@@ -27,8 +27,15 @@ fn main() -> Result<()> {
     for model in [ModelKind::Independent, ModelKind::Marginal, ModelKind::Vae, ModelKind::Diffusion] {
         for epsilon in [1.0, 3.0, 8.0] {
             let budget = Budget::new(epsilon, 1e-6)?;
-            let request =
-                FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0, memory: TABLE_MEMORY };
+            let request = FitRequest {
+                source: &source,
+                schema: &schema,
+                model,
+                budget,
+                discover_epsilon: None,
+                seed: 0,
+                memory: TABLE_MEMORY,
+            };
             let start = Instant::now();
             let found = white_box(&request, canaries, &mut |_| ())?;
             let verdict = serde_json::to_string(&found.verdict).unwrap_or_default();

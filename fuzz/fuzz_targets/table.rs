@@ -2,8 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use synthward::ingest::{Source, inspect, read_bytes};
+use std::io::Write;
+use synthward::ingest::{Source, inspect, read};
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = read_bytes(&Source::Stdin, bytes.to_vec()).map(|table| inspect(&table, None, false));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    let _ = read(&Source::from(file.path())).map(|table| inspect(&table, None, false));
 });

@@ -706,10 +706,12 @@ mod tests {
         assert_eq!(counts.get(), &[1.0, 2.0, 1.0]);
         let part = crate::mechanism::Part { cells: 3, weight: 0.5 };
         let pairs = plan.weighted_histograms("pairs").unwrap();
-        let counts = pairs.release(&data, Vec::len, |d, units| d[units].to_vec(), &[part], |d, _, unit, into| into.push(d[unit])).unwrap();
+        let counts = pairs
+            .release(&data, Vec::len, |d, units| d[units].to_vec(), &[part], |d, _, unit, into| into.push(d[unit]))
+            .unwrap();
         assert_eq!(counts.get(), &[vec![1.0, 2.0, 1.0]]);
         let sum = plan.gaussian_sum("prior").unwrap();
-        let sum = sum.release(&data, Vec::len, 1, |d, unit, vector| vector[0] = d[unit] as f64).unwrap();
+        let sum = sum.release(&data, Vec::len, 1, || (), |(), d, unit, vector| vector[0] = d[unit] as f64).unwrap();
         assert!((sum.get()[0] - 4.0).abs() < 2e-3, "the coefficient of the clip is a little below 1");
         assert!(plan.subsampled_gaussian("train", 4.0).is_ok());
         assert_eq!(plan.epsilon_spent(1).unwrap(), f64::INFINITY);

@@ -146,7 +146,8 @@ pub(crate) fn take_apart(key: &str, bytes: &[u8]) -> Option<(String, Vec<Tensor>
     let mut named = SafeTensors::deserialize(bytes).ok()?.tensors();
     named.sort_by(|(one, _), (other, _)| one.cmp(other));
     let parts = named.iter().map(|(name, view)| (&**name, view.shape(), view.data()));
-    if rest.strip_suffix("\"}")? != checksum(&header, parts) {
+    // A fuzzer cannot guess a hash; what lies behind it is to be tried all the same.
+    if !cfg!(fuzzing) && rest.strip_suffix("\"}")? != checksum(&header, parts) {
         return None;
     }
     let values = |view: &TensorView| {

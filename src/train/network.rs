@@ -7,6 +7,7 @@ use super::witness::Witness;
 use crate::encode::{CodeStore, Layout};
 use crate::error::{Error, Result};
 use crate::model::refined::Sampler;
+use crate::model::vae::VaeBuffers;
 use crate::model::{
     Architecture, Diffusion, DiffusionGenerator, DiffusionSettings, Generator, Mixture, ModelKind, NetworkSettings,
     Prior, Refined, Training, Vae, VaeGenerator, VaeSettings,
@@ -90,9 +91,13 @@ pub(super) fn train_network<W: Witness>(
             let key = UnitKey::from_system()?.bytes();
             let sum = plan.gaussian_sum(PRIOR)?;
             let noise_std = sum.noise_std();
-            let moments = sum.release(codes, CodeStore::units, vae.moments(), |codes, unit, out| {
-                vae.latent_moments(&parameters, codes, unit, key, out);
-            })?;
+            let moments = sum.release(
+                codes,
+                CodeStore::units,
+                vae.moments(),
+                VaeBuffers::default,
+                |buffers, codes, unit, out| vae.latent_moments(&parameters, codes, unit, key, buffers, out),
+            )?;
             codes.map_ref(CodeStore::check).transpose()?;
             let prior = Prior::from_moments(&vae, moments.get(), noise_std, units);
             Box::new(VaeGenerator::new(vae, parameters, prior))

@@ -16,6 +16,7 @@ mod infer;
 mod inspect;
 mod ledger;
 mod load;
+mod memory;
 mod model_file;
 mod plan;
 mod report;

@@ -1,6 +1,7 @@
 //! Noise that a test seeds, in a build with the feature `test-noise`: the same bytes at any number of threads, and
 //! a stamp on everything. A build without the feature knows no such seed.
 
+use crate::hospital::{self, FIRST_PATIENT, Hospital};
 use crate::world::World;
 
 const SCHEMA: &str = r#"
@@ -36,6 +37,26 @@ fn fit(world: &World, seed: &str, threads: u32, file: &str) -> Vec<u8> {
     );
     world.run_with("SYNTHWARD_TEST_NOISE", seed, &command).succeeds();
     world.read(file)
+}
+
+/// A table of which nothing may stay in memory gives the same model as one in memory.
+#[test]
+fn a_table_on_disk_gives_the_same_model() {
+    let world = World::new();
+    world.write("visits.csv", Hospital::new(300, FIRST_PATIENT).csv()).write("schema.toml", hospital::SCHEMA);
+    for model in ["independent", "vae", "diffusion"] {
+        let fit = |name: &str, limit: &str| {
+            let file = format!("{model}-{name}");
+            let command = format!(
+                "fit visits.csv --schema schema.toml --model {model} --epsilon 5 --delta 1e-5 --ledger {file}.ledger -o {file} {limit}"
+            );
+            world.run_with("SYNTHWARD_TEST_NOISE", "7", &command).succeeds();
+            world.read(&file)
+        };
+        let same = fit("here", "") == fit("there", "--memory-limit 256MB");
+        assert_eq!(same, cfg!(feature = "test-noise"), "{model}: the same rows and noise give the same bytes");
+        world.run(&format!("generate {model}-there --rows 50 -o {model}.csv")).succeeds();
+    }
 }
 
 #[test]

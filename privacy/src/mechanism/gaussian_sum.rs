@@ -2,9 +2,13 @@
 
 use super::integer_noise::add_discrete_gaussian;
 use crate::{Clip, Error, Event, Released, Sensitive};
+use rayon::prelude::*;
 
 /// The clipping norm in grid steps: vectors are rounded towards zero to this grid.
 const GRID: i64 = 1 << 20;
+
+/// Units that a thread takes at once; without influence on the sum.
+const UNITS_PER_TASK: usize = 1024;
 
 /// The Gaussian mechanism on a sum of vectors, each unit's vector clipped to
 /// the norm and rounded towards zero to a fixed grid, so that the integer sum
@@ -34,28 +38,38 @@ impl GaussianSum {
         self.noise_multiplier * self.clip.norm()
     }
 
-    /// Sums `contribution(data, unit, vector)` over all units, each clipped, and
-    /// releases the noisy sum. `vector` arrives as `dimension` zeros.
+    /// Sums `contribution(room, data, unit, vector)` over all units, each clipped, and
+    /// releases the noisy sum. `vector` arrives as `dimension` zeros, and `room` is made once for many units. The sum is one
+    /// of integers, so threads change nothing.
     ///
     /// # Privacy
     /// Releases one planned discrete Gaussian event, sensitivity C, add/remove adjacency.
-    pub fn release<T>(
+    pub fn release<T: Sync, R: Send>(
         self,
         data: &Sensitive<T>,
         units: impl FnOnce(&T) -> usize,
         dimension: usize,
-        mut contribution: impl FnMut(&T, usize, &mut [f64]),
+        room: impl Fn() -> R + Sync,
+        contribution: impl Fn(&mut R, &T, usize, &mut [f64]) + Sync,
     ) -> Result<Released<Vec<f64>>, Error> {
         let data = data.expose();
-        let mut sum = vec![0i64; dimension];
-        let mut vector = vec![0.0; dimension];
-        for unit in 0..units(data) {
+        let start = || (vec![0i64; dimension], vec![0.0; dimension], room());
+        let add = |(mut sum, mut vector, mut room): (Vec<i64>, Vec<f64>, R), unit: usize| {
             vector.fill(0.0);
-            contribution(data, unit, &mut vector);
+            contribution(&mut room, data, unit, &mut vector);
             for (total, steps) in sum.iter_mut().zip(clipped_to_grid(&vector, &self.clip)) {
                 *total += steps;
             }
-        }
+            (sum, vector, room)
+        };
+        let sums = (0..units(data)).into_par_iter().with_min_len(UNITS_PER_TASK).fold(start, add).map(|(sum, ..)| sum);
+        let sum = sums.reduce(
+            || vec![0; dimension],
+            |mut sum, other| {
+                sum.iter_mut().zip(other).for_each(|(total, steps)| *total += steps);
+                sum
+            },
+        );
         let noisy = add_discrete_gaussian(&sum, self.noise_multiplier * GRID as f64)?;
         let step = self.clip.norm() / GRID as f64;
         Ok(Released::by_mechanism(noisy.into_iter().map(|x| x as f64 * step).collect()))
@@ -79,7 +93,7 @@ mod tests {
     fn sums_clipped_vectors() {
         let data = Sensitive::new(vec![[3.0, 4.0], [0.3, 0.4], [f64::INFINITY, 1.0]]);
         let sum = GaussianSum::new(Clip::new(1.0).unwrap(), 1e-4)
-            .release(&data, Vec::len, 2, |d, u, v| v.copy_from_slice(&d[u]))
+            .release(&data, Vec::len, 2, || (), |_, d, u, v| v.copy_from_slice(&d[u]))
             .unwrap()
             .into_inner();
         assert!((sum[0] - 0.9).abs() < 2e-3 && (sum[1] - 1.2).abs() < 2e-3, "{sum:?}");
@@ -92,9 +106,30 @@ mod tests {
         let data = Sensitive::new(Vec::<usize>::new());
         let sum = GaussianSum::new(Clip::new(2.0).unwrap(), 5.0);
         assert_eq!(sum.noise_std(), 10.0);
-        let sums = sum.release(&data, Vec::len, 2000, |_, _, _| ()).unwrap().into_inner();
+        let sums = sum.release(&data, Vec::len, 2000, || (), |_, _, _, _| ()).unwrap().into_inner();
         let variance = sums.iter().map(|c| c * c).sum::<f64>() / 2000.0;
         assert!((variance / 100.0 - 1.0).abs() < 4.0 * (2.0f64 / 2000.0).sqrt(), "{variance}");
+    }
+
+    /// Many tasks: each unit is summed once.
+    #[test]
+    fn all_units_are_summed() {
+        let units = 5 * UNITS_PER_TASK + 3;
+        let data = Sensitive::new(vec![0.5; units]);
+        let sum = GaussianSum::new(Clip::new(1.0).unwrap(), 1e-4)
+            .release(
+                &data,
+                Vec::len,
+                1,
+                || 0,
+                |seen, d, u, v| {
+                    *seen += 1;
+                    v[0] = d[u];
+                },
+            )
+            .unwrap()
+            .into_inner();
+        assert!((sum[0] - 0.5 * units as f64).abs() < 0.01, "{sum:?}");
     }
 
     proptest! {

@@ -3,11 +3,11 @@
 
 use super::*;
 use crate::encode::{CodeStore, Codes, Layout};
-use crate::train::TABLE_MEMORY;
 use crate::ingest::Source;
 use crate::model::{Marginals, Mixture, ModelKind, Vae, VaeSettings};
 use crate::nn::{Workspace, add_parts, clipped_sum};
 use crate::schema::Schema;
+use crate::train::TABLE_MEMORY;
 use rayon::prelude::*;
 use std::sync::Arc;
 use synthward_privacy::mechanism::ClippedSum;
@@ -259,7 +259,15 @@ fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
     let (file, schema) = hospital();
     let source: Source = file.path().to_str().unwrap().into();
     let budget = Budget::new(epsilon, 1e-5).unwrap();
-    let request = FitRequest { source: &source, schema: &schema, model, budget, discover_epsilon: None, seed: 0, memory: TABLE_MEMORY };
+    let request = FitRequest {
+        source: &source,
+        schema: &schema,
+        model,
+        budget,
+        discover_epsilon: None,
+        seed: 0,
+        memory: TABLE_MEMORY,
+    };
     let passes = |_: usize| {
         let found = white_box(&request, 200, &mut |_| ()).unwrap();
         println!("{model}: {} of {} right, {:?}", found.right, found.guesses, found.conformity);

@@ -38,7 +38,15 @@ impl Vae {
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn latent_moments(&self, parameters: &[f32], codes: &CodeStore, unit: usize, key: [u8; 32], out: &mut [f64]) {
+    pub fn latent_moments(
+        &self,
+        parameters: &[f32],
+        codes: &CodeStore,
+        unit: usize,
+        key: [u8; 32],
+        buffers: &mut VaeBuffers,
+        out: &mut [f64],
+    ) {
         assert_eq!(out.len(), self.moments(), "one entry a moment");
         let (latent, unit) = (self.settings.latent, unit as u32);
         let loss = VaeLoss { vae: self, codes, key, step: u32::MAX };
@@ -47,8 +55,7 @@ impl Vae {
         if rows == 0 {
             return;
         }
-        let mut buffers = VaeBuffers::default();
-        loss.encode(parameters, &[unit], &mut buffers);
+        loss.encode(parameters, &[unit], buffers);
         let radius = self.latent_radius();
         let weight = std::f64::consts::FRAC_1_SQRT_2 / rows as f64;
         let (firsts, seconds) = out.split_at_mut(latent);

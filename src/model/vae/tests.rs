@@ -147,7 +147,7 @@ fn training_learns_that_one_column_copies_another() {
         let mut sums = vec![0.0; vae.moments()];
         let mut moments = sums.clone();
         for unit in 0..256 {
-            vae.latent_moments(parameters, &codes, unit, [7; 32], &mut moments);
+            vae.latent_moments(parameters, &codes, unit, [7; 32], &mut VaeBuffers::default(), &mut moments);
             assert!(moments.iter().map(|m| m * m).sum::<f64>() <= 1.0 + 1e-9);
             sums.iter_mut().zip(&moments).for_each(|(s, m)| *s += m);
         }
@@ -237,7 +237,7 @@ fn a_unit_without_rows_has_no_say() {
     let parameters = shaken(&vae, 1);
     let codes = codes(&[0, 2], 1);
     let mut moments = vec![1.0; vae.moments()];
-    vae.latent_moments(&parameters, &codes, 0, [1; 32], &mut moments);
+    vae.latent_moments(&parameters, &codes, 0, [1; 32], &mut VaeBuffers::default(), &mut moments);
     assert!(moments.iter().all(|&m| m == 0.0));
     let mut gradient = vec![1.0; parameters.len()];
     let mut workspace = Workspace::default();

@@ -4,14 +4,15 @@ use super::source::{NamePath, Source};
 use super::{Findings, finding};
 
 /// Room and the rooms it may import. Whoever is not named in a row is out of its reach.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("error", &["privacy"]),
     ("output", &["error"]),
     ("config", &["error", "schema"]),
+    ("spill", &["error", "privacy"]),
     ("nn", &["error"]),
     ("schema", &["error", "privacy"]),
-    ("ingest", &["error", "output", "schema", "privacy"]),
-    ("encode", &["error", "ingest", "schema", "privacy"]),
+    ("ingest", &["error", "output", "spill", "schema", "privacy"]),
+    ("encode", &["error", "spill", "ingest", "schema", "privacy"]),
     ("model", &["error", "nn", "encode", "schema", "privacy"]),
     ("train", &["error", "output", "config", "model", "nn", "encode", "ingest", "schema", "privacy"]),
     ("cohort", &["error", "output", "config", "model", "encode", "ingest", "schema", "privacy"]),

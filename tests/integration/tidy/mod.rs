@@ -100,11 +100,6 @@ fn unsafe_code_stays_in_the_compute_core() {
 }
 
 #[test]
-fn polars_stays_in_ingest() {
-    over(sources("src"), words::no_polars);
-}
-
-#[test]
 fn nothing_is_left_undone() {
     let folders = [sources("src"), sources("privacy/src"), sources("tests")].into_iter().flatten();
     over(folders.collect(), words::nothing_undone);

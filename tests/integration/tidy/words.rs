@@ -30,16 +30,6 @@ pub fn no_unsafe(source: &Source) -> Findings {
     blocks.map(|(_, line, _)| finding(source, *line, "`unsafe` outside src/nn")).collect()
 }
 
-/// polars reads files in one room; the rest of the program does not know it.
-pub fn no_polars(source: &Source) -> Findings {
-    if in_any(source, &["src/ingest/"]) {
-        return Findings::new();
-    }
-    let paths = source.paths();
-    let uses = paths.iter().filter(|path| path.names[0].starts_with("polars"));
-    uses.map(|path| finding(source, path.line, "polars outside src/ingest")).collect()
-}
-
 /// No stub, no debugging aid, no test that is switched off.
 pub fn nothing_undone(source: &Source) -> Findings {
     let names = source.names();
@@ -81,13 +71,6 @@ mod tests {
             ["src/cohort/writer.rs:2: `unsafe` outside src/nn"]
         );
         assert_eq!(no_unsafe(&Source::parse("src/nn/simd.rs", text)), Findings::new());
-    }
-
-    #[test]
-    fn polars_elsewhere_is_found() {
-        let text = "use polars::prelude::DataFrame;";
-        assert_eq!(no_polars(&Source::parse("src/encode/grid.rs", text)).len(), 1);
-        assert_eq!(no_polars(&Source::parse("src/ingest/csv.rs", text)), Findings::new());
     }
 
     #[test]
