@@ -1,6 +1,6 @@
 //! Conditions: which synthetic rows are wanted.
 //!
-//! A condition is read ([`parse`]), each of its tests becomes a set of positions of a column ([`meaning`]), and the whole
+//! A condition is read (`schema::expression`), each of its tests becomes a set of positions of a column ([`meaning`]), and the whole
 //! becomes disjoint boxes ([`boxes`]), each a set of positions per column. A box is evidence for the generator: for every
 //! joint cell the part of its law that is allowed, and positions are drawn from the allowed part alone. So every row
 //! satisfies the condition by construction, and a rare condition costs no more than a frequent one.
@@ -9,16 +9,13 @@
 
 mod boxes;
 mod meaning;
-mod names;
-mod parse;
-mod tokens;
 
 use crate::encode::{Layout, Positions};
 use crate::error::{Error, Result};
 use crate::model::{Evidence, ModelFile};
+use crate::schema::expression::{Expression, Test, parse};
 use boxes::{Boxes, Region};
 use meaning::Field;
-use parse::{Expression, Test, parse};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -195,9 +192,9 @@ impl<F: FnMut(&Test, bool) -> Result<(usize, Positions)>> Reader<F> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse::{Asked, Value};
     use super::*;
     use crate::ingest::MISSING;
+    use crate::schema::expression::{Asked, Literal, Value};
     use proptest::prelude::*;
 
     /// Expressions over the columns `a`, `b` and `c`, of the numbers 0 to 3 and missing cells.
@@ -225,7 +222,7 @@ mod tests {
 
     /// What SQL says of a test on one cell: true, false, or unknown.
     fn answer(test: &Test, cell: u32) -> Option<bool> {
-        let number = |literal: &parse::Literal| match literal.value {
+        let number = |literal: &Literal| match literal.value {
             Value::Number(value, _) => value as u32,
             _ => panic!("numbers only"),
         };
@@ -242,20 +239,7 @@ mod tests {
     }
 
     fn truth(expression: &Expression, row: [u32; 3]) -> Option<bool> {
-        let all = |parts: &[Expression], end: bool| {
-            let answers: Vec<Option<bool>> = parts.iter().map(|part| truth(part, row)).collect();
-            if answers.contains(&Some(end)) {
-                Some(end)
-            } else {
-                answers.into_iter().find(Option::is_none).unwrap_or(Some(!end))
-            }
-        };
-        match expression {
-            Expression::All(parts) => all(parts, false),
-            Expression::Any(parts) => all(parts, true),
-            Expression::Not(inner) => truth(inner, row).map(|answer| !answer),
-            Expression::Test(test) => answer(test, row[column(test)]),
-        }
+        expression.truth(&|test| answer(test, row[column(test)]))
     }
 
     proptest! {

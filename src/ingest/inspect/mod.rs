@@ -178,7 +178,7 @@ pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Resul
         rows: raw.rows,
         unit_candidates: identifiers::unit_candidates(&profiles, &columns),
         columns: reports,
-        schema: Schema { table, columns, targets: vec![], survival: vec![], regressions: vec![] },
+        schema: Schema { table, columns, targets: vec![], survival: vec![], regressions: vec![], constraints: vec![] },
     })
 }
 
