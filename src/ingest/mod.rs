@@ -14,12 +14,14 @@ mod guard;
 pub mod inspect;
 mod load;
 mod raw;
+mod rules;
 mod source;
 
 pub use frame::{Frame, FrameColumn, MISSING, Values};
 pub use inspect::{Inspection, inspect};
 pub use load::count_outside;
 pub use raw::{RawTable, read};
+pub use rules::count_broken;
 pub use source::Source;
 
 use synthward_privacy::Sensitive;

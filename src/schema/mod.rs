@@ -74,6 +74,7 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
+pub(crate) use constraint::{common_unit, is_sum};
 pub use regression::Regression;
 pub use survival::Survival;
 pub use target::Target;

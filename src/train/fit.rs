@@ -12,7 +12,7 @@ use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Codes, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Frame, Source, count_outside, load};
+use crate::ingest::{Frame, Source, count_broken, count_outside, load};
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
@@ -473,20 +473,28 @@ fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) 
     table
         .map(|BoundedTable { frame, rows }| {
             for (column, count) in count_outside(&frame, schema) {
-                let class = match count {
-                    0 => continue,
-                    1..10 => "fewer than 10",
-                    10..100 => "10 to 99",
-                    100..1000 => "100 to 999",
-                    _ => "1000 or more",
-                };
+                let class = count_class(count);
                 tracing::warn!(
                     "column `{column}`: {class} values outside the domain were moved to where the schema says"
                 );
             }
+            for (constraint, count) in count_broken(&frame, schema).into_iter().filter(|(_, count)| *count > 0) {
+                let class = count_class(count);
+                tracing::warn!("constraint `{constraint}`: {class} rows break it; generated rows will hold it");
+            }
             Grid::new(&frame, &rows, domain)
         })
         .transpose()
+}
+
+/// How many there are, as far as an operator is told.
+fn count_class(count: usize) -> &'static str {
+    match count {
+        0..10 => "fewer than 10",
+        10..100 => "10 to 99",
+        100..1000 => "100 to 999",
+        _ => "1000 or more",
+    }
 }
 
 fn check_units(budget: &Budget, units: u64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Whether a rule can be asked of a table.
 
 use super::order::{closes_circle, computed_twice};
-use super::{Constraint, MapValue, Rule};
+use super::{Constraint, MapValue, Rule, common_unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::expression::{Expression, parse};
 use crate::schema::{Column, DomainFrom, Kind, Schema};
@@ -116,11 +116,6 @@ fn expression(schema: &Schema, field: &str, text: &str) -> Result<Expression> {
     })
 }
 
-/// Nanoseconds of a tick, for moments; 1 for amounts.
-fn unit(column: &Column) -> f64 {
-    if column.kind == Kind::Datetime { column.ticks().nanoseconds() as f64 } else { 1.0 }
-}
-
 fn inequality(schema: &Schema, low: &String, high: &String, strict: bool) -> Result<()> {
     all_different([low, high].into_iter())?;
     let (low, high) = (column(schema, low)?, column(schema, high)?);
@@ -139,7 +134,8 @@ fn inequality(schema: &Schema, low: &String, high: &String, strict: bool) -> Res
     }
     match (low.range(), high.range()) {
         (Some((least, _)), Some((_, most))) => {
-            let (least, most) = (least * unit(low), most * unit(high));
+            let units = common_unit(low, high);
+            let (least, most) = (least * units.0, most * units.1);
             if least > most || strict && least == most { Err(impossible("the ranges exclude it")) } else { Ok(()) }
         }
         _ => Ok(()),

@@ -6,11 +6,12 @@ mod order;
 
 use std::collections::BTreeMap;
 
+use arrow_schema::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Schema;
 use super::expression::{Expression, parse};
+use super::{Column, Kind, Schema};
 use fields::Fields;
 
 /// One rule of `[[constraint]]`. A missing cell satisfies every kind but those that ask for it by `is null`.
@@ -121,9 +122,26 @@ impl Constraint {
     }
 }
 
+/// What makes the numbers of two columns that are compared ones of the same unit: ticks become those of the finer one.
+pub(crate) fn common_unit(low: &Column, high: &Column) -> (f64, f64) {
+    if low.kind != Kind::Datetime || high.kind != Kind::Datetime {
+        return (1.0, 1.0);
+    }
+    let (low, high) = (low.ticks().nanoseconds(), high.ticks().nanoseconds());
+    let finer = low.min(high);
+    ((low / finer) as f64, (high / finer) as f64)
+}
+
+/// Whether `sum` is written as the column of totals writes `total`.
+pub(crate) fn is_sum(total: f64, sum: f64, column: &Column) -> bool {
+    let coarse = column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Float32);
+    let slack = if coarse { total.abs() * f64::from(f32::EPSILON) } else { 0.0 };
+    (total - sum).abs() < 0.5 * 10f64.powi(-(column.decimals.unwrap_or(0) as i32)) + slack
+}
+
 impl Schema {
-    /// The schema without constraints that were seen to hold in the rows: nobody vouches for them, and no budget pays
-    /// for them.
+    /// The constraints but those that were seen to hold in the rows: nobody vouches for these, and no budget pays for
+    /// them.
     pub(super) fn public_constraints(&self) -> Vec<Constraint> {
         self.constraints.iter().filter(|constraint| constraint.from == ConstraintFrom::Public).cloned().collect()
     }
