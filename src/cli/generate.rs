@@ -92,7 +92,7 @@ pub fn write_cohort(
     let mut cohort = Cohort::new(model, Format::of(output)?)?;
     let mut provenance = model.provenance(model_sha256, seed);
     if let Some(condition) = condition {
-        cohort = cohort.given(condition);
+        cohort = cohort.given(condition)?;
         provenance.push(("synthward.where".to_owned(), condition.text().to_owned()));
     }
     let mut progress = Progress::new(global, "generate", rows);

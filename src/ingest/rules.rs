@@ -140,7 +140,7 @@ mod tests {
         [[column]]
         name = "moment"
         kind = "datetime"
-        type = "timestamp(us)"
+        type = "timestamp[us]"
         [[column]]
         name = "a"
         kind = "real"

@@ -25,8 +25,8 @@ const HEADER: &str = "\
 
 /// Above constraints of which some were read from the rows.
 const SUGGESTED: &str = "\
-# Constraints with from = \"data\" were seen to hold in every row of this table, and `fit` refuses them. Where one holds
-# by what the columns mean, write from = \"public\"; remove the others.
+# Constraints with from = \"data\" were seen to hold in every row of this table; `fit` refuses them. Where one
+# holds by what the columns mean, write from = \"public\"; remove the others.
 ";
 
 /// Comments to write beside a schema.

@@ -6,7 +6,7 @@ use crate::encode::{Domain, Positions};
 use crate::error::{Error, Result};
 use crate::model::ModelFile;
 use crate::schema::expression::{Asked, Literal, Test, Unfit, Value, list, nearest};
-use crate::schema::{Bound, Column, Kind};
+use crate::schema::{Bound, Column, DomainFrom, Kind};
 use arrow_schema::DataType;
 
 /// A modelled column, as a condition sees it.
@@ -18,6 +18,8 @@ pub struct Field<'m> {
     column: Option<&'m Column>,
     domain: &'m Domain,
     nullable: bool,
+    /// A category that was not discovered is one that no row has.
+    open: bool,
 }
 
 impl<'m> Field<'m> {
@@ -49,7 +51,19 @@ impl<'m> Field<'m> {
             column: model.header.schema.column(&column.name).filter(|_| Some(index) != model.domain.rows_column),
             domain: &column.domain,
             nullable: column.nullable,
+            open: false,
         })
+    }
+
+    /// The column that a test of a constraint names. The constraint stands in the schema, so a list that was discovered may
+    /// lack what it names.
+    ///
+    /// # Errors
+    /// As [`Field::of`].
+    pub fn of_constraint(test: &Test, model: &'m ModelFile) -> Result<Self> {
+        let field = Self::of(test, model)?;
+        let open = field.column.is_some_and(|column| column.domain_from == Some(DomainFrom::Discovered));
+        Ok(Self { open, ..field })
     }
 
     /// All positions of the column.
@@ -114,10 +128,10 @@ impl<'m> Field<'m> {
                 let written = |p: u32| as_written(numbers.at(p), column, &data_type);
                 Ok((first(*positions, |p| written(p) >= value), first(*positions, |p| written(p) > value)))
             }
-            (Domain::Labels { labels, .. }, _) => {
-                let place = self.label(literal, labels)?;
-                Ok((place, place + 1))
-            }
+            (Domain::Labels { labels, .. }, _) => match self.label(literal, labels) {
+                Err(_) if self.open => Ok((0, 0)),
+                place => place.map(|place| (place, place + 1)),
+            },
             (Domain::Numbers { .. }, None) => Err(self.wrong(literal, "the column cannot be compared")),
         }
     }
@@ -222,7 +236,7 @@ mod tests {
     }
 
     fn field<'m>(column: &'m Column, domain: &'m Domain) -> Field<'m> {
-        Field { index: 0, name: "x", column: Some(column), domain, nullable: true }
+        Field { index: 0, name: "x", column: Some(column), domain, nullable: true, open: false }
     }
 
     /// What a comparison says of every position is what it says of the number that is written there, also where the

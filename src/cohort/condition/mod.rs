@@ -7,8 +7,8 @@
 //!
 //! Comparisons are those of SQL: a missing cell makes each of them false and its opposite too, and `is null` finds it.
 
-mod boxes;
-mod meaning;
+pub(super) mod boxes;
+pub(super) mod meaning;
 
 use crate::encode::{Layout, Positions};
 use crate::error::{Error, Result};
@@ -156,16 +156,16 @@ fn contradiction() -> Error {
 }
 
 /// Turns expressions into boxes.
-struct Reader<F> {
+pub(super) struct Reader<F> {
     /// All positions of each column.
-    all: Vec<Positions>,
+    pub all: Vec<Positions>,
     /// The column that a test asks for, and the positions that make it true; false, where the flag says so.
-    satisfying: F,
+    pub satisfying: F,
 }
 
 impl<F: FnMut(&Test, bool) -> Result<(usize, Positions)>> Reader<F> {
     /// The rows for which an expression is true, or with `opposite` those for which it is false.
-    fn boxes(&mut self, expression: &Expression, opposite: bool) -> Result<Boxes> {
+    pub fn boxes(&mut self, expression: &Expression, opposite: bool) -> Result<Boxes> {
         match expression {
             Expression::Not(inner) => self.boxes(inner, !opposite),
             Expression::Test(test) => {

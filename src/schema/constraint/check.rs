@@ -241,7 +241,7 @@ mod tests {
         [[column]]
         name = "discharged"
         kind = "datetime"
-        type = "timestamp(us)"
+        type = "timestamp[us]"
         min = "2020-01-01"
         max = "2022-12-31"
         [[column]]

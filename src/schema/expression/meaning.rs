@@ -156,6 +156,41 @@ impl Test {
     }
 }
 
+impl<T> Expression<T> {
+    /// Its tests, in order.
+    pub fn tests(&self) -> Vec<&T> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::tests).collect(),
+            Self::Not(inner) => inner.tests(),
+            Self::Test(test) => vec![test],
+        }
+    }
+
+    /// The same with something else in the place of each test.
+    ///
+    /// # Errors
+    /// What `change` gives.
+    pub fn map<U>(&self, change: &mut impl FnMut(&T) -> Result<U>) -> Result<Expression<U>> {
+        let mut all = |parts: &[Self]| parts.iter().map(|part| part.map(change)).collect::<Result<_>>();
+        Ok(match self {
+            Self::All(parts) => Expression::All(all(parts)?),
+            Self::Any(parts) => Expression::Any(all(parts)?),
+            Self::Not(inner) => Expression::Not(Box::new(inner.map(change)?)),
+            Self::Test(test) => Expression::Test(change(test)?),
+        })
+    }
+
+    /// What the expression says where each test has the answer that `answer` gives; nothing where that is not known.
+    pub fn truth(&self, answer: &impl Fn(&T) -> Option<bool>) -> Option<bool> {
+        match self {
+            Self::Not(inner) => inner.truth(answer).map(|yes| !yes),
+            Self::Test(test) => answer(test),
+            Self::All(parts) => joined(parts, false, answer),
+            Self::Any(parts) => joined(parts, true, answer),
+        }
+    }
+}
+
 impl Expression {
     /// Checks each test against the columns of a schema.
     ///
@@ -164,25 +199,6 @@ impl Expression {
     /// it does not have.
     pub fn check(&self, schema: &Schema) -> Result<()> {
         self.tests().iter().try_for_each(|test| test.check(schema))
-    }
-
-    /// Its tests, in order.
-    pub fn tests(&self) -> Vec<&Test> {
-        match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::tests).collect(),
-            Self::Not(inner) => inner.tests(),
-            Self::Test(test) => vec![test],
-        }
-    }
-
-    /// What the expression says where each test has the answer that `answer` gives; nothing where that is not known.
-    pub fn truth(&self, answer: &impl Fn(&Test) -> Option<bool>) -> Option<bool> {
-        match self {
-            Self::Not(inner) => inner.truth(answer).map(|yes| !yes),
-            Self::Test(test) => answer(test),
-            Self::All(parts) => joined(parts, false, answer),
-            Self::Any(parts) => joined(parts, true, answer),
-        }
     }
 
     /// What the expression says of a row; `cell` gives the cells of its columns.
@@ -225,7 +241,7 @@ impl Test {
 }
 
 /// The answer of several expressions of which one that is `end` settles it.
-fn joined(parts: &[Expression], end: bool, answer: &impl Fn(&Test) -> Option<bool>) -> Option<bool> {
+fn joined<T>(parts: &[Expression<T>], end: bool, answer: &impl Fn(&T) -> Option<bool>) -> Option<bool> {
     let mut unknown = false;
     for part in parts {
         match part.truth(answer) {

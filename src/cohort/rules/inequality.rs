@@ -1,0 +1,153 @@
+//! Columns in order: the later one is drawn from the part of its cell that the earlier one leaves.
+
+use super::Rules;
+use super::row::{Row, Setting};
+use crate::encode::Positions;
+use crate::ingest::MISSING;
+use rand_chacha::ChaCha8Rng;
+use std::collections::HashMap;
+
+/// Draws of a row's positions before they are made to fit: as long as one of them holds, all is as the model has it.
+const TRIES: usize = 6;
+
+/// `low` is not above `high`.
+pub(super) struct Inequality {
+    pub low: usize,
+    pub high: usize,
+    pub strict: bool,
+    /// What makes the numbers of both ones of the same unit.
+    pub units: (f64, f64),
+}
+
+impl Inequality {
+    pub fn holds(&self, rules: &Rules, row: &Row) -> bool {
+        if !row.has(self.low) || !row.has(self.high) {
+            return true;
+        }
+        let (low, high) = (row.value(rules, self.low) * self.units.0, row.value(rules, self.high) * self.units.1);
+        if self.strict { low < high } else { low <= high }
+    }
+
+    /// The first position of `high` that is above this number of `low`.
+    pub fn first_high(&self, rules: &Rules, low: f64) -> u32 {
+        let (own, low) = (self.units.1, low * self.units.0);
+        let enough = |x: f64| if self.strict { x * own > low } else { x * own >= low };
+        rules.scales[self.high].as_ref().map_or(0, |scale| scale.first(low / own, enough))
+    }
+
+    /// How many positions of `low` are below this number of `high`.
+    pub fn end_low(&self, rules: &Rules, high: f64) -> u32 {
+        let (own, high) = (self.units.0, high * self.units.1);
+        let too_far = |x: f64| if self.strict { x * own >= high } else { x * own > high };
+        rules.scales[self.low].as_ref().map_or(0, |scale| scale.first(high / own, too_far))
+    }
+}
+
+/// Columns that inequalities hold together.
+pub(super) struct Chain {
+    /// In an order in which no column stands before one that is to be lower.
+    pub columns: Vec<usize>,
+    pub rules: Vec<Inequality>,
+}
+
+impl Chain {
+    /// Inequalities in groups that have no column in common.
+    pub fn all(inequalities: Vec<Inequality>) -> Vec<Self> {
+        let mut chains: Vec<Self> = Vec::new();
+        for rule in inequalities {
+            let touches = |chain: &Self| chain.columns.contains(&rule.low) || chain.columns.contains(&rule.high);
+            let (joined, rest): (Vec<Self>, Vec<Self>) = chains.into_iter().partition(touches);
+            chains = rest;
+            let mut chain = Self { columns: Vec::new(), rules: vec![rule] };
+            chain.rules.splice(0..0, joined.into_iter().flat_map(|chain| chain.rules));
+            chain.columns = chain.rules.iter().flat_map(|rule| [rule.low, rule.high]).collect();
+            chains.push(chain);
+        }
+        chains.into_iter().map(Self::sorted).collect()
+    }
+
+    fn sorted(mut self) -> Self {
+        let mut left = std::mem::take(&mut self.columns);
+        left.sort_unstable();
+        left.dedup();
+        while !left.is_empty() {
+            let waits = |&&j: &&usize| self.rules.iter().any(|rule| rule.high == j && left.contains(&rule.low));
+            // The schema has no circle, so one does not wait.
+            let Some(&next) = left.iter().find(|j| !waits(j)).or(left.first()) else { break };
+            self.columns.push(next);
+            left.retain(|&j| j != next);
+        }
+        self
+    }
+
+    pub fn holds(&self, rules: &Rules, row: &Row) -> bool {
+        self.rules.iter().all(|rule| rule.holds(rules, row))
+    }
+
+    /// Draws the positions anew until all inequalities hold; false where the cells do not allow it.
+    pub fn settle(&self, rules: &Rules, row: &mut Row, setting: &Setting, rng: &mut ChaCha8Rng) -> bool {
+        for _ in 0..TRIES {
+            if self.holds(rules, row) {
+                return true;
+            }
+            for &j in &self.columns {
+                if row.has(j) && setting.is_free(j) {
+                    row.positions[j] = setting.decoders[j].draw(row.codes[j], rng);
+                }
+            }
+        }
+        self.holds(rules, row) || self.fit(rules, row, setting, rng).is_some()
+    }
+
+    /// Draws each column from what those before it leave, and leaves room for those after it.
+    fn fit(&self, rules: &Rules, row: &mut Row, setting: &Setting, rng: &mut ChaCha8Rng) -> Option<()> {
+        let both = |rule: &&Inequality, row: &Row| row.has(rule.low) && row.has(rule.high);
+        // The last position of each column that is free, and the largest number of each.
+        let (mut ends, mut most) = (HashMap::new(), HashMap::new());
+        for &j in self.columns.iter().rev().filter(|&&j| row.has(j)) {
+            if !setting.is_free(j) {
+                most.insert(j, row.value(rules, j));
+                continue;
+            }
+            let mut last = setting.decoders[j].last(row.codes[j])?;
+            for rule in self.rules.iter().filter(|rule| rule.low == j && both(rule, row)) {
+                last = last.min(rule.end_low(rules, *most.get(&rule.high)?).checked_sub(1)?);
+            }
+            ends.insert(j, last);
+            most.insert(j, rules.scales[j].as_ref()?.value(last));
+        }
+        let free: Vec<usize> = self.columns.iter().copied().filter(|&j| row.has(j) && setting.is_free(j)).collect();
+        for j in free {
+            let below = self.rules.iter().filter(|rule| rule.high == j && both(rule, row));
+            let first = below.map(|rule| rule.first_high(rules, row.value(rules, rule.low))).max().unwrap_or(0);
+            row.positions[j] = setting.decoders[j].draw_between(row.codes[j], first, *ends.get(&j)?, rng)?;
+        }
+        self.holds(rules, row).then_some(())
+    }
+
+    /// Moves columns to the nearest positions that hold the inequalities: the higher one up, or else the lower one down.
+    pub fn repair(&self, rules: &Rules, row: &mut Row, setting: &Setting) {
+        let order = |j: usize| self.columns.iter().position(|&other| other == j);
+        let mut sorted: Vec<&Inequality> = self.rules.iter().collect();
+        sorted.sort_by_key(|rule| order(rule.high));
+        for rule in &sorted {
+            if !rule.holds(rules, row) && setting.is_free(rule.high) {
+                let first = rule.first_high(rules, row.value(rules, rule.low));
+                let allowed = setting.allowed(rules, rule.high);
+                if let Some((first, _)) = allowed.within(first, MISSING - 1).next() {
+                    rules.steer(rule.high, &Positions::range(first, first + 1), row, setting);
+                }
+            }
+        }
+        sorted.sort_by_key(|rule| std::cmp::Reverse(order(rule.low)));
+        for rule in &sorted {
+            if !rule.holds(rules, row) && setting.is_free(rule.low) {
+                let end = rule.end_low(rules, row.value(rules, rule.high));
+                let allowed = setting.allowed(rules, rule.low);
+                if let Some((_, last)) = end.checked_sub(1).and_then(|last| allowed.within(0, last).last()) {
+                    rules.steer(rule.low, &Positions::range(last, last + 1), row, setting);
+                }
+            }
+        }
+    }
+}
