@@ -96,58 +96,63 @@ impl Chain {
                 }
             }
         }
-        self.holds(rules, row) || self.fit(rules, row, setting, rng).is_some()
+        if self.holds(rules, row) {
+            return true;
+        }
+        let last = |row: &Row, j: usize, end: u32| Some(setting.decoders[j].last(row.codes[j])?.min(end));
+        let mut choose = |row: &mut Row, j: usize, from: u32, to: u32| {
+            row.positions[j] = setting.decoders[j].draw_between(row.codes[j], from, to, rng)?;
+            Some(())
+        };
+        self.fit(rules, row, setting, &last, &mut choose).is_some() && self.holds(rules, row)
     }
 
-    /// Draws each column from what those before it leave, and leaves room for those after it.
-    fn fit(&self, rules: &Rules, row: &mut Row, setting: &Setting, rng: &mut ChaCha8Rng) -> Option<()> {
-        let both = |rule: &&Inequality, row: &Row| row.has(rule.low) && row.has(rule.high);
-        // The last position of each column that is free, and the largest number of each.
+    /// Chooses each column from what those before it leave, and leaves room for those after it. `last` gives the last
+    /// position that a column may have up to one, and `choose` takes one between two. Nothing where there is no room.
+    fn fit(
+        &self,
+        rules: &Rules,
+        row: &mut Row,
+        setting: &Setting,
+        last: &impl Fn(&Row, usize, u32) -> Option<u32>,
+        choose: &mut impl FnMut(&mut Row, usize, u32, u32) -> Option<()>,
+    ) -> Option<()> {
+        let present: Vec<usize> = self.columns.iter().copied().filter(|&j| row.has(j)).collect();
+        let active = |rule: &&Inequality| present.contains(&rule.low) && present.contains(&rule.high);
+        // The last position of each column that may be chosen, and the largest number of each.
         let (mut ends, mut most) = (HashMap::new(), HashMap::new());
-        for &j in self.columns.iter().rev().filter(|&&j| row.has(j)) {
+        for &j in present.iter().rev() {
             if !setting.is_free(j) {
                 most.insert(j, row.value(rules, j));
                 continue;
             }
-            let mut last = setting.decoders[j].last(row.codes[j])?;
-            for rule in self.rules.iter().filter(|rule| rule.low == j && both(rule, row)) {
-                last = last.min(rule.end_low(rules, *most.get(&rule.high)?).checked_sub(1)?);
+            let mut end = MISSING - 1;
+            for rule in self.rules.iter().filter(active).filter(|rule| rule.low == j) {
+                end = end.min(rule.end_low(rules, *most.get(&rule.high)?).checked_sub(1)?);
             }
-            ends.insert(j, last);
-            most.insert(j, rules.scales[j].as_ref()?.value(last));
+            let end = last(row, j, end)?;
+            ends.insert(j, end);
+            most.insert(j, rules.scales[j].as_ref()?.value(end));
         }
-        let free: Vec<usize> = self.columns.iter().copied().filter(|&j| row.has(j) && setting.is_free(j)).collect();
-        for j in free {
-            let below = self.rules.iter().filter(|rule| rule.high == j && both(rule, row));
-            let first = below.map(|rule| rule.first_high(rules, row.value(rules, rule.low))).max().unwrap_or(0);
-            row.positions[j] = setting.decoders[j].draw_between(row.codes[j], first, *ends.get(&j)?, rng)?;
+        for &j in present.iter().filter(|&&j| setting.is_free(j)) {
+            let below = self.rules.iter().filter(active).filter(|rule| rule.high == j);
+            let from = below.map(|rule| rule.first_high(rules, row.value(rules, rule.low))).max().unwrap_or(0);
+            choose(row, j, from, *ends.get(&j)?)?;
         }
-        self.holds(rules, row).then_some(())
+        Some(())
     }
 
-    /// Moves columns to the nearest positions that hold the inequalities: the higher one up, or else the lower one down.
+    /// Moves columns to the nearest positions that hold the inequalities.
     pub fn repair(&self, rules: &Rules, row: &mut Row, setting: &Setting) {
-        let order = |j: usize| self.columns.iter().position(|&other| other == j);
-        let mut sorted: Vec<&Inequality> = self.rules.iter().collect();
-        sorted.sort_by_key(|rule| order(rule.high));
-        for rule in &sorted {
-            if !rule.holds(rules, row) && setting.is_free(rule.high) {
-                let first = rule.first_high(rules, row.value(rules, rule.low));
-                let allowed = setting.allowed(rules, rule.high);
-                if let Some((first, _)) = allowed.within(first, MISSING - 1).next() {
-                    rules.steer(rule.high, &Positions::range(first, first + 1), row, setting);
-                }
-            }
-        }
-        sorted.sort_by_key(|rule| std::cmp::Reverse(order(rule.low)));
-        for rule in &sorted {
-            if !rule.holds(rules, row) && setting.is_free(rule.low) {
-                let end = rule.end_low(rules, row.value(rules, rule.high));
-                let allowed = setting.allowed(rules, rule.low);
-                if let Some((_, last)) = end.checked_sub(1).and_then(|last| allowed.within(0, last).last()) {
-                    rules.steer(rule.low, &Positions::range(last, last + 1), row, setting);
-                }
-            }
+        let last = |_: &Row, j: usize, end: u32| setting.allowed(rules, j).within(0, end).last().map(|(_, last)| last);
+        let mut choose = |row: &mut Row, j: usize, from: u32, to: u32| {
+            let target = setting.allowed(rules, j).intersection(&Positions::range(from, to.saturating_add(1)));
+            rules.steer(j, &target, row, setting);
+            Some(())
+        };
+        if !self.holds(rules, row) {
+            // Without room the row stays as it is, and does not hold.
+            let _ = self.fit(rules, row, setting, &last, &mut choose);
         }
     }
 }

@@ -268,6 +268,7 @@ impl<'m> Rules<'m> {
     /// Brings a column to the nearest of these positions; a computed one by way of what it is computed from.
     fn steer(&self, j: usize, target: &Positions, row: &mut Row, setting: &Setting) {
         match self.computed.iter().find(|computed| computed.column() == j && setting.is_free(j)) {
+            Some(_) if target.contains(row.positions[j]) => {}
             Some(computed) => {
                 computed.steer(self, target, row, setting);
                 computed.settle(self, row, setting);

@@ -279,6 +279,6 @@ fn rows_without_rules_break_them() {
     let frame = frame(&schema(&[]), &draw(&model, None, 3000, 1).unwrap());
     for rule in RULES {
         let broken = broken(&schema(&[rule]), None, &frame);
-        assert!(broken.len() == 1 && broken[0].1 > 50, "{rule}: {broken:?}");
+        assert!(broken.len() == 1 && broken[0].1 > 5, "{rule}: {broken:?}");
     }
 }

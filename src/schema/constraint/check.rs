@@ -253,7 +253,7 @@ mod tests {
         [[column]]
         name = "clock"
         kind = "datetime"
-        type = "time32(s)"
+        type = "time32[s]"
         [[column]]
         name = "sex"
         kind = "categorical"
