@@ -18,7 +18,7 @@ mod rules;
 mod source;
 
 pub use frame::{Frame, FrameColumn, MISSING, Values};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, suggest};
 pub use load::count_outside;
 pub use raw::{RawTable, read};
 pub use rules::count_broken;

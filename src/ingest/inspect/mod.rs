@@ -11,6 +11,7 @@ mod identifiers;
 mod kinds;
 mod profile;
 mod render;
+mod suggest;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ use super::raw::RawTable;
 use crate::error::{Error, Result};
 use crate::schema::{Column, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Schema, TableSpec};
 use profile::Profile;
+pub use suggest::suggest;
 
 /// What was seen in a table, and the schema drafted from it.
 ///
