@@ -297,9 +297,10 @@ pub fn generate(
         if let Some(rules) = &cohort.rules {
             let mut left = (rows - done) as usize;
             for (number, drawn) in (block..).zip(&mut wave) {
-                let take = (drawn.codes.len() / width).min(left);
-                cohort.differing(rules, (seed, number), drawn, take, &mut seen)?;
-                left -= take;
+                if left > 0 {
+                    cohort.differing(rules, (seed, number), drawn, left, &mut seen)?;
+                    left -= left.min(drawn.codes.len() / width);
+                }
             }
         }
         let mut first = done;

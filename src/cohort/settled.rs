@@ -43,6 +43,22 @@ impl Block {
         self.cases.get(self.offsets[unit] as usize).copied().unwrap_or(0)
     }
 
+    /// Leaves out these rows, which are in order. No unit loses all of its own.
+    fn drop_rows(&mut self, dropped: &[usize], width: usize) {
+        if dropped.is_empty() {
+            return;
+        }
+        let stays = |r: &usize| dropped.binary_search(r).is_err();
+        let kept: Vec<usize> = (0..self.codes.len() / width).filter(stays).collect();
+        let cells = || kept.iter().flat_map(|r| r * width..(r + 1) * width);
+        self.codes = cells().map(|cell| self.codes[cell]).collect();
+        self.positions = cells().map(|cell| self.positions[cell]).collect();
+        self.cases = kept.iter().filter_map(|&r| self.cases.get(r).copied()).collect();
+        for offset in &mut self.offsets {
+            *offset -= dropped.partition_point(|&r| r < *offset as usize) as u32;
+        }
+    }
+
     /// Puts a unit of another block in the place of one of this, of as many rows.
     fn put(&mut self, unit: usize, other: &Self, from: usize, width: usize) {
         let cells = |rows: Range<usize>| rows.start * width..rows.end * width;
@@ -162,7 +178,7 @@ impl Cohort<'_> {
         Error::bad_input(format!("{what} in a row of this model")).remedy(remedy)
     }
 
-    /// Makes the first `rows` rows of a block differ from those seen and from each other, where the schema says so. Blocks
+    /// Makes the first `wanted` rows of a block differ from those seen and from each other, where the schema says so. Blocks
     /// come one after the other.
     ///
     /// # Errors
@@ -172,21 +188,28 @@ impl Cohort<'_> {
         rules: &Rules,
         (seed, number): (u64, u64),
         block: &mut Block,
-        rows: usize,
+        wanted: usize,
         seen: &mut Seen,
     ) -> Result<()> {
         let count = rules.unique_rules();
         let mut rng = stream(seed, DIFFERENT_STREAMS + number);
+        let (mut kept, mut dropped) = (0, Vec::new());
         for unit in (0..block.units()).filter(|_| count > 0) {
             let own = block.rows(unit);
-            let own = own.start..own.end.min(rows);
+            let own = own.start..own.end.min(own.start + wanted - kept);
             let key = number * UNITS_PER_BLOCK as u64 + unit as u64 + 1;
             let mut keys = self.keys(rules, block, own.clone(), key);
+            let before = dropped.len();
             if !seen.allows(&keys, count) {
-                keys = self.different(rules, block, (unit, key), own, seen, &mut rng)?;
+                keys = self.different(rules, block, (unit, key), own.clone(), seen, &mut rng, &mut dropped)?;
             }
             seen.add(&keys, count);
+            kept += own.len() - (dropped.len() - before);
+            if kept == wanted {
+                break;
+            }
         }
+        block.drop_rows(&dropped, self.width());
         Ok(())
     }
 
@@ -200,7 +223,9 @@ impl Cohort<'_> {
         keys
     }
 
-    /// Draws a unit anew until its rows differ; else moves a cell of those that do not. Returns the keys of its rows.
+    /// Draws a unit anew until its rows differ; else moves a cell of those that do not; else drops these, where others are
+    /// left. Returns the keys of the rows that stay.
+    #[allow(clippy::too_many_arguments)]
     fn different(
         &self,
         rules: &Rules,
@@ -209,6 +234,7 @@ impl Cohort<'_> {
         own: Range<usize>,
         seen: &Seen,
         rng: &mut ChaCha8Rng,
+        dropped: &mut Vec<usize>,
     ) -> Result<Vec<Option<u128>>> {
         let (count, case) = (rules.unique_rules(), block.case(unit));
         let setting = self.setting(case);
@@ -226,19 +252,25 @@ impl Cohort<'_> {
                 return Ok(keys);
             }
         }
+        let rows_may_fall =
+            self.model.domain.rows_column.is_none_or(|j| setting.region.is_none_or(|own| !own.contains_key(&j)));
         let mut keys: Vec<Option<u128>> = Vec::new();
         for r in own {
             let cells = r * self.width()..(r + 1) * self.width();
             let (codes, positions) = (&block.codes[cells.clone()], &mut block.positions[cells]);
             let before = keys.clone();
-            let differs = |row: &Row, keys: &mut Vec<Option<u128>>| {
+            let differs = |row: &Row| {
                 keys.clone_from(&before);
-                rules.keys(row, key, keys);
-                seen.allows(keys, count)
+                rules.keys(row, key, &mut keys);
+                seen.allows(&keys, count)
             };
-            if !moved(rules, &setting, positions, codes, |row| differs(row, &mut keys)) {
-                return Err(Error::bad_input("no further row differs from all others as the constraints want it")
-                    .remedy("ask for fewer rows, or leave the unique constraint out of the schema"));
+            if !moved(rules, &setting, positions, codes, differs) {
+                keys = before;
+                if r + 1 == block.rows(unit).end && keys.is_empty() || !rows_may_fall {
+                    return Err(Error::bad_input("no further row differs from all others as the constraints want it")
+                        .remedy("ask for fewer rows, or leave the unique constraint out of the schema"));
+                }
+                dropped.push(r);
             }
         }
         Ok(keys)
