@@ -116,14 +116,16 @@ impl<'m> Cohort<'m> {
     pub fn given(mut self, condition: &Condition) -> Result<Self> {
         let codecs = &self.model.header.codecs;
         let case = |case: &super::condition::Case| {
-            let (mut region, mut evidence) = (case.region.clone(), case.evidence.clone());
-            if self.rules.as_ref().is_some_and(|rules| !rules.narrow(&mut region)) {
-                return None;
-            }
-            for (&j, allowed) in region.iter().filter(|(j, allowed)| case.region.get(j) != Some(allowed)) {
+            let mut region = case.region.clone();
+            let drawn = match &self.rules {
+                Some(rules) => rules.narrow(&mut region)?,
+                None => region.clone(),
+            };
+            let mut evidence = Evidence::none(&self.layout());
+            for (&j, allowed) in &drawn {
                 evidence.restrict(j, &codecs[j].shares(allowed));
             }
-            let decoders = region.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect();
+            let decoders = drawn.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect();
             (!evidence.is_contradictory()).then_some(Case { share: case.share, evidence, region, decoders })
         };
         self.cases = condition.cases().iter().filter_map(case).collect();

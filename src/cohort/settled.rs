@@ -199,12 +199,13 @@ impl Cohort<'_> {
             let own = own.start..own.end.min(own.start + wanted - kept);
             let key = number * UNITS_PER_BLOCK as u64 + unit as u64 + 1;
             let mut keys = self.keys(rules, block, own.clone(), key);
-            let before = dropped.len();
+            let mut fallen = Vec::new();
             if !seen.allows(&keys, count) {
-                keys = self.different(rules, block, (unit, key), own.clone(), seen, &mut rng, &mut dropped)?;
+                (keys, fallen) = self.different(rules, block, (unit, key), own.clone(), seen, &mut rng)?;
             }
             seen.add(&keys, count);
-            kept += own.len() - (dropped.len() - before);
+            kept += own.len() - fallen.len();
+            dropped.extend(fallen);
             if kept == wanted {
                 break;
             }
@@ -224,8 +225,7 @@ impl Cohort<'_> {
     }
 
     /// Draws a unit anew until its rows differ; else moves a cell of those that do not; else drops these, where others are
-    /// left. Returns the keys of the rows that stay.
-    #[allow(clippy::too_many_arguments)]
+    /// left. Returns the keys of the rows that stay, and the rows that do not.
     fn different(
         &self,
         rules: &Rules,
@@ -234,8 +234,7 @@ impl Cohort<'_> {
         own: Range<usize>,
         seen: &Seen,
         rng: &mut ChaCha8Rng,
-        dropped: &mut Vec<usize>,
-    ) -> Result<Vec<Option<u128>>> {
+    ) -> Result<(Vec<Option<u128>>, Vec<usize>)> {
         let (count, case) = (rules.unique_rules(), block.case(unit));
         let setting = self.setting(case);
         let mut drawn = self.drawn_of(case, block.rows(unit).len(), DIFFERENT, rng);
@@ -249,12 +248,12 @@ impl Cohort<'_> {
             let keys = self.keys(rules, &mut drawn, rows.start..rows.start + own.len(), key);
             if seen.allows(&keys, count) {
                 block.put(unit, &drawn, other, self.width());
-                return Ok(keys);
+                return Ok((keys, Vec::new()));
             }
         }
         let rows_may_fall =
             self.model.domain.rows_column.is_none_or(|j| setting.region.is_none_or(|own| !own.contains_key(&j)));
-        let mut keys: Vec<Option<u128>> = Vec::new();
+        let (mut keys, mut dropped): (Vec<Option<u128>>, Vec<usize>) = Default::default();
         for r in own {
             let cells = r * self.width()..(r + 1) * self.width();
             let (codes, positions) = (&block.codes[cells.clone()], &mut block.positions[cells]);
@@ -273,7 +272,7 @@ impl Cohort<'_> {
                 dropped.push(r);
             }
         }
-        Ok(keys)
+        Ok((keys, dropped))
     }
 }
 

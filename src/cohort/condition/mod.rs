@@ -35,7 +35,6 @@ pub struct Condition {
 pub(super) struct Case {
     /// Its part of the condition's probability.
     pub share: f64,
-    pub evidence: Evidence,
     pub region: Region,
 }
 
@@ -120,7 +119,7 @@ impl Condition {
             if share > 0.0 {
                 opinions.resize(own.len().max(opinions.len()), 0.0);
                 opinions.iter_mut().zip(&own).for_each(|(sum, p)| *sum += p);
-                cases.push(Case { share, evidence, region: region.clone() });
+                cases.push(Case { share, region: region.clone() });
             }
         }
         let total: f64 = cases.iter().map(|case| case.share).sum();

@@ -19,6 +19,7 @@ mod unique;
 use super::condition::boxes::Region;
 use crate::encode::Positions;
 use crate::error::{Error, Result};
+use crate::ingest::MISSING;
 use crate::model::ModelFile;
 use crate::schema::{Column, Rule, common_unit};
 use arrow_schema::DataType;
@@ -126,7 +127,9 @@ impl<'m> Rules<'m> {
         for index in schema.computing() {
             match &schema.constraints[index].rule {
                 Rule::Sum { total, parts } => {
-                    let (total, parts) = (place(total)?, places(parts)?);
+                    let (total, mut parts) = (place(total)?, places(parts)?);
+                    let step = |j: &usize| rules.scales[*j].as_ref().map_or(0.0, Scale::step);
+                    parts.sort_by(|a, b| step(b).total_cmp(&step(a)));
                     if let Some(column) = declared(total) {
                         rules.computed.push(Computed::Sum(Sum { total, parts, column: column.clone() }));
                     }
@@ -176,22 +179,29 @@ impl<'m> Rules<'m> {
         self.computed.iter().any(|computed| computed.column() != j && computed.columns().contains(&j))
     }
 
-    /// Narrows what a condition allows to what its computed columns can be computed from. False where nothing is left.
-    pub(super) fn narrow(&self, region: &mut Region) -> bool {
-        for computed in self.computed.iter().rev() {
-            let Computed::Dependency(dependency) = computed else { continue };
-            let Some(target) = region.get(&dependency.of).filter(|target| !target.contains(crate::ingest::MISSING))
-            else {
-                continue;
-            };
+    /// Narrows what a condition allows to what its computed columns can be computed from, and says what is to be drawn for
+    /// that: a column that is computed in every row may be drawn as it will. `None` where nothing is left.
+    pub(super) fn narrow(&self, region: &mut Region) -> Option<Region> {
+        let mut computed = Vec::new();
+        for dependency in self.computed.iter().rev() {
+            let Computed::Dependency(dependency) = dependency else { continue };
+            let Dependency { of, on, .. } = dependency;
+            let Some(target) = region.get(of).filter(|target| !target.contains(MISSING)) else { continue };
             let gives = dependency.preimage(target).union(&Positions::missing());
-            let allowed = region.get(&dependency.on).unwrap_or(&self.all[dependency.on]).intersection(&gives);
+            let allowed = region.get(on).unwrap_or(&self.all[*on]).intersection(&gives);
             if allowed.is_empty() {
-                return false;
+                return None;
             }
-            region.insert(dependency.on, allowed);
+            if !allowed.contains(MISSING) {
+                computed.push(*of);
+            }
+            region.insert(*on, allowed);
         }
-        true
+        let mut drawn = region.clone();
+        for of in computed {
+            drawn.insert(of, self.all[of].minus(&Positions::missing()));
+        }
+        Some(drawn)
     }
 
     /// Changes the positions of a row so that it holds the rules, as far as the cells that the model drew allow it. False

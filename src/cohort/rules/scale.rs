@@ -45,6 +45,11 @@ impl Scale {
         }
     }
 
+    /// How far positions are apart.
+    pub fn step(&self) -> f64 {
+        self.step
+    }
+
     /// Where a number would stand, if the column had a place for it.
     fn guess(&self, x: f64) -> u32 {
         ((x - self.min) / self.step).round().clamp(0.0, f64::from(self.positions - 1)) as u32

@@ -8,6 +8,7 @@ use crate::schema::{Column, is_sum};
 /// `total` is the sum of the parts.
 pub(super) struct Sum {
     pub total: usize,
+    /// The finest last: what is left of a sum fits there.
     pub parts: Vec<usize>,
     pub column: Column,
 }
@@ -48,12 +49,15 @@ impl Sum {
         setting.allows(j, row.positions[j]) && self.holds(rules, row)
     }
 
-    /// Moves the parts, one after the other, until the total has a place among these positions.
+    /// Moves the parts, one after the other, until the total has a place among these positions, or is the known one.
     pub fn steer(&self, rules: &Rules, target: &Positions, row: &mut Row, setting: &Setting) {
         let Some(total) = &rules.scales[self.total] else { return };
         let sum = self.of_parts(rules, row);
-        let Some(wanted) = target.nearest(total.nearest(sum)) else { return };
-        let mut rest = total.value(wanted) - sum;
+        let wanted = match setting.is_free(self.total) {
+            true => target.nearest(total.nearest(sum)).map(|position| total.value(position)),
+            false => Some(row.value(rules, self.total)),
+        };
+        let mut rest = wanted.map_or(0.0, |wanted| wanted - sum);
         for &part in &self.parts {
             let Some(scale) = rules.scales[part].as_ref().filter(|_| row.has(part) && setting.is_free(part)) else {
                 continue;
