@@ -6,7 +6,6 @@
 
 use super::generate::{Block, Case, Cohort, UNITS_PER_BLOCK, stream};
 use super::rules::{Row, Rules, Seen, Setting};
-use crate::encode::Positions;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::Evidence;
@@ -296,8 +295,7 @@ fn moved(
         for j in rules.unique_columns() {
             let own = start[j];
             for position in [own.checked_sub(far), own.checked_add(far)].into_iter().flatten() {
-                let one = Positions::range(position, position.saturating_add(1));
-                if own == MISSING || setting.allowed(rules, j).intersection(&one).is_empty() {
+                if own == MISSING || !setting.allowed(rules, j).contains(position) {
                     continue;
                 }
                 positions.copy_from_slice(&start);

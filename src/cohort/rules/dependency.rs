@@ -3,7 +3,6 @@
 use super::Rules;
 use super::row::{Row, Setting};
 use crate::encode::{Codec, Domain, Positions};
-use crate::error::Result;
 use crate::ingest::MISSING;
 use crate::model::ModelFile;
 use crate::schema::MapValue;
@@ -14,19 +13,17 @@ pub(super) struct Dependency<'m> {
     pub of: usize,
     pub on: usize,
     on_codec: &'m Codec,
-    /// The position of `of` for those of `on` that the schema tells.
-    declared: HashMap<u32, u32>,
+    /// The position of `of` for those of `on` that the schema tells; none where the domain has no such value.
+    declared: HashMap<u32, Option<u32>>,
     /// The likeliest position of `of` in each joint cell of `on`.
     likeliest: Vec<u32>,
 }
 
 impl<'m> Dependency<'m> {
-    /// # Errors
-    /// None: a value that the model's domain lacks has no row.
-    pub fn new(model: &'m ModelFile, of: usize, on: usize, map: &BTreeMap<String, MapValue>) -> Result<Self> {
+    pub fn new(model: &'m ModelFile, of: usize, on: usize, map: &BTreeMap<String, MapValue>) -> Self {
         let columns = &model.domain.columns;
         let pairs = map.iter().filter_map(|(key, value)| {
-            Some((spelled(&columns[on].domain, key)?, spelled(&columns[of].domain, &value.spelled())?))
+            Some((spelled(&columns[on].domain, key)?, spelled(&columns[of].domain, &value.spelled())))
         });
         let declared = pairs.collect();
         let of_codec = &model.header.codecs[of];
@@ -43,12 +40,12 @@ impl<'m> Dependency<'m> {
             best.map_or(0, |(position, _)| position)
         };
         let likeliest = law.outer_iter().map(likeliest).collect();
-        Ok(Self { of, on, on_codec: &model.header.codecs[on], declared, likeliest })
+        Self { of, on, on_codec: &model.header.codecs[on], declared, likeliest }
     }
 
-    /// The position of `of` that a position of `on` gives.
-    pub fn image(&self, on: u32) -> u32 {
-        let cell = || self.likeliest[usize::from(self.on_codec.joint_code(on))];
+    /// The position of `of` that a position of `on` gives; none where a row may not have the latter.
+    fn image(&self, on: u32) -> Option<u32> {
+        let cell = || Some(self.likeliest[usize::from(self.on_codec.joint_code(on))]);
         self.declared.get(&on).copied().unwrap_or_else(cell)
     }
 
@@ -56,16 +53,16 @@ impl<'m> Dependency<'m> {
     pub fn preimage(&self, target: &Positions) -> Positions {
         let cells = (0..).zip(&self.likeliest).filter(|(_, position)| target.contains(**position));
         let likely = cells.fold(Positions::none(), |all, (cell, _)| all.union(&self.on_codec.positions(cell)));
-        let mut declared: Vec<(&u32, &u32)> = self.declared.iter().collect();
+        let mut declared: Vec<(&u32, &Option<u32>)> = self.declared.iter().collect();
         declared.sort_unstable();
         let one = |on: u32| Positions::range(on, on + 1);
         let all = declared.iter().fold(likely.minus(&Positions::missing()), |all, (on, _)| all.minus(&one(**on)));
-        let given = declared.iter().filter(|(_, of)| target.contains(**of));
+        let given = declared.iter().filter(|(_, of)| of.is_some_and(|of| target.contains(of)));
         given.fold(all, |all, (on, _)| all.union(&one(**on)))
     }
 
     pub fn holds(&self, row: &Row) -> bool {
-        !row.has(self.on) || !row.has(self.of) || row.positions[self.of] == self.image(row.positions[self.on])
+        !row.has(self.on) || !row.has(self.of) || Some(row.positions[self.of]) == self.image(row.positions[self.on])
     }
 
     /// Computes the column; false where it may not have that value.
@@ -74,8 +71,9 @@ impl<'m> Dependency<'m> {
             return true;
         }
         if setting.is_free(self.of) {
-            row.positions[self.of] = self.image(row.positions[self.on]);
-            return setting.allows(self.of, row.positions[self.of]);
+            let image = self.image(row.positions[self.on]).filter(|&image| setting.allows(self.of, image));
+            row.positions[self.of] = image.unwrap_or(row.positions[self.of]);
+            return image.is_some();
         }
         self.holds(row) || !setting.is_free(self.on)
     }

@@ -135,7 +135,7 @@ impl<'m> Rules<'m> {
                     }
                 }
                 Rule::Dependency { of, on, map } => {
-                    let dependency = Dependency::new(model, place(of)?, place(on)?, map)?;
+                    let dependency = Dependency::new(model, place(of)?, place(on)?, map);
                     rules.computed.push(Computed::Dependency(dependency));
                 }
                 _ => {}

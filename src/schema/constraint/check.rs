@@ -58,6 +58,11 @@ fn column<'s>(schema: &'s Schema, name: &str) -> Result<&'s Column> {
     })
 }
 
+/// The range of a column, but not one that a fit found out: that a rule leaves no room there is no mistake of the schema.
+fn known_range(column: &Column) -> Option<(f64, f64)> {
+    column.range().filter(|_| column.domain_from != Some(DomainFrom::Discovered))
+}
+
 /// Names that must differ.
 fn all_different<'n>(names: impl Iterator<Item = &'n String>) -> Result<()> {
     let names: Vec<&String> = names.collect();
@@ -132,7 +137,7 @@ fn inequality(schema: &Schema, low: &String, high: &String, strict: bool) -> Res
             "name two numbers, two dates or two times of day",
         ));
     }
-    match (low.range(), high.range()) {
+    match (known_range(low), known_range(high)) {
         (Some((least, _)), Some((_, most))) => {
             let units = common_unit(low, high);
             let (least, most) = (least * units.0, most * units.1);
@@ -165,8 +170,8 @@ fn sum(schema: &Schema, total: &String, parts: &[String]) -> Result<()> {
             ));
         }
     }
-    let ranges: Option<Vec<(f64, f64)>> = parts.iter().map(|part| part.range()).collect();
-    let Some((ranges, (min, max))) = ranges.zip(total.range()) else { return Ok(()) };
+    let ranges: Option<Vec<(f64, f64)>> = parts.iter().map(|part| known_range(part)).collect();
+    let Some((ranges, (min, max))) = ranges.zip(known_range(total)) else { return Ok(()) };
     let (least, most) = ranges.iter().fold((0.0, 0.0), |(least, most), (min, max)| (least + min, most + max));
     if least > max || most < min { Err(impossible("the ranges exclude it")) } else { Ok(()) }
 }
@@ -204,7 +209,7 @@ fn in_domain(column: &Column, what: &str, spelled: &str, may_be_number: bool) ->
     };
     if column.kind.is_numeric() {
         return match spelled.trim().parse::<f64>() {
-            Ok(x) if may_be_number && (column.kind != Kind::Integer || x.fract() == 0.0) => match column.range() {
+            Ok(x) if may_be_number && (column.kind != Kind::Integer || x.fract() == 0.0) => match known_range(column) {
                 Some((min, max)) if !(min..=max).contains(&x) => wrong("a number of its range"),
                 _ => Ok(()),
             },
