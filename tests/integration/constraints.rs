@@ -211,7 +211,7 @@ fn rows(world: &World, name: &str) -> Vec<Row> {
 fn holds(row: &Row) -> bool {
     let cents = |name: &str| (row[name].parse::<f64>().unwrap() * 100.0).round() as i64;
     let years: HashMap<&str, &str> = [("none", "0"), ("school", "10"), ("college", "15"), ("doctor", "20")].into();
-    (row["discharged"].is_empty() || format!("{}T00:00:00", row["admitted"]) < row["discharged"])
+    (row["discharged"].is_empty() || format!("{} 00:00:00", row["admitted"]) < row["discharged"].replace('T', " "))
         && (row["sex"] != "M" || row["pregnant"] != "true")
         && (row["ward"] != "birth" || row["sex"] != "M")
         && cents("cost") == cents("drugs") + cents("nights")
