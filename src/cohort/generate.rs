@@ -67,6 +67,8 @@ pub(super) struct Block {
     pub cases: Vec<u16>,
     /// The positions of all cells, where constraints had to be held; else they are drawn when the rows are written.
     pub positions: Vec<u32>,
+    /// What tells each row from others, a key a rule that says so.
+    pub keys: Vec<Option<u128>>,
 }
 
 impl<'m> Cohort<'m> {
@@ -152,7 +154,7 @@ impl<'m> Cohort<'m> {
         let mut rng = stream(seed, 2 * block);
         let drawn = self.draw_codes(&mut rng)?;
         match &self.rules {
-            Some(rules) => self.settled(rules, drawn, &mut rng, &mut stream(seed, 2 * block + 1)),
+            Some(rules) => self.settled(rules, drawn, block, &mut rng, &mut stream(seed, 2 * block + 1)),
             None => Ok(drawn),
         }
     }

@@ -106,6 +106,7 @@ impl Cohort<'_> {
         &self,
         rules: &Rules,
         mut block: Block,
+        number: u64,
         codes_rng: &mut ChaCha8Rng,
         rng: &mut ChaCha8Rng,
     ) -> Result<Block> {
@@ -152,6 +153,14 @@ impl Cohort<'_> {
                 }
             }
         }
+        if rules.unique_rules() > 0 {
+            let mut keys = Vec::with_capacity(block.codes.len() / self.width() * rules.unique_rules());
+            for unit in 0..block.units() {
+                let rows = block.rows(unit);
+                keys.extend(self.keys(rules, &mut block, rows, unit_key(number, unit)));
+            }
+            block.keys = keys;
+        }
         Ok(block)
     }
 
@@ -196,8 +205,8 @@ impl Cohort<'_> {
         for unit in (0..block.units()).filter(|_| count > 0) {
             let own = block.rows(unit);
             let own = own.start..own.end.min(own.start + wanted - kept);
-            let key = number * UNITS_PER_BLOCK as u64 + unit as u64 + 1;
-            let mut keys = self.keys(rules, block, own.clone(), key);
+            let key = unit_key(number, unit);
+            let mut keys = block.keys[own.start * count..own.end * count].to_vec();
             let mut fallen = Vec::new();
             if !seen.allows(&keys, count) {
                 (keys, fallen) = self.different(rules, block, (unit, key), own.clone(), seen, &mut rng)?;
@@ -273,6 +282,11 @@ impl Cohort<'_> {
         }
         Ok((keys, dropped))
     }
+}
+
+/// What a unit's own key is, in a block of this number.
+fn unit_key(number: u64, unit: usize) -> u64 {
+    number * UNITS_PER_BLOCK as u64 + unit as u64 + 1
 }
 
 /// Moves one cell of a row as little as it takes to satisfy `wanted`, and the rules. The columns take turns.

@@ -218,7 +218,10 @@ fn holds(row: &Row) -> bool {
         && (row["degree"] != "doctor" || row["years"] == years["doctor"])
 }
 
-const CONDITIONS: [(Option<&str>, fn(&Row) -> bool); 4] = [
+/// A condition, and the same said in Rust.
+type Case = (Option<&'static str>, fn(&Row) -> bool);
+
+const CONDITIONS: [Case; 4] = [
     (None, |_| true),
     (Some("sex = 'M' and years >= 15"), |r| r["sex"] == "M" && r["years"].parse::<i64>().unwrap() >= 15),
     (Some("cost > 35 and ward != 'heart'"), |r| r["cost"].parse::<f64>().unwrap() > 35.0 && r["ward"] != "heart"),

@@ -241,10 +241,10 @@ impl<'m> Rules<'m> {
 
     /// Whether a row holds all rules, but those about cells that are all known, and is of its case.
     pub fn holds(&self, row: &Row, setting: &Setting) -> bool {
-        let inequality = |rule: &Inequality| !setting.concerns(&[rule.low, rule.high]) || rule.holds(self, row);
-        self.never.iter().all(|never| !setting.concerns(&never.columns) || never.holds(row))
+        let inequality = |rule: &Inequality| rule.holds(self, row) || !setting.concerns(&[rule.low, rule.high]);
+        self.never.iter().all(|never| never.holds(row) || !setting.concerns(&never.columns))
             && self.chains.iter().chain(&self.late).flat_map(|chain| &chain.rules).all(inequality)
-            && self.computed.iter().all(|c| !setting.concerns(&c.columns()) || c.holds(self, row))
+            && self.computed.iter().all(|c| c.holds(self, row) || !setting.concerns(&c.columns()))
             && setting.region.is_none_or(|region| region.iter().all(|(&j, own)| own.contains(row.positions[j])))
     }
 

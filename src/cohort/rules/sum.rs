@@ -20,7 +20,7 @@ impl Sum {
     }
 
     fn is_complete(&self, row: &Row) -> bool {
-        self.columns().iter().all(|&j| row.has(j))
+        row.has(self.total) && self.parts.iter().all(|&part| row.has(part))
     }
 
     fn of_parts(&self, rules: &Rules, row: &Row) -> f64 {
