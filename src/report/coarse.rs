@@ -440,3 +440,14 @@ fn proxies(exact: &Proxies, synthetic_rows: usize) -> Proxies {
         distance_ratio_holdout: three_decimals(exact.distance_ratio_holdout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_real_rows_that_break_a_constraint_are_not_shown() {
+        let figures = |real, holdout| ConstraintFigures { name: "rule".into(), synthetic: 3, real, holdout };
+        assert_eq!(constraint(&figures(Some(25), Some(9))), figures(Some(20), None));
+    }
+}
