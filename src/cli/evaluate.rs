@@ -126,6 +126,14 @@ pub fn summary(evaluation: &Evaluation) -> String {
     for regression in &evaluation.regressions {
         lines.push((format!("{} interval overlap", regression.name), regression.mean_overlap));
     }
+    for constraint in &evaluation.constraints {
+        let share = |count: usize, rows: usize| count as f64 / rows.max(1) as f64;
+        let figure = constraint.real.map(|real| Figure {
+            synthetic: share(constraint.synthetic, evaluation.rows.synthetic),
+            floor: share(real, evaluation.rows.real),
+        });
+        lines.push((format!("rows that break {}", constraint.name), figure));
+    }
     let mut text = format!("{:<34}{:>10}{:>12}\n", "", "synthetic", "real");
     for (name, figure) in lines {
         let cell = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.4}"));

@@ -40,7 +40,8 @@ Conditions:
   column in ('a', 'b')   not in (...)   between 1 and 9   is null   is not null
   joined by and, or, not and parentheses; names that are no plain words go in \"double quotes\"
 Ordinal columns are ordered as their categories stand in the schema. A missing cell satisfies no comparison. All rows of
-a patient satisfy the condition. Rare conditions cost no more than frequent ones; nothing is drawn and thrown away.";
+a patient satisfy the condition. Rare conditions cost no more than frequent ones. Rows also hold the constraints of the
+schema; what they and the condition exclude together ends with exit code 3.";
 
 impl Generate {
     pub fn run(self, global: &Global) -> Result<()> {
@@ -92,7 +93,7 @@ pub fn write_cohort(
     let mut cohort = Cohort::new(model, Format::of(output)?)?;
     let mut provenance = model.provenance(model_sha256, seed);
     if let Some(condition) = condition {
-        cohort = cohort.given(condition);
+        cohort = cohort.given(condition)?;
         provenance.push(("synthward.where".to_owned(), condition.text().to_owned()));
     }
     let mut progress = Progress::new(global, "generate", rows);

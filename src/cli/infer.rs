@@ -6,7 +6,7 @@ use crate::cohort::{Format, Provenance, write_batches};
 use crate::encode::Records;
 use crate::error::{Error, Result};
 use crate::infer::{Fill, MAX_IMPUTATIONS, Scores, score};
-use crate::ingest::{self, Frame, RawTable, Source};
+use crate::ingest::{self, RawTable, Source};
 use crate::model::ModelFile;
 use crate::output;
 use crate::schema::Kind;
@@ -14,7 +14,6 @@ use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use std::path::PathBuf;
 use std::sync::Arc;
-use synthward_privacy::Sensitive;
 
 /// Score the rows of a table by a model, or fill their missing cells.
 ///
@@ -71,7 +70,8 @@ impl Infer {
     }
 
     fn score(&self, global: &Global, model: &ModelFile, sha256: &str, table: &RawTable) -> Result<()> {
-        let records = records(model, table.load_to_score(&model.header.schema)?).for_controller();
+        let frame = table.load_to_score(&model.header.schema)?;
+        let records = frame.map(|frame| Records::new(&frame, &model.domain, &model.header.codecs)).for_controller();
         let scores = score(model, &records, self.seed);
         let keys = table.batch(|name| is_key(model, name))?.for_controller();
         let rows = scored(&keys, &scores)?;
@@ -88,7 +88,9 @@ impl Infer {
         table: &RawTable,
         imputations: usize,
     ) -> Result<()> {
-        let records = records(model, table.load_to_fill(&model.header.schema)?).for_controller();
+        let frame = table.load_to_fill(&model.header.schema)?;
+        let records =
+            frame.map(|frame| Records::with_cells(&frame, &model.domain, &model.header.codecs)).for_controller();
         let batch = table.batch(|_| true)?.for_controller();
         let fill = Fill::new(model, &records, &batch, table.is_text(), imputations, self.seed)?;
         write_batches(fill.schema(), &self.provenance(sha256), &self.output, |sink| fill.run(sink))?;
@@ -111,10 +113,6 @@ impl Infer {
         .map(|(key, value)| (format!("synthward.{key}"), value))
         .into()
     }
-}
-
-fn records(model: &ModelFile, frame: Sensitive<Frame>) -> Sensitive<Records> {
-    frame.map(|frame| Records::new(&frame, &model.domain, &model.header.codecs))
 }
 
 /// Whether a column tells rows apart, so that scores can be joined with them.

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 /// Draft a schema from a table.
 ///
 /// What is read from the rows is marked as such: check it against a codebook
-/// before you fit. The draft is as sensitive as the table.
+/// before you fit. Rules that hold in every row are suggested as constraints.
+/// The draft is as sensitive as the table.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  synthward inspect encounters.csv.gz --unit patient_nbr -o schema.toml")]
 pub struct Inspect {
@@ -29,7 +30,12 @@ pub struct Inspect {
 impl Inspect {
     pub fn run(self, global: &Global) -> Result<()> {
         let raw = ingest::read(&self.table.as_str().into())?;
-        let inspection = ingest::inspect(&raw, self.unit.as_deref(), self.assume_public)?;
+        let mut inspection = ingest::inspect(&raw, self.unit.as_deref(), self.assume_public)?;
+        let comparable = inspection.comparable();
+        if comparable.modelled().next().is_some() {
+            let suggested = raw.load(&comparable)?.map(|frame| ingest::suggest(&frame, &comparable));
+            inspection.suggest(suggested.for_controller());
+        }
         if !global.quiet {
             say(inspection.render().trim_end());
         }

@@ -2,8 +2,10 @@
 
 use super::arrays::{ColumnValues, surrogates, written_type};
 use super::condition::Condition;
+use super::condition::boxes::Region;
+use super::rules::{Rules, Seen};
 use super::writer::Format;
-use crate::encode::Decoder;
+use crate::encode::{Codec, Decoder, Layout};
 use crate::error::{Error, Result};
 use crate::model::{Evidence, ModelFile};
 use crate::schema::{Column, Kind, Schema as TableSchema};
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 /// Units drawn from one random stream. Part of what a seed means: changing it
 /// changes the cohort that a seed gives.
-const UNITS_PER_BLOCK: usize = 2048;
+pub(super) const UNITS_PER_BLOCK: usize = 2048;
 
 /// Blocks drawn in parallel before their rows are handed on. It bounds the
 /// memory, and has no influence on the rows.
@@ -27,7 +29,7 @@ const BLOCKS_PER_WAVE: u64 = 32;
 /// How a column of the cohort is made.
 enum Source {
     /// Decoded from the model's column of this index.
-    Model(usize, Decoder, ColumnValues),
+    Model(usize, ColumnValues),
     /// A fresh key per unit.
     UnitKey,
     /// A fresh key per row.
@@ -36,28 +38,37 @@ enum Source {
 
 /// A model prepared for drawing.
 pub struct Cohort<'m> {
-    model: &'m ModelFile,
+    pub(super) model: &'m ModelFile,
     columns: Vec<(&'m Column, Source)>,
+    /// What draws the positions of each column of the model.
+    pub(super) decoders: Vec<Decoder>,
+    /// What each row holds; `None` where the schema has no constraint.
+    rules: Option<Rules<'m>>,
     schema: SchemaRef,
     /// The cases of a condition; empty without one.
-    cases: Vec<Case<'m>>,
+    pub(super) cases: Vec<Case>,
 }
 
 /// One of the disjoint cases of a condition.
-struct Case<'m> {
+pub(super) struct Case {
     share: f64,
-    evidence: &'m Evidence,
+    pub evidence: Evidence,
+    pub region: Region,
     /// What draws positions in the columns that the case narrows.
-    decoders: HashMap<usize, Decoder>,
+    pub decoders: HashMap<usize, Decoder>,
 }
 
 /// The drawn codes of one block of units.
 #[derive(Default)]
-struct Block {
-    codes: Vec<u16>,
-    offsets: Vec<u32>,
+pub(super) struct Block {
+    pub codes: Vec<u16>,
+    pub offsets: Vec<u32>,
     /// The case of each row, where there are several.
-    cases: Vec<u16>,
+    pub cases: Vec<u16>,
+    /// The positions of all cells, where constraints had to be held; else they are drawn when the rows are written.
+    pub positions: Vec<u32>,
+    /// What tells each row from others, a key a rule that says so.
+    pub keys: Vec<Option<u128>>,
 }
 
 impl<'m> Cohort<'m> {
@@ -83,27 +94,55 @@ impl<'m> Cohort<'m> {
                     .ok_or_else(|| Error::bad_input("the model lacks this column").column(&column.name))?;
                 let data_type = written_type(column, format);
                 let values = ColumnValues::in_type(column, &domain.columns[index].domain, data_type)?;
-                Source::Model(index, Decoder::new(&model.header.codecs[index]), values)
+                Source::Model(index, values)
             };
             columns.push((column, source));
         }
         let field = |column: &Column| Field::new(&column.name, written_type(column, format), column.nullable);
         let fields: Vec<Field> = columns.iter().map(|(column, _)| field(column)).collect();
-        Ok(Self { model, columns, schema: Arc::new(Schema::new(fields)), cases: Vec::new() })
+        Ok(Self {
+            model,
+            columns,
+            decoders: model.header.codecs.iter().map(Decoder::new).collect(),
+            rules: Rules::new(model, |column| written_type(column, format))?,
+            schema: Arc::new(Schema::new(fields)),
+            cases: Vec::new(),
+        })
     }
 
     /// Draws only rows that satisfy a condition of the same model, by its own law given that. All rows of a unit do,
     /// and all in the same of the condition's cases.
-    #[must_use]
-    pub fn given(mut self, condition: &'m Condition) -> Self {
+    ///
+    /// # Errors
+    /// Bad input where no row satisfies the condition and holds the constraints of the schema.
+    pub fn given(mut self, condition: &Condition) -> Result<Self> {
         let codecs = &self.model.header.codecs;
-        let case = |case: &'m super::condition::Case| Case {
-            share: case.share,
-            evidence: &case.evidence,
-            decoders: case.region.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect(),
+        let case = |case: &super::condition::Case| {
+            let mut region = case.region.clone();
+            let drawn = match &self.rules {
+                Some(rules) => rules.narrow(&mut region)?,
+                None => region.clone(),
+            };
+            let mut evidence = Evidence::none(&self.layout());
+            for (&j, allowed) in &drawn {
+                evidence.restrict(j, &codecs[j].shares(allowed));
+            }
+            let decoders = drawn.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect();
+            (!evidence.is_contradictory()).then_some(Case { share: case.share, evidence, region, decoders })
         };
-        self.cases = condition.cases().iter().map(case).collect();
-        self
+        self.cases = condition.cases().iter().filter_map(case).collect();
+        let total: f64 = self.cases.iter().map(|case| case.share).sum();
+        if self.cases.is_empty() {
+            return Err(Error::bad_input("no row satisfies the condition and holds the constraints of the schema")
+                .remedy("ask for what the constraints allow"));
+        }
+        self.cases.iter_mut().for_each(|case| case.share /= total);
+        Ok(self)
+    }
+
+    /// Cells of each column of the model.
+    pub(super) fn layout(&self) -> Layout {
+        Layout { cells: self.model.header.codecs.iter().map(Codec::cells).collect() }
     }
 
     /// The Arrow schema of the cohort: the input's types and order.
@@ -113,16 +152,23 @@ impl<'m> Cohort<'m> {
 
     fn draw(&self, seed: u64, block: u64) -> Result<Block> {
         let mut rng = stream(seed, 2 * block);
+        let drawn = self.draw_codes(&mut rng)?;
+        match &self.rules {
+            Some(rules) => self.settled(rules, drawn, block, &mut rng, &mut stream(seed, 2 * block + 1)),
+            None => Ok(drawn),
+        }
+    }
+
+    fn draw_codes(&self, rng: &mut ChaCha8Rng) -> Result<Block> {
         match &self.cases[..] {
-            [] => Ok(self.units(UNITS_PER_BLOCK, None, &mut rng)),
-            [case] => self.checked(self.units(UNITS_PER_BLOCK, Some(case.evidence), &mut rng), case),
+            [] => Ok(self.units(UNITS_PER_BLOCK, None, rng)),
+            [case] => self.checked(self.units(UNITS_PER_BLOCK, Some(&case.evidence), rng), case),
             cases => {
-                let order = shared_out(cases.iter().map(|case| case.share), UNITS_PER_BLOCK, &mut rng);
+                let order = shared_out(cases.iter().map(|case| case.share), UNITS_PER_BLOCK, rng);
                 let mut blocks = Vec::with_capacity(cases.len());
                 for (number, case) in (0..).zip(cases) {
                     let units = order.iter().filter(|&&n| n == number).count();
-                    let own =
-                        if units > 0 { self.units(units, Some(case.evidence), &mut rng) } else { Block::default() };
+                    let own = if units > 0 { self.units(units, Some(&case.evidence), rng) } else { Block::default() };
                     blocks.push(self.checked(own, case)?);
                 }
                 Ok(interleaved(&blocks, &order, self.model.domain.columns.len()))
@@ -130,7 +176,7 @@ impl<'m> Cohort<'m> {
         }
     }
 
-    fn units(&self, units: usize, evidence: Option<&Evidence>, rng: &mut ChaCha8Rng) -> Block {
+    pub(super) fn units(&self, units: usize, evidence: Option<&Evidence>, rng: &mut ChaCha8Rng) -> Block {
         let mut drawn = Block::default();
         let Block { codes, offsets, .. } = &mut drawn;
         self.model.generator.generate(units, self.model.domain.rows_column, evidence, rng, codes, offsets);
@@ -161,11 +207,15 @@ impl<'m> Cohort<'m> {
             .columns
             .iter()
             .map(|(column, source)| match source {
-                Source::Model(index, decoder, values) => {
+                Source::Model(index, values) if !drawn.positions.is_empty() => {
+                    let own = drawn.positions[..rows * width].iter().skip(*index).step_by(width);
+                    values.array(&own.copied().collect::<Vec<u32>>())
+                }
+                Source::Model(index, values) => {
                     let codes = codes.iter().skip(*index).step_by(width);
                     let decoder = |row: usize| {
                         let case = self.cases.get(drawn.cases.get(row).map_or(0, |&case| usize::from(case)));
-                        case.and_then(|case| case.decoders.get(index)).unwrap_or(decoder)
+                        case.and_then(|case| case.decoders.get(index)).unwrap_or(&self.decoders[*index])
                     };
                     let positions: Vec<u32> =
                         codes.enumerate().map(|(row, &code)| decoder(row).draw(code, &mut rng)).collect();
@@ -222,7 +272,7 @@ fn interleaved(blocks: &[Block], order: &[u16], width: usize) -> Block {
 
 /// The random stream of one block: the cohort depends on the seed and the
 /// block number alone, never on the number of threads.
-fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+pub(super) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
     rng
@@ -242,11 +292,21 @@ pub fn generate(
     let width = cohort.model.domain.columns.len().max(1);
     let mut done = 0;
     let mut block = 0;
+    let mut seen = Seen::default();
     while done < rows {
         // A unit has at least one row, so more blocks than this cannot be needed.
         let blocks = (rows - done).div_ceil(UNITS_PER_BLOCK as u64).min(BLOCKS_PER_WAVE);
-        let wave: Vec<Block> =
+        let mut wave: Vec<Block> =
             (block..block + blocks).into_par_iter().map(|b| cohort.draw(seed, b)).collect::<Result<_>>()?;
+        if let Some(rules) = &cohort.rules {
+            let mut left = (rows - done) as usize;
+            for (number, drawn) in (block..).zip(&mut wave) {
+                if left > 0 {
+                    cohort.differing(rules, (seed, number), drawn, left, &mut seen)?;
+                    left -= left.min(drawn.codes.len() / width);
+                }
+            }
+        }
         let mut first = done;
         let planned: Vec<(u64, u64, &Block, usize)> = wave
             .iter()

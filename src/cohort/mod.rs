@@ -22,9 +22,12 @@ mod arrays;
 mod condition;
 mod generate;
 mod numbers;
+mod rules;
+mod settled;
 mod writer;
 
 pub use arrays::{ColumnValues, data_type};
 pub use condition::{Condition, Rarity};
 pub use generate::{Cohort, generate};
+pub use rules::{Row, Rules, Setting};
 pub use writer::{Format, Provenance, write, write_batches};

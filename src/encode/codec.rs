@@ -165,6 +165,18 @@ impl Codec {
         (parts.collect(), own().map(weight).sum())
     }
 
+    /// The positions of a joint cell.
+    pub fn positions(&self, cell: u16) -> Positions {
+        Positions::of_runs(self.fine.iter().filter(|f| f.joint == cell).map(|f| (f.first, f.last)))
+    }
+
+    /// The likeliest position of a joint cell, in the middle of its likeliest run, and its probability.
+    pub fn likeliest(&self, cell: u16) -> Option<(u32, f32)> {
+        let each = |f: &Fine| f.probability / ((f.last - f.first) as f32 + 1.0);
+        let best = self.fine.iter().filter(|f| f.joint == cell).max_by(|a, b| each(a).total_cmp(&each(b)))?;
+        Some((best.first + (best.last - best.first) / 2, each(best)))
+    }
+
     /// Whether the codec, read from a file, is consistent and fits its column:
     /// runs in order and inside the domain, missing last and only where it may
     /// be, no joint cell empty, probabilities that are numbers.
@@ -246,9 +258,45 @@ impl Decoder {
         Self { starts, runs }
     }
 
+    fn cell(&self, joint: u16) -> &[(u32, u32, f32)] {
+        &self.runs[self.starts[usize::from(joint)] as usize..self.starts[usize::from(joint) + 1] as usize]
+    }
+
+    /// The last position that the joint cell may have.
+    pub fn last(&self, joint: u16) -> Option<u32> {
+        self.cell(joint).last().map(|&(first, span, _)| first + span)
+    }
+
+    /// Draws a position of the joint cell among `from..=to`, by the law of the cell given that; none where it has none
+    /// there.
+    pub fn draw_between(&self, joint: u16, from: u32, to: u32, rng: &mut impl Rng) -> Option<u32> {
+        let mut before = 0.0;
+        let parts: Vec<(u32, u32, f32)> = self
+            .cell(joint)
+            .iter()
+            .filter_map(|&(first, span, cumulative)| {
+                let weight = cumulative - before;
+                before = cumulative;
+                let (start, end) = (first.max(from), (first + span).min(to));
+                let part = |start, end| (f64::from(end - start) + 1.0) / (f64::from(span) + 1.0);
+                (start <= end).then(|| (start, end, weight * part(start, end) as f32))
+            })
+            .collect();
+        let mut rest = rng.random::<f32>() * parts.iter().map(|part| part.2).sum::<f32>();
+        let (mut start, mut end, _) = *parts.last()?;
+        for part in parts {
+            rest -= part.2;
+            if rest < 0.0 {
+                (start, end) = (part.0, part.1);
+                break;
+            }
+        }
+        Some(rng.random_range(start..=end))
+    }
+
     /// Draws a position of the joint cell.
     pub fn draw(&self, joint: u16, rng: &mut impl Rng) -> u32 {
-        let own = &self.runs[self.starts[usize::from(joint)] as usize..self.starts[usize::from(joint) + 1] as usize];
+        let own = self.cell(joint);
         let (first, span) = match own {
             [] => return MISSING,
             [(first, span, _)] => (*first, *span),
@@ -307,6 +355,22 @@ mod tests {
         assert_eq!(codec.cells(), 3);
         assert_eq!(codec.joint_code(0), codec.joint_code(2));
         assert_ne!(codec.joint_code(0), codec.joint_code(1));
+    }
+
+    #[test]
+    fn a_draw_between_two_positions_follows_the_law_of_the_cell() {
+        let leaves = [Leaf { first: 0, last: 9, count: 100.0 }, Leaf { first: 10, last: 19, count: 300.0 }];
+        let codec = Codec::of_leaves(&leaves, Some(100.0), 500.0, 1);
+        let decoder = Decoder::new(&codec);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let draws: Vec<u32> = (0..8000).map(|_| decoder.draw_between(0, 5, 12, &mut rng).unwrap()).collect();
+        assert!(draws.iter().all(|p| (5..=12).contains(p)));
+        let low = draws.iter().filter(|&&p| p < 10).count() as f64 / 8000.0;
+        assert!((low - 50.0 / (50.0 + 90.0)).abs() < 0.03, "{low}");
+        assert_eq!((decoder.draw_between(0, 20, 30, &mut rng), decoder.last(0)), (None, Some(19)));
+        assert_eq!(codec.positions(0), Positions::range(0, 20));
+        let (likeliest, probability) = codec.likeliest(0).unwrap();
+        assert!(likeliest == 14 && (probability - 0.06).abs() < 1e-6);
     }
 
     #[test]

@@ -17,6 +17,18 @@ impl Positions {
         Self(vec![(MISSING, MISSING)])
     }
 
+    /// Runs that overlap nowhere, in order.
+    pub(super) fn of_runs(runs: impl Iterator<Item = (u32, u32)>) -> Self {
+        let mut joined: Vec<(u32, u32)> = Vec::new();
+        for (first, last) in runs {
+            match joined.last_mut() {
+                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+                _ => joined.push((first, last)),
+            }
+        }
+        Self(joined)
+    }
+
     /// The positions `first..end`.
     pub fn range(first: u32, end: u32) -> Self {
         if first < end { Self(vec![(first, end - 1)]) } else { Self::none() }
@@ -55,14 +67,18 @@ impl Positions {
     pub fn union(&self, other: &Self) -> Self {
         let mut runs: Vec<(u32, u32)> = self.0.iter().chain(&other.0).copied().collect();
         runs.sort_unstable();
-        let mut joined: Vec<(u32, u32)> = Vec::with_capacity(runs.len());
-        for (first, last) in runs {
-            match joined.last_mut() {
-                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-                _ => joined.push((first, last)),
-            }
+        Self::of_runs(runs.into_iter())
+    }
+
+    /// The member that is nearest to a position, which may be missing as the member may: the one below of two as near,
+    /// and the missing one only where there is no other, or where it is asked for.
+    pub fn nearest(&self, position: u32) -> Option<u32> {
+        if self.contains(position) {
+            return Some(position);
         }
-        Self(joined)
+        let present = self.0.iter().filter(|run| run.0 != MISSING);
+        let ends = present.map(|&(first, last)| if position < first { first } else { last.min(position) });
+        ends.min_by_key(|end| (end.abs_diff(position), *end)).or_else(|| self.contains(MISSING).then_some(MISSING))
     }
 
     /// What is in this set and not in the other.
@@ -110,6 +126,12 @@ mod tests {
             }
             prop_assert_eq!(x.minus(&y).union(&x.intersection(&y)), x.clone());
             prop_assert!(x.0.windows(2).all(|w| w[0].1 + 1 < w[1].0));
+            for position in 0..12u32 {
+                let members = a.iter().copied().filter(|&m| m < 12);
+                let nearest = members.min_by_key(|m| (m.abs_diff(position), *m));
+                let expected = nearest.or((!a.is_empty()).then_some(MISSING));
+                prop_assert_eq!(x.nearest(position), expected);
+            }
         }
     }
 }

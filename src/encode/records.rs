@@ -19,6 +19,15 @@ pub struct Records {
     /// Rows by columns of the domain; [`UNKNOWN`] where the cell, or its column, is missing.
     pub codes: Vec<u16>,
     pub width: usize,
+    /// The cells themselves, where they were kept.
+    cells: Option<Cells>,
+}
+
+/// Rows by columns of the domain.
+struct Cells {
+    positions: Vec<u32>,
+    /// The numbers as they stand in the table; NaN elsewhere.
+    numbers: Vec<f64>,
 }
 
 impl Records {
@@ -28,6 +37,20 @@ impl Records {
     /// # Privacy
     /// Touches sensitive data, releases nothing.
     pub fn new(frame: &Frame, domain: &TableDomain, codecs: &[Codec]) -> Self {
+        Self::read(frame, domain, codecs, None)
+    }
+
+    /// As [`Records::new`]; the cells themselves are kept beside their codes.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn with_cells(frame: &Frame, domain: &TableDomain, codecs: &[Codec]) -> Self {
+        let cells = frame.rows * domain.columns.len();
+        let kept = Cells { positions: vec![MISSING; cells], numbers: vec![f64::NAN; cells] };
+        Self::read(frame, domain, codecs, Some(kept))
+    }
+
+    fn read(frame: &Frame, domain: &TableDomain, codecs: &[Codec], mut kept: Option<Cells>) -> Self {
         let width = domain.columns.len();
         let mut codes = vec![UNKNOWN; frame.rows * width];
         let rows: Vec<u32> = (0..frame.rows as u32).collect();
@@ -50,10 +73,22 @@ impl Records {
                 if !is_missing {
                     let position = if position == MISSING && !column.nullable { fallback } else { position };
                     *code = codec.joint_code(position);
+                    if let Some(kept) = &mut kept {
+                        kept.positions[row * width + j] = position;
+                        if let Values::Number(numbers) = values {
+                            kept.numbers[row * width + j] = numbers[row];
+                        }
+                    }
                 }
             }
         }
-        Self { codes, width }
+        Self { codes, width, cells: kept }
+    }
+
+    /// The positions and the numbers of a row's cells, where they were kept.
+    pub fn cells(&self, r: usize) -> Option<(&[u32], &[f64])> {
+        let row = r * self.width..(r + 1) * self.width;
+        self.cells.as_ref().map(|cells| (&cells.positions[row.clone()], &cells.numbers[row]))
     }
 
     /// The codes, a missing cell being a value like any other: rows by columns. A unit of which the number of rows is
@@ -143,6 +178,12 @@ mod tests {
         assert_eq!(column(1), [0, 1, UNKNOWN, 2], "a label outside counts as a missing one, but is known");
         assert_eq!(column(2), [UNKNOWN; 4]);
         assert_eq!(column(3), [1, 0, 1, 1]);
+        assert!(records.cells(0).is_none());
+        let kept = Records::with_cells(&frame, &domain, &codecs);
+        assert!(kept.codes == records.codes);
+        let (positions, numbers) = kept.cells(2).unwrap();
+        assert_eq!((positions[0], numbers[0]), (1, 9.0), "the number is the table's, its place is in the domain");
+        assert!(positions[1] == MISSING && numbers[1].is_nan());
         frame.unit = None;
         assert_eq!(Records::new(&frame, &domain, &codecs).row(0)[3], UNKNOWN);
     }

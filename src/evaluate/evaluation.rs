@@ -47,6 +47,9 @@ pub struct Evaluation {
     pub detection_columns: Vec<DetectionColumn>,
     pub missingness: Missingness,
     pub validity: Validity,
+    /// One entry per `[[constraint]]` of the schema.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<ConstraintFigures>,
     /// Sum over the columns.
     pub rare_categories: RareCategories,
     pub columns: Vec<ColumnFigures>,
@@ -219,6 +222,19 @@ pub struct Violations {
     pub unknown_category: f64,
     /// Violations per row: missing where the real table never is.
     pub missing_where_never: f64,
+}
+
+/// Rows of each table that break a constraint. Of rows that are alike where they must differ, all but one do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConstraintFigures {
+    /// Its name, or what it says.
+    pub name: String,
+    pub synthetic: usize,
+    /// In a report down to tens, and absent for fewer than ten.
+    pub real: Option<usize>,
+    /// In a report down to tens, and absent for fewer than ten.
+    pub holdout: Option<usize>,
 }
 
 /// One column on its own.

@@ -18,6 +18,8 @@
 //! | `detection` | can a model tell its rows from real ones? |
 //! | `quality` | are cells missing, impossible, or all the same? |
 //!
+//! Rows that break a constraint of the schema are counted as `ingest` counts them.
+//!
 //! Definitions follow an independent reference judge, down to its random choices
 //! (`numpy_choice`), so that both print the same distances. None of the figures is evidence of
 //! privacy: that is for the accountant and the audit.
@@ -56,14 +58,14 @@ pub use analyses::{
     Reliability, ReliabilityBin, SurvivalCurve, SurvivalFigures, SurvivalGroup,
 };
 pub use evaluation::{
-    Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind,
-    Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
+    Association, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate,
+    Missingness, ModelKind, Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
 };
 
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::ingest::Frame;
+use crate::ingest::{Frame, count_broken};
 use crate::schema::Schema;
 use codes::ColumnCodes;
 use numpy_choice::NumpyRng;
@@ -126,6 +128,14 @@ pub fn evaluate(
     };
     let rates: Vec<MissingRate> = columns.iter().map(|c| c.missing_rate).collect();
     let (detection_auc, detection_columns) = raw_detection(&tables, seed);
+    let [in_real, in_holdout] = [real, holdout].map(|frame| count_broken(frame, schema));
+    let constraint = |((name, synthetic), ((_, real), (_, holdout)))| ConstraintFigures {
+        name,
+        synthetic,
+        real: Some(real),
+        holdout: Some(holdout),
+    };
+    let constraints = count_broken(synthetic, schema).into_iter().zip(in_real.into_iter().zip(in_holdout));
     Ok(Evaluation {
         note: NOTE.to_owned(),
         seed,
@@ -159,6 +169,7 @@ pub fn evaluate(
             synthetic: quality::violations(&tables, &tables.synthetic),
             floor: quality::violations(&tables, &tables.holdout),
         },
+        constraints: constraints.map(constraint).collect(),
         rare_categories: RareCategories {
             kept: rare(|r| r.kept),
             lost: rare(|r| r.lost),

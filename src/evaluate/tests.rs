@@ -309,3 +309,20 @@ proptest! {
         prop_assert_eq!(e.tstr.len(), 6);
     }
 }
+
+#[test]
+fn rows_that_break_a_constraint_are_counted_in_each_table() {
+    let rows = |broken: usize| {
+        let labels: Vec<&str> = (0..60).map(|row| if row < broken { "F" } else { "M" }).collect();
+        frame(vec![text("sex", &labels), number("age", &[1.0; 60])])
+    };
+    let schema = Schema::from_toml(
+        "[table]\nname = \"t\"\n[[column]]\nname = \"sex\"\nkind = \"categorical\"\ncategories = [\"F\", \"M\"]\n\
+         [[column]]\nname = \"age\"\nkind = \"integer\"\n\
+         [[constraint]]\nname = \"rule\"\nkind = \"forbidden\"\nnever = \"sex = 'F' and age = 1\"\n",
+    )
+    .unwrap();
+    let found = evaluate(&rows(25), &rows(3), &rows(0), &schema, EvaluateOptions::default()).unwrap();
+    let expected = |real, holdout| ConstraintFigures { name: "rule".into(), synthetic: 0, real, holdout };
+    assert_eq!(found.constraints, [expected(Some(25), Some(3))]);
+}

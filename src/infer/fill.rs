@@ -1,10 +1,11 @@
 //! Missing cells, drawn from what the model makes of the others.
 
-use crate::cohort::{ColumnValues, data_type};
+use crate::cohort::{ColumnValues, Row, Rules, Setting, data_type};
 use crate::encode::{Codec, Decoder, Layout, Records, UNKNOWN};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::{Evidence, ModelFile};
+use crate::schema::Column;
 use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use rand::{Rng, SeedableRng};
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 /// Versions of each row, at most.
 pub const MAX_IMPUTATIONS: usize = 100;
+/// Times that a row is drawn anew because it breaks a constraint, at most.
+const ATTEMPTS: usize = 8;
 /// The column that numbers the versions of a row.
 const IMPUTATION: &str = "imputation";
 /// Rows of the output made at a time: it bounds the memory, and has no influence on the rows.
@@ -23,6 +26,8 @@ const ROWS_PER_BATCH: usize = 16_384;
 /// Rows of a table to be completed.
 ///
 /// Each missing cell of a modelled column is drawn given the row's known cells; rows of a unit are completed one by one.
+/// A completed row holds the constraints of the model's schema, where its known cells allow that; that rows differ from
+/// each other is not among them.
 /// All other cells stay as they are.
 ///
 /// # Privacy
@@ -35,6 +40,8 @@ pub struct Fill<'a> {
     seed: u64,
     columns: Vec<Output<'a>>,
     modelled: Vec<Modelled>,
+    /// The constraints of the model's schema.
+    rules: Option<Rules<'a>>,
     schema: SchemaRef,
 }
 
@@ -139,7 +146,12 @@ impl<'a> Fill<'a> {
             fields.push(Field::new(IMPUTATION, DataType::Int32, false));
         }
         let modelled = header.codecs.iter().zip(&domain.columns);
+        let written = |column: &Column| {
+            let own = || if as_text { DataType::Utf8 } else { data_type(column) };
+            read_schema.field_with_name(&column.name).map_or_else(|_| own(), |field| field.data_type().clone())
+        };
         Ok(Self {
+            rules: Rules::new(model, written)?,
             model,
             records,
             layout: Layout { cells: header.codecs.iter().map(Codec::cells).collect() },
@@ -200,12 +212,54 @@ impl<'a> Fill<'a> {
         let (mut codes, mut offsets) = (Vec::new(), Vec::new());
         self.model.generator.generate(self.imputations, None, Some(&evidence), &mut rng, &mut codes, &mut offsets);
         let mut positions = Vec::with_capacity(self.imputations * missing.len());
-        for version in codes.chunks_exact(self.layout.width()) {
-            for &j in &missing {
-                let excluded = evidence.column(j)[usize::from(version[j])] <= 0.0;
-                let code = if excluded { self.modelled[j].fallback(&mut rng) } else { version[j] };
-                positions.push(self.modelled[j].decoder.draw(code, &mut rng));
+        for version in codes.chunks_exact_mut(self.layout.width()) {
+            self.complete(version, &missing, &evidence, &mut rng);
+            let Some((rules, cells)) = self.rules.as_ref().zip(self.records.cells(row)) else {
+                positions.extend(missing.iter().map(|&j| self.modelled[j].decoder.draw(version[j], &mut rng)));
+                continue;
+            };
+            let held = self.holding(rules, cells, version.to_vec(), &missing, &evidence, &mut rng);
+            positions.extend(missing.iter().map(|&j| held[j]));
+        }
+        positions
+    }
+
+    /// Puts codes that agree with the evidence in the place of those that do not.
+    fn complete(&self, version: &mut [u16], missing: &[usize], evidence: &Evidence, rng: &mut ChaCha8Rng) {
+        for &j in missing {
+            if evidence.column(j)[usize::from(version[j])] <= 0.0 {
+                version[j] = self.modelled[j].fallback(rng);
             }
+        }
+    }
+
+    /// The positions of a row with which it holds the rules, as far as its known cells allow it.
+    fn holding(
+        &self,
+        rules: &Rules,
+        (positions, numbers): (&[u32], &[f64]),
+        mut codes: Vec<u16>,
+        missing: &[usize],
+        evidence: &Evidence,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<u32> {
+        let mut free = vec![false; codes.len()];
+        missing.iter().for_each(|&j| free[j] = true);
+        let decoders = self.modelled.iter().map(|modelled| &modelled.decoder).collect();
+        let setting = Setting { decoders, region: None, free: Some(free) };
+        let mut positions = positions.to_vec();
+        let (mut others, mut offsets) = (Vec::new(), Vec::new());
+        for attempt in 0..=ATTEMPTS {
+            for &j in missing {
+                positions[j] = self.modelled[j].decoder.draw(codes[j], rng);
+            }
+            let mut row = Row { positions: &mut positions, codes: &codes, known: numbers };
+            if rules.settle(&mut row, &setting, rng) || attempt == ATTEMPTS && rules.repair(&mut row, &setting) {
+                break;
+            }
+            self.model.generator.generate(1, None, Some(evidence), rng, &mut others, &mut offsets);
+            self.complete(&mut others, missing, evidence, rng);
+            codes.clone_from(&others);
         }
         positions
     }

@@ -85,6 +85,17 @@ impl ColumnStore {
         self.unit.as_ref().map_or(self.rows, |unit| unit.iter().max().map_or(0, |&last| last as usize + 1))
     }
 
+    /// Some columns together, as far as there are any of these names.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn frame(&self, names: &[String]) -> Result<Frame> {
+        let column = |column: &Column| names.contains(&column.name).then(|| self.column(&column.name).transpose());
+        let values = self.columns.iter().filter_map(|c| Some((c.name.clone(), column(c)??)));
+        let columns = values.map(|(name, values)| Ok(FrameColumn { name, values: values? })).collect::<Result<_>>()?;
+        Ok(Frame { rows: self.rows, columns, unit: self.unit.clone() })
+    }
+
     /// The cells of a column; `None` when there is none of this name.
     ///
     /// # Errors
@@ -318,6 +329,9 @@ mod tests {
             let texts: Vec<Option<&String>> = codes.iter().map(|&code| labels.get(code as usize)).collect();
             prop_assert_eq!(texts, rows.iter().map(|row| row.1.as_ref()).collect::<Vec<_>>());
             prop_assert!(store.column("x").unwrap().is_none());
+            let frame = store.frame(&["t".into(), "x".into()]).unwrap();
+            let names: Vec<&str> = frame.columns.iter().map(|column| column.name.as_str()).collect();
+            prop_assert_eq!((frame.rows, names, frame.unit), (rows.len(), vec!["t"], store.unit().map(<[u32]>::to_vec)));
         }
     }
 

@@ -227,7 +227,14 @@ mod tests {
                 ..crate::schema::Column::new(raw.name, kind)
             }
         });
-        Schema { table, columns: columns.collect(), targets: vec![], survival: vec![], regressions: vec![] }
+        Schema {
+            table,
+            columns: columns.collect(),
+            targets: vec![],
+            survival: vec![],
+            regressions: vec![],
+            constraints: vec![],
+        }
     }
 
     fn frame(source: &Source, schema: &Schema) -> Frame {

@@ -15,13 +15,15 @@ mod guard;
 pub mod inspect;
 mod load;
 mod raw;
+mod rules;
 mod source;
 
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, suggest};
 pub use load::{count_outside, outside};
 pub use raw::{RawTable, read};
+pub use rules::{broken, count_broken};
 pub use source::Source;
 
 use synthward_privacy::Sensitive;

@@ -13,6 +13,7 @@ pub mod refined;
 mod rows;
 pub mod vae;
 
+use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 
 use crate::nn::Tensor;
@@ -49,6 +50,10 @@ pub trait Generator: Send + Sync {
     /// The probability that a row agrees with `evidence`, as each of several opinions in the model has it: their
     /// spread says how sure the model is.
     fn probabilities(&self, evidence: &Evidence, rng: &mut ChaCha8Rng) -> Vec<f64>;
+
+    /// The probability that a row has both of two cells, as what was released of pairs of columns has it: the cells of
+    /// column `a` by the cells of column `b`, another one.
+    fn released_pair(&self, a: usize, b: usize) -> Array2<f32>;
 
     /// How unexpected rows are, in nats: `nats` holds one number a cell of `codes`, the negative logarithm of the
     /// probability of the cell given the cells before it in the row. The sum over a row is the negative of its log

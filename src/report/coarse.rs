@@ -14,10 +14,10 @@
 use crate::audit::shadow::ShadowFigures;
 use crate::audit::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, Roc, Sizes, TprAtFpr};
 use crate::evaluate::{
-    Association, Calibration, ColumnFigures, Copies, DetectionColumn, Estimate, Evaluation, Fairness, Figure,
-    GroupFigures, GroupGap, GroupScores, LeftOut, MissingRate, Missingness, Queries, RareCategories, RareShare,
-    RegressionFigures, RegressionTerm, Reliability, ReliabilityBin, Rows, SMALLEST_GROUP, Scores, SurvivalCurve,
-    SurvivalFigures, SurvivalGroup, Tstr, Tvd, Validity, Violations, Z95,
+    Association, Calibration, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Estimate, Evaluation,
+    Fairness, Figure, GroupFigures, GroupGap, GroupScores, LeftOut, MissingRate, Missingness, Queries, RareCategories,
+    RareShare, RegressionFigures, RegressionTerm, Reliability, ReliabilityBin, Rows, SMALLEST_GROUP, Scores,
+    SurvivalCurve, SurvivalFigures, SurvivalGroup, Tstr, Tvd, Validity, Violations, Z95,
 };
 use crate::schema::target::Task;
 
@@ -71,6 +71,10 @@ fn figure(of: Figure, rows: Sides) -> Figure {
 struct Sides {
     synthetic: usize,
     floor: usize,
+}
+
+fn constraint(exact: &ConstraintFigures) -> ConstraintFigures {
+    ConstraintFigures { real: tens_if_any(exact.real), holdout: tens_if_any(exact.holdout), ..exact.clone() }
 }
 
 /// The copy of an evaluation that a report shows.
@@ -131,6 +135,7 @@ pub fn evaluation(exact: &Evaluation) -> Evaluation {
             synthetic: violations(exact.validity.synthetic, synthetic_judged),
             floor: violations(exact.validity.floor, holdout),
         },
+        constraints: exact.constraints.iter().map(constraint).collect(),
         rare_categories: rare_categories(exact.rare_categories),
         columns: exact.columns.iter().map(|figures| column(figures, exact.rows)).collect(),
     }
@@ -433,5 +438,16 @@ fn proxies(exact: &Proxies, synthetic_rows: usize) -> Proxies {
         distance_5_percent_holdout: significant(exact.distance_5_percent_holdout, 2),
         distance_ratio_members: three_decimals(exact.distance_ratio_members),
         distance_ratio_holdout: three_decimals(exact.distance_ratio_holdout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_real_rows_that_break_a_constraint_are_not_shown() {
+        let figures = |real, holdout| ConstraintFigures { name: "rule".into(), synthetic: 3, real, holdout };
+        assert_eq!(constraint(&figures(Some(25), Some(9))), figures(Some(20), None));
     }
 }

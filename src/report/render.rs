@@ -166,6 +166,7 @@ mod tests {
                 correlation_difference: None,
             },
             validity: Validity { synthetic: Violations::default(), floor: Violations::default() },
+            constraints: vec![],
             rare_categories: RareCategories { kept: Some(20), lost: None, lost_in_holdout: None },
             columns: vec![ColumnFigures {
                 name: column.into(),

@@ -1,4 +1,4 @@
-//! What the checks of targets, survival curves and regressions share.
+//! What the checks of targets, survival curves, regressions and constraints share.
 
 use super::{Column, Schema};
 use crate::error::{Error, Result};
@@ -8,6 +8,7 @@ pub enum Place {
     Target(usize),
     Survival(usize),
     Regression(usize),
+    Constraint(usize),
 }
 
 /// Remedy where a column of named groups is wanted.

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Float64Array, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
-use super::{Column, DomainFrom, Kind, ROW, Schema, datetime};
+use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, datetime};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -41,12 +41,13 @@ impl Schema {
         Ok(())
     }
 
-    /// Where each target and analysis stands, and whether it is possible.
+    /// Where each target, analysis and constraint stands, and whether it is possible.
     pub(super) fn checked_analyses(&self) -> impl Iterator<Item = (Place, Result<()>)> {
         let targets = self.targets.iter().enumerate().map(|(i, target)| (Place::Target(i), target.check(self)));
         let survival = self.survival.iter().enumerate().map(|(i, curves)| (Place::Survival(i), curves.check(self)));
         let regressions = self.regressions.iter().enumerate().map(|(i, fit)| (Place::Regression(i), fit.check(self)));
-        targets.chain(survival).chain(regressions)
+        let rules = (0..self.constraints.len()).map(|i| (Place::Constraint(i), self.check_constraint(i)));
+        targets.chain(survival).chain(regressions).chain(rules)
     }
 
     /// Checks that the schema may be used to fit a model: the privacy unit is
@@ -71,6 +72,17 @@ impl Schema {
             return Err(bad(first, format!("the domain was learnt by an earlier fit{}", and_others(&discovered)))
                 .expected("domain_from = \"public\"")
                 .remedy("what a model released is public: write domain_from = \"public\""));
+        }
+        if let Some(constraint) = self.constraints.iter().find(|rule| rule.from == ConstraintFrom::Data) {
+            return Err(Error::bad_input(format!(
+                "constraint `{}` was read from the rows: that it holds in all of them says something of each",
+                constraint.title()
+            ))
+            .expected("from = \"public\"")
+            .remedy(
+                "write from = \"public\" where it holds of any such table by what its columns mean, else remove it; \
+                 --discover-epsilon E leaves it out",
+            ));
         }
         let unsaid = named(None);
         if let [first, ..] = unsaid.as_slice() {
@@ -120,7 +132,7 @@ impl Schema {
         self.modelled().try_for_each(check_storable)
     }
 
-    /// The schema without the domains that nobody vouches for, marked as to be
+    /// The schema without the domains and constraints that nobody vouches for, the domains marked as to be
     /// discovered. What was read from the rows goes, resolution and
     /// completeness included; what the schema's author alone can have said
     /// (`other`, and the decimals or the resolution of a column that was not drafted
@@ -142,7 +154,8 @@ impl Schema {
                 ..column.clone()
             }
         };
-        Self { columns: self.columns.iter().map(forget).collect(), ..self.clone() }
+        let columns = self.columns.iter().map(forget).collect();
+        Self { columns, constraints: self.public_constraints(), ..self.clone() }
     }
 
     /// Leaves out the targets and analyses that ask for a category which was not discovered.

@@ -41,6 +41,15 @@
 //! covariates = ["gender", "time_in_hospital"]
 //! ```
 //!
+//! And it declares rules that hold in every row (`[[constraint]]`): generated rows hold them, too.
+//!
+//! ```toml
+//! [[constraint]]
+//! kind = "inequality"            # implication forbidden sum unique dependency
+//! low  = "admitted"
+//! high = "discharged"
+//! ```
+//!
 //! A value outside the domain has a place to go: a number or a moment moves to
 //! the nearer of `min` and `max`; a category becomes `other` where the column
 //! declares one and missing where it does not. A boolean and a missing cell
@@ -51,7 +60,9 @@ mod arrow_type;
 mod check;
 mod code_system;
 mod column;
+mod constraint;
 pub mod datetime;
+pub(crate) mod expression;
 mod regression;
 mod survival;
 pub mod target;
@@ -62,6 +73,8 @@ pub use arrow_type::ArrowType;
 pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
+pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
+pub(crate) use constraint::{common_unit, is_sum};
 pub use regression::Regression;
 pub use survival::Survival;
 pub use target::Target;
@@ -94,6 +107,9 @@ pub struct Schema {
     /// Regressions that the evaluation compares.
     #[serde(rename = "regression", default, skip_serializing_if = "Vec::is_empty")]
     pub regressions: Vec<Regression>,
+    /// Rules that hold in every row.
+    #[serde(rename = "constraint", default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
 }
 
 /// What is public about the table as a whole.

@@ -48,7 +48,7 @@ impl Schema {
     }
 
     /// Where what a failed check means stands in the text: the last `[[column]]` of the error's name, or the first
-    /// target or analysis that is not possible.
+    /// target, analysis or constraint that is not possible.
     fn span_of(&self, error: &Error, text: &str) -> Option<Range<usize>> {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -57,6 +57,7 @@ impl Schema {
             target: Vec<Spanned<IgnoredAny>>,
             survival: Vec<Spanned<IgnoredAny>>,
             regression: Vec<Spanned<IgnoredAny>>,
+            constraint: Vec<Spanned<IgnoredAny>>,
         }
         let spans: Spans = toml::from_str(text).ok()?;
         let found = match &error.column {
@@ -66,6 +67,7 @@ impl Schema {
                 Place::Target(index) => spans.target.get(index),
                 Place::Survival(index) => spans.survival.get(index),
                 Place::Regression(index) => spans.regression.get(index),
+                Place::Constraint(index) => spans.constraint.get(index),
             },
         };
         found.map(Spanned::span)

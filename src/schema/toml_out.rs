@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::Value;
 
-use super::{Bound, Column, Regression, Schema, Survival, Target};
+use super::{Bound, Column, Constraint, ConstraintFrom, Regression, Schema, Survival, Target};
 
 /// Width at which lists of categories are broken.
 const WIDTH: usize = 110;
@@ -21,6 +21,12 @@ const HEADER: &str = "\
 # it goes into the model and the reports as it stands.
 # domain_from = \"public\"  a person vouches for the domain (codebook, data dictionary, common knowledge)
 # domain_from = \"data\"    it was read from the rows; `fit` refuses it, unless --discover-epsilon pays for it
+";
+
+/// Above constraints of which some were read from the rows.
+const SUGGESTED: &str = "\
+# Constraints with from = \"data\" were seen to hold in every row of this table; `fit` refuses them. Where one
+# holds by what the columns mean, write from = \"public\"; remove the others.
 ";
 
 /// Comments to write beside a schema.
@@ -68,6 +74,7 @@ impl Schema {
             write_column(&mut out, column);
         }
         out.push_str(&analyses(self));
+        out.push_str(&rules(&self.constraints));
         out
     }
 }
@@ -172,10 +179,23 @@ fn analyses(schema: &Schema) -> String {
     }
 }
 
+/// The rules, a table each.
+fn rules(constraints: &[Constraint]) -> String {
+    #[derive(Serialize)]
+    struct Tables<'a> {
+        constraint: &'a [Constraint],
+    }
+    let from_data = constraints.iter().any(|constraint| constraint.from == ConstraintFrom::Data);
+    match toml::to_string(&Tables { constraint: constraints }) {
+        Ok(tables) if !constraints.is_empty() => format!("\n{}{tables}", if from_data { SUGGESTED } else { "" }),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::target::Task;
-    use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, Resolution, TableSpec};
+    use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, MapValue, Resolution, Rule, TableSpec};
     use super::*;
 
     fn table() -> TableSpec {
@@ -258,12 +278,23 @@ mod tests {
             positive: vec![],
             covariates: vec!["age".into(), "sex".into()],
         };
+        let stay = Constraint {
+            name: Some("age by sex".into()),
+            from: ConstraintFrom::Data,
+            rule: Rule::Dependency {
+                of: "age".into(),
+                on: "sex".into(),
+                map: [("F".into(), MapValue::Integer(3)), ("None".into(), MapValue::Integer(4))].into(),
+            },
+        };
+        let cheap = Constraint::new(Rule::Forbidden { never: "cost < 0.5 or sex = 'None'".into() });
         Schema {
             table: table(),
             columns,
             targets: vec![target],
             survival: vec![survival],
             regressions: vec![regression],
+            constraints: vec![stay, cheap],
         }
     }
 

@@ -12,7 +12,7 @@ use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{ColumnStore, Frame, Source, load, outside, store};
+use crate::ingest::{ColumnStore, Frame, Source, broken, load, outside, store};
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
@@ -499,21 +499,34 @@ fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) 
         .map(|BoundedTable { columns, rows }| {
             for column in schema.modelled() {
                 let Some(values) = columns.column(&column.name)? else { continue };
-                let class = match outside(&values, column) {
-                    0 => continue,
-                    1..10 => "fewer than 10",
-                    10..100 => "10 to 99",
-                    100..1000 => "100 to 999",
-                    _ => "1000 or more",
-                };
-                tracing::warn!(
-                    "column `{}`: {class} values outside the domain were moved to where the schema says",
-                    column.name
-                );
+                if let Some(class) = count_class(outside(&values, column)) {
+                    tracing::warn!(
+                        "column `{}`: {class} values outside the domain were moved to where the schema says",
+                        column.name
+                    );
+                }
+            }
+            for constraint in &schema.constraints {
+                let frame = columns.frame(&constraint.rule.columns())?;
+                if let Some(class) = count_class(broken(&frame, schema, &constraint.rule)) {
+                    let title = constraint.title();
+                    tracing::warn!("constraint `{title}`: {class} rows break it; generated rows will hold it");
+                }
             }
             Ok(Grid::new(columns, rows, domain.clone()))
         })
         .transpose()
+}
+
+/// How many there are, as far as an operator is told.
+fn count_class(count: usize) -> Option<&'static str> {
+    match count {
+        0 => None,
+        1..10 => Some("fewer than 10"),
+        10..100 => Some("10 to 99"),
+        100..1000 => Some("100 to 999"),
+        _ => Some("1000 or more"),
+    }
 }
 
 fn check_units(budget: &Budget, units: u64) -> Result<()> {

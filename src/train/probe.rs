@@ -11,7 +11,7 @@ use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, MeasuredTable, Mixture, ModelFile, ModelKind, mixture,
 };
 use crate::nn::softmax;
-use crate::schema::DomainFrom;
+use crate::schema::{DomainFrom, Schema};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -79,7 +79,8 @@ pub fn invent(request: &FitRequest, units: u64) -> Result<ModelFile> {
         units: units as f64,
         seed: request.seed,
         settings: None,
-        schema: request.schema.released(),
+        // Constraints may be such that no invented row holds them.
+        schema: Schema { constraints: Vec::new(), ..request.schema.released() },
         codecs,
     };
     ModelFile::new(header, Box::new(Mixture::from_tensors(&layout, &tensors)?))

@@ -8,6 +8,7 @@ mod budget;
 mod canary;
 mod cohort;
 mod condition;
+mod constraints;
 mod discover;
 mod faults;
 mod golden;

@@ -1,13 +1,12 @@
 //! What a test means for the positions of its column.
 
-use super::names::{list, nearest};
-use super::parse::{Asked, Literal, Test, Value};
 use crate::cohort::arrays::data_type;
 use crate::cohort::numbers::{Numbers, as_written};
 use crate::encode::{Domain, Positions};
 use crate::error::{Error, Result};
 use crate::model::ModelFile;
-use crate::schema::{Bound, Column, Kind, datetime};
+use crate::schema::expression::{Asked, Literal, Test, Unfit, Value, list, nearest};
+use crate::schema::{Bound, Column, DomainFrom, Kind};
 use arrow_schema::DataType;
 
 /// A modelled column, as a condition sees it.
@@ -19,6 +18,8 @@ pub struct Field<'m> {
     column: Option<&'m Column>,
     domain: &'m Domain,
     nullable: bool,
+    /// A category that was not discovered is one that no row has.
+    open: bool,
 }
 
 impl<'m> Field<'m> {
@@ -50,7 +51,19 @@ impl<'m> Field<'m> {
             column: model.header.schema.column(&column.name).filter(|_| Some(index) != model.domain.rows_column),
             domain: &column.domain,
             nullable: column.nullable,
+            open: false,
         })
+    }
+
+    /// The column that a test of a constraint names. The constraint stands in the schema, so a list that was discovered may
+    /// lack what it names.
+    ///
+    /// # Errors
+    /// As [`Field::of`].
+    pub fn of_constraint(test: &Test, model: &'m ModelFile) -> Result<Self> {
+        let field = Self::of(test, model)?;
+        let open = field.column.is_some_and(|column| column.domain_from == Some(DomainFrom::Discovered));
+        Ok(Self { open, ..field })
     }
 
     /// All positions of the column.
@@ -115,48 +128,35 @@ impl<'m> Field<'m> {
                 let written = |p: u32| as_written(numbers.at(p), column, &data_type);
                 Ok((first(*positions, |p| written(p) >= value), first(*positions, |p| written(p) > value)))
             }
-            (Domain::Labels { labels, .. }, _) => {
-                let place = self.label(literal, labels)?;
-                Ok((place, place + 1))
-            }
+            (Domain::Labels { labels, .. }, _) => match self.label(literal, labels) {
+                Err(_) if self.open => Ok((0, 0)),
+                place => place.map(|place| (place, place + 1)),
+            },
             (Domain::Numbers { .. }, None) => Err(self.wrong(literal, "the column cannot be compared")),
         }
     }
 
     fn number(&self, literal: &Literal, column: &Column) -> Result<f64> {
-        match (&literal.value, column.kind) {
-            (Value::Text(text), Kind::Datetime) => {
-                let ticks = column.ticks();
-                let read = datetime::parse(text, column.format.as_deref(), ticks)
-                    .or_else(|| datetime::parse(text, None, ticks));
-                read.ok_or_else(|| {
-                    self.wrong(literal, "the text is no date or time")
-                        .expected(column.format.as_ref().map_or_else(
-                            || "an ISO 8601 date or time".to_owned(),
-                            |format| format!("a moment written as {format}"),
-                        ))
-                        .remedy("write it as in the table, in single quotes")
-                })
-            }
-            (_, Kind::Datetime) => Err(self
+        literal.number(column).map_err(|unfit| match unfit {
+            Unfit::NotAMoment => self
+                .wrong(literal, "the text is no date or time")
+                .expected(column.format.as_ref().map_or_else(
+                    || "an ISO 8601 date or time".to_owned(),
+                    |format| format!("a moment written as {format}"),
+                ))
+                .remedy("write it as in the table, in single quotes"),
+            Unfit::MomentWanted => self
                 .wrong(literal, "the column is compared with a date or time")
-                .remedy("write it as text in single quotes, such as '2020-01-31'")),
-            (Value::Number(value, _), _) => Ok(*value),
-            _ => Err(self
-                .wrong(literal, "the column is compared with a number")
-                .remedy("write a number, without quotes")),
-        }
+                .remedy("write it as text in single quotes, such as '2020-01-31'"),
+            Unfit::NumberWanted => {
+                self.wrong(literal, "the column is compared with a number").remedy("write a number, without quotes")
+            }
+        })
     }
 
     fn label(&self, literal: &Literal, labels: &[String]) -> Result<u32> {
         let is_boolean = self.column.is_some_and(|column| column.kind == Kind::Boolean);
-        let same = |label: &str| match &literal.value {
-            Value::Boolean(value) => label.eq_ignore_ascii_case(&value.to_string()),
-            Value::Text(text) if is_boolean => label.eq_ignore_ascii_case(text),
-            Value::Text(text) => label == text,
-            Value::Number(value, written) => label == written || label.parse() == Ok(*value),
-        };
-        let place = labels.iter().position(|label| same(label));
+        let place = labels.iter().position(|label| literal.is_label(label, is_boolean));
         place.map(|place| place as u32).ok_or_else(|| {
             let near = match &literal.value {
                 Value::Text(text) if labels.len() > 20 => nearest(text, labels.iter().map(String::as_str)),
@@ -213,10 +213,11 @@ fn first(end: u32, far_enough: impl Fn(u32) -> bool) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::{Expression, parse};
     use super::*;
     use crate::ingest::MISSING;
     use crate::schema::ArrowType;
+    use crate::schema::datetime;
+    use crate::schema::expression::{Expression, parse};
 
     type Holds = fn(f64, f64) -> bool;
 
@@ -235,7 +236,7 @@ mod tests {
     }
 
     fn field<'m>(column: &'m Column, domain: &'m Domain) -> Field<'m> {
-        Field { index: 0, name: "x", column: Some(column), domain, nullable: true }
+        Field { index: 0, name: "x", column: Some(column), domain, nullable: true, open: false }
     }
 
     /// What a comparison says of every position is what it says of the number that is written there, also where the

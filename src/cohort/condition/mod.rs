@@ -1,24 +1,21 @@
 //! Conditions: which synthetic rows are wanted.
 //!
-//! A condition is read ([`parse`]), each of its tests becomes a set of positions of a column ([`meaning`]), and the whole
+//! A condition is read (`schema::expression`), each of its tests becomes a set of positions of a column ([`meaning`]), and the whole
 //! becomes disjoint boxes ([`boxes`]), each a set of positions per column. A box is evidence for the generator: for every
 //! joint cell the part of its law that is allowed, and positions are drawn from the allowed part alone. So every row
 //! satisfies the condition by construction, and a rare condition costs no more than a frequent one.
 //!
 //! Comparisons are those of SQL: a missing cell makes each of them false and its opposite too, and `is null` finds it.
 
-mod boxes;
-mod meaning;
-mod names;
-mod parse;
-mod tokens;
+pub(super) mod boxes;
+pub(super) mod meaning;
 
 use crate::encode::{Layout, Positions};
 use crate::error::{Error, Result};
 use crate::model::{Evidence, ModelFile};
+use crate::schema::expression::{Expression, Test, parse};
 use boxes::{Boxes, Region};
 use meaning::Field;
-use parse::{Expression, Test, parse};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -38,7 +35,6 @@ pub struct Condition {
 pub(super) struct Case {
     /// Its part of the condition's probability.
     pub share: f64,
-    pub evidence: Evidence,
     pub region: Region,
 }
 
@@ -123,7 +119,7 @@ impl Condition {
             if share > 0.0 {
                 opinions.resize(own.len().max(opinions.len()), 0.0);
                 opinions.iter_mut().zip(&own).for_each(|(sum, p)| *sum += p);
-                cases.push(Case { share, evidence, region: region.clone() });
+                cases.push(Case { share, region: region.clone() });
             }
         }
         let total: f64 = cases.iter().map(|case| case.share).sum();
@@ -159,16 +155,16 @@ fn contradiction() -> Error {
 }
 
 /// Turns expressions into boxes.
-struct Reader<F> {
+pub(super) struct Reader<F> {
     /// All positions of each column.
-    all: Vec<Positions>,
+    pub all: Vec<Positions>,
     /// The column that a test asks for, and the positions that make it true; false, where the flag says so.
-    satisfying: F,
+    pub satisfying: F,
 }
 
 impl<F: FnMut(&Test, bool) -> Result<(usize, Positions)>> Reader<F> {
     /// The rows for which an expression is true, or with `opposite` those for which it is false.
-    fn boxes(&mut self, expression: &Expression, opposite: bool) -> Result<Boxes> {
+    pub fn boxes(&mut self, expression: &Expression, opposite: bool) -> Result<Boxes> {
         match expression {
             Expression::Not(inner) => self.boxes(inner, !opposite),
             Expression::Test(test) => {
@@ -195,9 +191,9 @@ impl<F: FnMut(&Test, bool) -> Result<(usize, Positions)>> Reader<F> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse::{Asked, Value};
     use super::*;
     use crate::ingest::MISSING;
+    use crate::schema::expression::{Asked, Literal, Value};
     use proptest::prelude::*;
 
     /// Expressions over the columns `a`, `b` and `c`, of the numbers 0 to 3 and missing cells.
@@ -225,7 +221,7 @@ mod tests {
 
     /// What SQL says of a test on one cell: true, false, or unknown.
     fn answer(test: &Test, cell: u32) -> Option<bool> {
-        let number = |literal: &parse::Literal| match literal.value {
+        let number = |literal: &Literal| match literal.value {
             Value::Number(value, _) => value as u32,
             _ => panic!("numbers only"),
         };
@@ -242,20 +238,7 @@ mod tests {
     }
 
     fn truth(expression: &Expression, row: [u32; 3]) -> Option<bool> {
-        let all = |parts: &[Expression], end: bool| {
-            let answers: Vec<Option<bool>> = parts.iter().map(|part| truth(part, row)).collect();
-            if answers.contains(&Some(end)) {
-                Some(end)
-            } else {
-                answers.into_iter().find(Option::is_none).unwrap_or(Some(!end))
-            }
-        };
-        match expression {
-            Expression::All(parts) => all(parts, false),
-            Expression::Any(parts) => all(parts, true),
-            Expression::Not(inner) => truth(inner, row).map(|answer| !answer),
-            Expression::Test(test) => answer(test, row[column(test)]),
-        }
+        expression.truth(&|test| answer(test, row[column(test)]))
     }
 
     proptest! {

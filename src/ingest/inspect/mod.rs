@@ -11,6 +11,7 @@ mod identifiers;
 mod kinds;
 mod profile;
 mod render;
+mod suggest;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ use super::raw::RawTable;
 use crate::error::{Error, Result};
 use crate::schema::{Column, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Schema, TableSpec};
 use profile::Profile;
+pub use suggest::suggest;
 
 /// What was seen in a table, and the schema drafted from it.
 ///
@@ -178,7 +180,7 @@ pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Resul
         rows: raw.rows,
         unit_candidates: identifiers::unit_candidates(&profiles, &columns),
         columns: reports,
-        schema: Schema { table, columns, targets: vec![], survival: vec![], regressions: vec![] },
+        schema: Schema { table, columns, targets: vec![], survival: vec![], regressions: vec![], constraints: vec![] },
     })
 }
 

@@ -1,5 +1,6 @@
 //! Rows from classes.
 
+use ndarray::Array2;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -183,6 +184,10 @@ impl Generator for Mixture {
     /// One opinion a member of the committee.
     fn probabilities(&self, evidence: &Evidence, _rng: &mut ChaCha8Rng) -> Vec<f64> {
         self.opinions(evidence)
+    }
+
+    fn released_pair(&self, a: usize, b: usize) -> Array2<f32> {
+        self.pair(a, b)
     }
 
     /// Exact.

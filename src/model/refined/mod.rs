@@ -17,6 +17,7 @@ mod projection;
 
 use std::sync::Arc;
 
+use ndarray::Array2;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -210,6 +211,11 @@ impl Generator for Refined {
     fn probabilities(&self, evidence: &Evidence, rng: &mut ChaCha8Rng) -> Vec<f64> {
         let ratio = self.ratio(Some(evidence), rng) / self.ratio(None, rng).max(f64::MIN_POSITIVE);
         self.mixture.probabilities(evidence, rng).iter().map(|p| (p * ratio).min(1.0)).collect()
+    }
+
+    /// The mixture's: rows are projected onto them.
+    fn released_pair(&self, a: usize, b: usize) -> Array2<f32> {
+        self.mixture.pair(a, b)
     }
 
     /// The network's, with the projection's part spread evenly over the columns.

@@ -6,13 +6,13 @@ use crate::error::Result;
 /// Parentheses and `not`s inside each other, at most.
 const MAX_DEPTH: usize = 64;
 
-/// A condition as it was written.
+/// A condition as it was written; with other tests than those, what was made of it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Expression {
-    All(Vec<Expression>),
-    Any(Vec<Expression>),
-    Not(Box<Expression>),
-    Test(Test),
+pub enum Expression<T = Test> {
+    All(Vec<Expression<T>>),
+    Any(Vec<Expression<T>>),
+    Not(Box<Expression<T>>),
+    Test(T),
 }
 
 /// What is asked of one column.

@@ -1,0 +1,284 @@
+//! Rules over the rows of small invented models.
+
+use crate::cohort::{Cohort, Condition, Format, generate};
+use crate::encode::{Codec, Domain, Layout, Leaf, TableDomain};
+use crate::error::Result;
+use crate::ingest::{Frame, FrameColumn, MISSING, Values, count_broken};
+use crate::model::{FORMAT, Header, Mixture, ModelFile, ModelKind};
+use crate::schema::Schema;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, RecordBatch};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
+use synthward_privacy::{Budget, PrivacyUnit};
+
+const COLUMNS: &str = r#"
+    [table]
+    name = "stays"
+    privacy_unit = "who"
+    max_rows_per_unit = 3
+    [[column]]
+    name = "who"
+    kind = "identifier"
+    type = "int64"
+    [[column]]
+    name = "admitted"
+    kind = "datetime"
+    type = "date32"
+    min = "2020-01-01"
+    max = "2020-12-31"
+    [[column]]
+    name = "seen"
+    kind = "datetime"
+    type = "timestamp[s]"
+    resolution = "hour"
+    min = "2020-01-01T00:00:00"
+    max = "2021-01-31T00:00:00"
+    nullable = false
+    [[column]]
+    name = "discharged"
+    kind = "datetime"
+    type = "date32"
+    min = "2020-01-01"
+    max = "2021-02-28"
+    nullable = false
+    [[column]]
+    name = "sex"
+    kind = "categorical"
+    categories = ["F", "M", "X"]
+    nullable = false
+    [[column]]
+    name = "pregnant"
+    kind = "boolean"
+    type = "boolean"
+    [[column]]
+    name = "drugs"
+    kind = "real"
+    type = "float64"
+    decimals = 2
+    min = 0
+    max = 50
+    nullable = false
+    [[column]]
+    name = "ward"
+    kind = "integer"
+    type = "int16"
+    min = 0
+    max = 90
+    [[column]]
+    name = "cost"
+    kind = "real"
+    type = "decimal128(7, 2)"
+    decimals = 2
+    min = 0
+    max = 100
+    [[column]]
+    name = "paid"
+    kind = "real"
+    type = "float64"
+    decimals = 2
+    min = 0
+    max = 120
+    nullable = false
+    [[column]]
+    name = "level"
+    kind = "ordinal"
+    categories = ["low", "middle", "high"]
+    nullable = false
+    [[column]]
+    name = "points"
+    kind = "integer"
+    type = "int64"
+    min = 0
+    max = 9
+    nullable = false
+"#;
+
+const RULES: [&str; 9] = [
+    "kind = \"inequality\"\nlow = \"admitted\"\nhigh = \"seen\"",
+    "kind = \"inequality\"\nlow = \"seen\"\nhigh = \"discharged\"\nstrict = true",
+    "kind = \"inequality\"\nlow = \"admitted\"\nhigh = \"discharged\"",
+    "kind = \"implication\"\nwhen = \"sex = 'M'\"\nthen = \"pregnant = false\"",
+    "kind = \"forbidden\"\nnever = \"sex = 'X' and (level = 'low' or ward > 60)\"",
+    "kind = \"sum\"\ntotal = \"cost\"\nparts = [\"drugs\", \"ward\"]",
+    "kind = \"inequality\"\nlow = \"cost\"\nhigh = \"paid\"",
+    "kind = \"dependency\"\nof = \"points\"\non = \"level\"\nmap = { high = 9 }",
+    "kind = \"unique\"\ncolumns = [\"who\", \"sex\", \"level\", \"ward\"]",
+];
+
+fn schema(rules: &[&str]) -> Schema {
+    let rules: String = rules.iter().map(|rule| format!("[[constraint]]\n{rule}\n")).collect();
+    Schema::from_toml(&format!("{COLUMNS}{rules}")).unwrap()
+}
+
+/// A model of a few classes, each with any law of each column.
+fn model(schema: &Schema, seed: u64) -> ModelFile {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let domain = TableDomain::of(schema).unwrap();
+    let codecs: Vec<Codec> = domain
+        .columns
+        .iter()
+        .map(|column| match &column.domain {
+            Domain::Numbers { positions, .. } => {
+                let width = positions.div_ceil(9).max(1);
+                let runs = (0..*positions).step_by(width as usize);
+                let leaf = |first: u32| Leaf {
+                    first,
+                    last: (first + width - 1).min(positions - 1),
+                    count: rng.random_range(1.0..100.0),
+                };
+                let leaves: Vec<Leaf> = runs.map(leaf).collect();
+                Codec::of_leaves(&leaves, column.nullable.then_some(30.0), 500.0, 6)
+            }
+            domain => {
+                let labels = domain.positions() as usize + usize::from(column.nullable);
+                let counts: Vec<f64> = (0..labels).map(|_| rng.random_range(1.0..100.0)).collect();
+                Codec::of_labels(domain, column.nullable, &counts, 200.0, 0.1)
+            }
+        })
+        .collect();
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    const CLASSES: usize = 3;
+    let mut probabilities = Vec::new();
+    for cells in (0..CLASSES).flat_map(|_| layout.cells.clone()) {
+        let weights: Vec<f32> = (0..cells).map(|_| rng.random_range(0.0f32..1.0).powi(3) + 1e-4).collect();
+        let sum: f32 = weights.iter().sum();
+        probabilities.extend(weights.iter().map(|weight| weight / sum));
+    }
+    let tensors = [
+        ("mixture.probabilities".to_owned(), vec![CLASSES, layout.total()], probabilities),
+        ("mixture.weights".to_owned(), vec![1, CLASSES], vec![0.5, 0.3, 0.2]),
+    ];
+    let mixture = Mixture::from_tensors(&layout, &tensors).unwrap();
+    let request = Request { name: "all".into(), share: Share::Measure, weight: 1.0, mechanism: Mechanism::Histogram };
+    let header = Header {
+        format: FORMAT,
+        version: "0".into(),
+        model: ModelKind::Marginal,
+        plan: Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), vec![request]).unwrap(),
+        units: 1000.0,
+        seed: 0,
+        settings: None,
+        schema: schema.clone(),
+        codecs,
+    };
+    ModelFile::new(header, Box::new(mixture)).unwrap()
+}
+
+fn draw(model: &ModelFile, condition: Option<&str>, rows: u64, seed: u64) -> Result<Vec<RecordBatch>> {
+    let condition = condition.map(|text| Condition::new(model, text, 0)).transpose()?;
+    let mut cohort = Cohort::new(model, Format::Parquet)?;
+    if let Some(condition) = &condition {
+        cohort = cohort.given(condition)?;
+    }
+    let mut all = Vec::new();
+    generate(&cohort, rows, seed, |batches| {
+        all.extend(batches);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// The rows as the program would read them from a file.
+fn frame(schema: &Schema, batches: &[RecordBatch]) -> Frame {
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let cells = |name: &str, data_type: &DataType| {
+        let cells = batches.iter().map(|batch| cast(batch.column_by_name(name).unwrap(), data_type).unwrap());
+        cells.collect::<Vec<_>>()
+    };
+    let column = |column: &crate::schema::Column| {
+        let values = if column.kind.is_numeric() {
+            let whole = column.kind == crate::schema::Kind::Datetime;
+            let number = |array: &dyn Array, row: usize| match whole {
+                true if array.data_type() == &DataType::Int64 => array.as_primitive::<Int64Type>().value(row) as f64,
+                _ => array.as_primitive::<Float64Type>().value(row),
+            };
+            let of = |array: &std::sync::Arc<dyn Array>| {
+                (0..array.len())
+                    .map(|row| if array.is_null(row) { f64::NAN } else { number(array, row) })
+                    .collect::<Vec<f64>>()
+            };
+            let data_type = if whole { DataType::Int64 } else { DataType::Float64 };
+            let arrays = match crate::cohort::data_type(column) {
+                DataType::Date32 => {
+                    cells(&column.name, &DataType::Int32).iter().map(|a| cast(a, &data_type).unwrap()).collect()
+                }
+                _ => cells(&column.name, &data_type),
+            };
+            Values::Number(arrays.iter().flat_map(of).collect())
+        } else {
+            let labels = column.labels();
+            let code = |text: Option<&str>| {
+                text.map_or(MISSING, |text| labels.iter().position(|label| label == text).unwrap() as u32)
+            };
+            let codes = cells(&column.name, &DataType::Utf8)
+                .iter()
+                .flat_map(|array| array.as_string::<i32>().iter().map(code).collect::<Vec<u32>>())
+                .collect();
+            Values::Text { codes, labels: labels.clone() }
+        };
+        FrameColumn { name: column.name.clone(), values }
+    };
+    let units = cells("who", &DataType::Int64);
+    let unit = units.iter().flat_map(|array| array.as_primitive::<Int64Type>().values().to_vec());
+    Frame {
+        rows,
+        columns: schema.modelled().map(column).collect(),
+        unit: Some(unit.map(|unit| unit as u32 - 1).collect()),
+    }
+}
+
+/// What the constraints and the condition make of the rows: how many break each, by the counting that real rows get.
+fn broken(schema: &Schema, condition: Option<&str>, frame: &Frame) -> Vec<(String, usize)> {
+    let mut asked = schema.clone();
+    asked.constraints.extend(
+        condition.map(|text| {
+            crate::schema::Constraint::new(crate::schema::Rule::Forbidden { never: format!("not ({text})") })
+        }),
+    );
+    count_broken(frame, &asked).into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+const CONDITIONS: [Option<&str>; 6] = [
+    None,
+    Some("cost >= 60 and sex != 'X'"),
+    Some("points = 9"),
+    Some("admitted between '2020-11-01' and '2020-11-03' and discharged < '2020-11-10'"),
+    Some("sex = 'M' or (level = 'middle' and ward < 30)"),
+    Some("pregnant = true"),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    /// Whatever the model's law, the rules and the condition: every row holds them.
+    #[test]
+    fn every_row_holds_every_rule(
+        model_seed in 0u64..1_000_000,
+        chosen in prop::collection::vec(any::<bool>(), RULES.len()),
+        condition in prop::sample::select(CONDITIONS.to_vec()),
+    ) {
+        let rules: Vec<&str> = RULES.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(rule, _)| *rule).collect();
+        let schema = schema(&rules);
+        let model = model(&schema, model_seed);
+        let batches = draw(&model, condition, 700, 1).unwrap();
+        let frame = frame(&schema, &batches);
+        prop_assert_eq!(frame.rows, 700);
+        prop_assert_eq!(broken(&schema, condition, &frame), vec![]);
+    }
+}
+
+/// Without the rules the same models break them: the counting sees it.
+#[test]
+fn rows_without_rules_break_them() {
+    let model = model(&schema(&[]), 7);
+    let frame = frame(&schema(&[]), &draw(&model, None, 3000, 1).unwrap());
+    for rule in RULES {
+        let broken = broken(&schema(&[rule]), None, &frame);
+        assert!(broken.len() == 1 && broken[0].1 > 5, "{rule}: {broken:?}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Rows that break the schema's constraints.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use super::{Frame, FrameColumn, MISSING, Values};
+use crate::schema::expression::Cell;
+use crate::schema::{Column, Constraint, Rule, Schema, common_unit, is_sum};
+
+/// For each constraint of the schema its title and how many rows of a table break it.
+///
+/// # Privacy
+/// As [`broken`].
+pub fn count_broken(frame: &Frame, schema: &Schema) -> Vec<(String, usize)> {
+    let count = |constraint: &Constraint| (constraint.title(), broken(frame, schema, &constraint.rule));
+    schema.constraints.iter().map(count).collect()
+}
+
+/// How many rows of a table break a rule. Of rows that agree where they must not, all but one do; where a dependency has no
+/// map, those do that have not the commonest value.
+///
+/// # Privacy
+/// Outside the guarantee: the count is read from the rows. It is for the controller only, who is told a class of counts at
+/// most.
+pub fn broken(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
+    match rule {
+        Rule::Inequality { low, high, strict } => inequality(frame, schema, low, high, *strict),
+        Rule::Implication { .. } | Rule::Forbidden { .. } => forbidden(frame, schema, rule),
+        Rule::Sum { total, parts } => sum(frame, schema, total, parts),
+        Rule::Unique { columns } => unique(frame, schema, columns),
+        Rule::Dependency { of, on, map } => {
+            let spelled = map.iter().map(|(on, of)| (on.as_str(), of.spelled()));
+            dependency(frame, of, on, &spelled.collect())
+        }
+    }
+}
+
+fn column<'f>(frame: &'f Frame, name: &str) -> Option<&'f FrameColumn> {
+    frame.columns.iter().find(|column| column.name == name)
+}
+
+/// A column with its numbers.
+fn numbers<'f, 's>(frame: &'f Frame, schema: &'s Schema, name: &str) -> Option<(&'s Column, &'f [f64])> {
+    match &column(frame, name)?.values {
+        Values::Number(values) => Some((schema.column(name)?, values)),
+        Values::Text { .. } => None,
+    }
+}
+
+fn inequality(frame: &Frame, schema: &Schema, low: &str, high: &str, strict: bool) -> usize {
+    let both = numbers(frame, schema, low).zip(numbers(frame, schema, high));
+    let Some(((low, lows), (high, highs))) = both else { return 0 };
+    let (low, high) = common_unit(low, high);
+    let broken = |(x, y): &(&f64, &f64)| {
+        let (x, y) = (*x * low, *y * high);
+        x > y || strict && x == y
+    };
+    lows.iter().zip(highs).filter(broken).count()
+}
+
+fn forbidden(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
+    let Some(never) = rule.never() else { return 0 };
+    let named: HashMap<&str, &FrameColumn> =
+        never.tests().iter().filter_map(|test| Some((test.column.as_str(), column(frame, &test.column)?))).collect();
+    let cell = |row: usize, name: &str| match named.get(name).map(|column| &column.values) {
+        Some(Values::Number(values)) if !values[row].is_nan() => Cell::Number(values[row]),
+        Some(Values::Text { codes, labels }) if codes[row] != MISSING => Cell::Label(&labels[codes[row] as usize]),
+        _ => Cell::Missing,
+    };
+    (0..frame.rows).filter(|&row| never.truth_of(schema, &|name: &str| cell(row, name)) == Some(true)).count()
+}
+
+fn sum(frame: &Frame, schema: &Schema, total: &str, parts: &[String]) -> usize {
+    let parts: Option<Vec<&[f64]>> = parts.iter().map(|part| Some(numbers(frame, schema, part)?.1)).collect();
+    let Some(((column, totals), parts)) = numbers(frame, schema, total).zip(parts) else { return 0 };
+    let broken = |&row: &usize| {
+        let sum: f64 = parts.iter().map(|part| part[row]).sum();
+        let is_complete = !sum.is_nan() && !totals[row].is_nan();
+        is_complete && !is_sum(totals[row], sum, column)
+    };
+    (0..frame.rows).filter(broken).count()
+}
+
+/// What tells the value of a cell from others of its column; nothing where it is missing.
+fn key(column: &FrameColumn, row: usize) -> Option<u64> {
+    match &column.values {
+        Values::Number(values) => (!values[row].is_nan()).then(|| (values[row] + 0.0).to_bits()),
+        Values::Text { codes, .. } => (codes[row] != MISSING).then(|| u64::from(codes[row])),
+    }
+}
+
+fn unique(frame: &Frame, schema: &Schema, names: &[String]) -> usize {
+    let of_units = schema.table.unit_column().filter(|unit| names.iter().any(|name| name == unit));
+    let columns: Option<Vec<&FrameColumn>> =
+        names.iter().filter(|name| Some(name.as_str()) != of_units).map(|name| column(frame, name)).collect();
+    let (Some(columns), Some(units)) = (columns, of_units.map_or(Some(None), |_| frame.unit.as_ref().map(Some))) else {
+        return 0;
+    };
+    let mut seen = HashSet::new();
+    let mut again = |row: usize| {
+        let own: Option<Vec<u64>> = columns.iter().map(|column| key(column, row)).collect();
+        own.is_some_and(|own| !seen.insert((units.map(|units| units[row]), own)))
+    };
+    (0..frame.rows).filter(|&row| again(row)).count()
+}
+
+fn dependency(frame: &Frame, of: &str, on: &str, map: &HashMap<&str, String>) -> usize {
+    let Some((of, on)) = column(frame, of).zip(column(frame, on)) else { return 0 };
+    let pairs = || (0..frame.rows).filter_map(|row| Some((key(on, row)?, key(of, row)?)));
+    let mut counts: HashMap<u64, HashMap<u64, usize>> = HashMap::new();
+    pairs().for_each(|(on, of)| *counts.entry(on).or_default().entry(of).or_default() += 1);
+    let declared: HashMap<u64, Option<u64>> =
+        map.iter().filter_map(|(key, value)| Some((spelled(on, key)?, spelled(of, value)))).collect();
+    let kept = |(on, counts): (&u64, &HashMap<u64, usize>)| match declared.get(on) {
+        Some(value) => value.and_then(|value| counts.get(&value)).copied().unwrap_or(0),
+        None => most(counts),
+    };
+    pairs().count() - counts.iter().map(kept).sum::<usize>()
+}
+
+fn most<K: Eq + Hash>(counts: &HashMap<K, usize>) -> usize {
+    counts.values().copied().max().unwrap_or(0)
+}
+
+/// The key of a value of a column, as a schema spells it; nothing where the table has not got it.
+fn spelled(column: &FrameColumn, text: &str) -> Option<u64> {
+    match &column.values {
+        Values::Number(_) => text.trim().parse::<f64>().ok().map(|x| (x + 0.0).to_bits()),
+        Values::Text { labels, .. } => labels.iter().position(|label| label == text).map(|place| place as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"
+        [table]
+        name = "t"
+        privacy_unit = "who"
+        [[column]]
+        name = "who"
+        kind = "identifier"
+        [[column]]
+        name = "day"
+        kind = "datetime"
+        type = "date32"
+        [[column]]
+        name = "moment"
+        kind = "datetime"
+        type = "timestamp[us]"
+        [[column]]
+        name = "a"
+        kind = "real"
+        decimals = 1
+        [[column]]
+        name = "b"
+        kind = "real"
+        decimals = 1
+        [[column]]
+        name = "all"
+        kind = "real"
+        decimals = 1
+        [[column]]
+        name = "sex"
+        kind = "categorical"
+        categories = ["F", "M"]
+        [[column]]
+        name = "level"
+        kind = "ordinal"
+        categories = ["low", "high"]
+    "#;
+
+    fn frame() -> Frame {
+        let number =
+            |name: &str, values: &[f64]| FrameColumn { name: name.into(), values: Values::Number(values.to_vec()) };
+        let text = |name: &str, codes: &[u32], labels: &[&str]| FrameColumn {
+            name: name.into(),
+            values: Values::Text { codes: codes.to_vec(), labels: labels.iter().map(|&l| l.into()).collect() },
+        };
+        const DAY: f64 = 86_400e6;
+        Frame {
+            rows: 5,
+            columns: vec![
+                number("day", &[1.0, 2.0, 3.0, f64::NAN, 5.0]),
+                number("moment", &[DAY, 2.0 * DAY + 1.0, 3.0 * DAY - 1.0, 0.0, f64::NAN]),
+                number("a", &[0.1, 1.0, 1.0, f64::NAN, 1.0]),
+                number("b", &[0.2, 1.0, 1.0, 1.0, 1.0]),
+                number("all", &[0.3, 2.0, 2.1, 9.0, f64::NAN]),
+                text("sex", &[0, 1, 1, MISSING, 0], &["M", "F"]),
+                text("level", &[1, 0, 0, 1, 0], &["low", "high"]),
+            ],
+            unit: Some(vec![0, 0, 1, 1, 2]),
+        }
+    }
+
+    /// Small tables with answers known by hand.
+    #[test]
+    fn rows_that_break_a_rule_are_counted() {
+        for (rule, expected) in [
+            ("kind = \"inequality\"\nlow = \"day\"\nhigh = \"moment\"", 1),
+            ("kind = \"inequality\"\nlow = \"day\"\nhigh = \"moment\"\nstrict = true", 2),
+            ("kind = \"implication\"\nwhen = \"sex = 'F'\"\nthen = \"level > 'low'\"", 2),
+            ("kind = \"implication\"\nwhen = \"b = 1\"\nthen = \"sex = 'F' and a = 1\"", 1),
+            ("kind = \"forbidden\"\nnever = \"level = 'high' and sex is null\"", 1),
+            ("kind = \"sum\"\ntotal = \"all\"\nparts = [\"a\", \"b\"]", 1),
+            ("kind = \"unique\"\ncolumns = [\"a\"]", 2),
+            ("kind = \"unique\"\ncolumns = [\"b\", \"level\"]", 2),
+            ("kind = \"unique\"\ncolumns = [\"who\", \"b\"]", 1),
+            ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"", 1),
+            ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"\nmap = { F = \"high\" }", 3),
+        ] {
+            let schema = Schema::from_toml(&format!("{SCHEMA}[[constraint]]\nname = \"x\"\n{rule}\n")).unwrap();
+            assert_eq!(count_broken(&frame(), &schema), [("x".to_owned(), expected)], "{rule}");
+        }
+    }
+}

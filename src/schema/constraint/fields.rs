@@ -1,0 +1,174 @@
+//! A constraint as it stands in a file.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Constraint, ConstraintFrom, MapValue, Rule};
+
+/// The kind of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RuleKind {
+    /// `low <= high`, or `low < high` where `strict`.
+    Inequality,
+    /// Where `when` holds, `then` does.
+    Implication,
+    /// `never` holds in no row.
+    Forbidden,
+    /// `total` is the sum of `parts`.
+    Sum,
+    /// No two rows agree in all of `columns`.
+    Unique,
+    /// Each value of `on` has one value of `of`.
+    Dependency,
+}
+
+/// All fields that a constraint can have; each belongs to one kind.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename = "Constraint", deny_unknown_fields)]
+pub struct Fields {
+    /// The name under which the rule is told of; without one it is called by what it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    kind: RuleKind,
+    /// Who says that the rule holds. `fit` wants `public`.
+    #[serde(default)]
+    from: ConstraintFrom,
+    /// Inequality: the column that is not above `high`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    low: Option<String>,
+    /// Inequality: the column that is not below `low`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    high: Option<String>,
+    /// Inequality: the columns are not equal either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+    /// Implication: a condition, as `generate --where` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    when: Option<String>,
+    /// Implication: what is not false where `when` is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    then: Option<String>,
+    /// Forbidden: a condition that is true of no row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    never: Option<String>,
+    /// Sum: the column of the sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total: Option<String>,
+    /// Sum: the columns that are added up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<String>>,
+    /// Unique: the columns of which no two rows have the same values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<String>>,
+    /// Dependency: the column that is given by `on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    /// Dependency: the column that gives `of`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on: Option<String>,
+    /// Dependency: the value of `of` for values of `on`, where it is public; the others are the model's likeliest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    map: BTreeMap<String, MapValue>,
+}
+
+impl RuleKind {
+    /// The fields that it must have, and those that it may have.
+    fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Inequality => (&["low", "high"], &["strict"]),
+            Self::Implication => (&["when", "then"], &[]),
+            Self::Forbidden => (&["never"], &[]),
+            Self::Sum => (&["total", "parts"], &[]),
+            Self::Unique => (&["columns"], &[]),
+            Self::Dependency => (&["of", "on"], &["map"]),
+        }
+    }
+}
+
+impl TryFrom<Fields> for Constraint {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let Fields { name, kind, from, low, high, strict, when, then, never, total, parts, columns, of, on, map } =
+            fields;
+        let given = [
+            ("low", low.is_some()),
+            ("high", high.is_some()),
+            ("strict", strict.is_some()),
+            ("when", when.is_some()),
+            ("then", then.is_some()),
+            ("never", never.is_some()),
+            ("total", total.is_some()),
+            ("parts", parts.is_some()),
+            ("columns", columns.is_some()),
+            ("of", of.is_some()),
+            ("on", on.is_some()),
+            ("map", !map.is_empty()),
+        ];
+        let (wanted, allowed) = kind.fields();
+        if let Some((field, _)) =
+            given.iter().find(|(field, is)| *is && !wanted.contains(field) && !allowed.contains(field))
+        {
+            return Err(format!(
+                "`{field}` belongs to another kind of constraint; this one has {}",
+                listed(wanted, allowed)
+            ));
+        }
+        let rule = match kind {
+            RuleKind::Inequality => {
+                low.zip(high).map(|(low, high)| Rule::Inequality { low, high, strict: strict.unwrap_or(false) })
+            }
+            RuleKind::Implication => when.zip(then).map(|(when, then)| Rule::Implication { when, then }),
+            RuleKind::Forbidden => never.map(|never| Rule::Forbidden { never }),
+            RuleKind::Sum => total.zip(parts).map(|(total, parts)| Rule::Sum { total, parts }),
+            RuleKind::Unique => columns.map(|columns| Rule::Unique { columns }),
+            RuleKind::Dependency => of.zip(on).map(|(of, on)| Rule::Dependency { of, on, map }),
+        };
+        let missing = || {
+            let missing = wanted.iter().find(|field| !given.iter().any(|(name, is)| is & (name == *field)));
+            format!("the constraint lacks `{}`; it has {}", missing.unwrap_or(&"a field"), listed(wanted, allowed))
+        };
+        Ok(Self { name, from, rule: rule.ok_or_else(missing)? })
+    }
+}
+
+fn listed(wanted: &[&str], allowed: &[&str]) -> String {
+    wanted.iter().chain(allowed).map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl From<Constraint> for Fields {
+    fn from(Constraint { name, from, rule }: Constraint) -> Self {
+        let blank = |kind| Self {
+            name,
+            kind,
+            from,
+            low: None,
+            high: None,
+            strict: None,
+            when: None,
+            then: None,
+            never: None,
+            total: None,
+            parts: None,
+            columns: None,
+            of: None,
+            on: None,
+            map: BTreeMap::new(),
+        };
+        match rule {
+            Rule::Inequality { low, high, strict } => {
+                Self { low: Some(low), high: Some(high), strict: Some(strict), ..blank(RuleKind::Inequality) }
+            }
+            Rule::Implication { when, then } => {
+                Self { when: Some(when), then: Some(then), ..blank(RuleKind::Implication) }
+            }
+            Rule::Forbidden { never } => Self { never: Some(never), ..blank(RuleKind::Forbidden) },
+            Rule::Sum { total, parts } => Self { total: Some(total), parts: Some(parts), ..blank(RuleKind::Sum) },
+            Rule::Unique { columns } => Self { columns: Some(columns), ..blank(RuleKind::Unique) },
+            Rule::Dependency { of, on, map } => Self { of: Some(of), on: Some(on), map, ..blank(RuleKind::Dependency) },
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Rules that hold in every row, declared so that the cohort keeps them.
+
+mod check;
+mod fields;
+mod order;
+
+use std::collections::BTreeMap;
+
+use arrow_schema::DataType;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::expression::{Expression, parse};
+use super::{Column, Kind, Schema};
+use fields::Fields;
+
+/// One rule of `[[constraint]]`. A missing cell satisfies every kind but those that ask for it by `is null`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Fields", into = "Fields")]
+pub struct Constraint {
+    /// The name under which it is told of; a rule without one is called by what it says.
+    pub name: Option<String>,
+    pub from: ConstraintFrom,
+    pub rule: Rule,
+}
+
+/// Who says that a rule holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConstraintFrom {
+    /// A person vouches for it, from knowledge of the world and not of these rows.
+    #[default]
+    Public,
+    /// It was seen to hold in the rows, and is as sensitive as they are.
+    Data,
+}
+
+/// What a constraint says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// `low` is not above `high`, and below it where the rule is strict.
+    Inequality { low: String, high: String, strict: bool },
+    /// No row of which `when` is true has `then` false.
+    Implication { when: String, then: String },
+    /// True of no row.
+    Forbidden { never: String },
+    /// `total` is the sum of the parts.
+    Sum { total: String, parts: Vec<String> },
+    /// No two rows of a table have the same values in all of these columns.
+    Unique { columns: Vec<String> },
+    /// Each value of `on` has one value of `of`: that of the map, or the likeliest in the model.
+    Dependency { of: String, on: String, map: BTreeMap<String, MapValue> },
+}
+
+/// A value of a dependency's map.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a text, a number, true or false")]
+pub enum MapValue {
+    Boolean(bool),
+    Integer(i64),
+    Real(f64),
+    Text(String),
+}
+
+impl MapValue {
+    /// The value as it would be spelled in a table.
+    pub fn spelled(&self) -> String {
+        match self {
+            Self::Boolean(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Real(value) => value.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+impl Rule {
+    /// The name of the kind in a schema.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Inequality { .. } => "inequality",
+            Self::Implication { .. } => "implication",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Sum { .. } => "sum",
+            Self::Unique { .. } => "unique",
+            Self::Dependency { .. } => "dependency",
+        }
+    }
+
+    /// The names of the columns that it is about.
+    pub fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Inequality { low, high, .. } => vec![low.clone(), high.clone()],
+            Self::Implication { .. } | Self::Forbidden { .. } => {
+                self.never().iter().flat_map(Expression::tests).map(|test| test.column.clone()).collect()
+            }
+            Self::Sum { total, parts } => std::iter::once(total).chain(parts).cloned().collect(),
+            Self::Unique { columns } => columns.clone(),
+            Self::Dependency { of, on, .. } => vec![of.clone(), on.clone()],
+        }
+    }
+
+    /// For an implication and what is forbidden: what no row may satisfy. Nothing where it cannot be read.
+    pub(crate) fn never(&self) -> Option<Expression> {
+        match self {
+            Self::Forbidden { never } => parse(never).ok(),
+            Self::Implication { when, then } => {
+                Some(Expression::All(vec![parse(when).ok()?, Expression::Not(Box::new(parse(then).ok()?))]))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Constraint {
+    /// A rule that a person vouches for.
+    pub fn new(rule: Rule) -> Self {
+        Self { name: None, from: ConstraintFrom::Public, rule }
+    }
+
+    /// Its name, or what it says.
+    pub fn title(&self) -> String {
+        let names = |names: &[String], between: &str| names.join(between);
+        match (&self.name, &self.rule) {
+            (Some(name), _) => name.clone(),
+            (None, Rule::Inequality { low, high, strict }) => {
+                format!("{low} {} {high}", if *strict { "<" } else { "<=" })
+            }
+            (None, Rule::Implication { when, then }) => format!("when {when} then {then}"),
+            (None, Rule::Forbidden { never }) => format!("never {never}"),
+            (None, Rule::Sum { total, parts }) => format!("{total} = {}", names(parts, " + ")),
+            (None, Rule::Unique { columns }) => format!("unique {}", names(columns, ", ")),
+            (None, Rule::Dependency { of, on, .. }) => format!("{of} by {on}"),
+        }
+    }
+}
+
+/// What makes the numbers of two columns that are compared ones of the same unit: ticks become those of the finer one.
+pub(crate) fn common_unit(low: &Column, high: &Column) -> (f64, f64) {
+    if low.kind != Kind::Datetime || high.kind != Kind::Datetime {
+        return (1.0, 1.0);
+    }
+    let (low, high) = (low.ticks().nanoseconds(), high.ticks().nanoseconds());
+    let finer = low.min(high);
+    ((low / finer) as f64, (high / finer) as f64)
+}
+
+/// Whether `sum` is written as the column of totals writes `total`.
+pub(crate) fn is_sum(total: f64, sum: f64, column: &Column) -> bool {
+    let coarse = column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Float32);
+    let slack = if coarse { total.abs() * f64::from(f32::EPSILON) } else { 0.0 };
+    (total - sum).abs() < 0.5 * 10f64.powi(-(column.decimals.unwrap_or(0) as i32)) + slack
+}
+
+impl Schema {
+    /// The constraints but those that were seen to hold in the rows: nobody vouches for these, and no budget pays for
+    /// them.
+    pub(super) fn public_constraints(&self) -> Vec<Constraint> {
+        self.constraints.iter().filter(|constraint| constraint.from == ConstraintFrom::Public).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_without_a_name_is_called_by_what_it_says() {
+        let rule = Rule::Sum { total: "all".into(), parts: vec!["a".into(), "b".into()] };
+        let mut constraint = Constraint::new(rule);
+        assert_eq!(constraint.title(), "all = a + b");
+        constraint.name = Some("costs".into());
+        assert_eq!(constraint.title(), "costs");
+    }
+
+    #[test]
+    fn an_implication_is_broken_where_its_end_is_false() {
+        let rule = Rule::Implication { when: "a = 1".into(), then: "b = 2".into() };
+        let truth = |a: Option<bool>, b: Option<bool>| {
+            rule.never().unwrap().truth(&|test| if test.column == "a" { a } else { b })
+        };
+        assert_eq!(truth(Some(true), Some(false)), Some(true));
+        assert_eq!(truth(Some(true), None), None, "a missing cell breaks nothing");
+        assert_eq!(truth(Some(false), Some(false)), Some(false));
+    }
+}
