@@ -78,10 +78,14 @@ impl<'m> Dependency<'m> {
         self.holds(row) || !setting.is_free(self.on)
     }
 
-    /// Moves `on` to the nearest position that gives one of these.
+    /// Moves `on` to the nearest position that gives one of these, or the known value.
     pub fn steer(&self, rules: &Rules, target: &Positions, row: &mut Row, setting: &Setting) {
-        if row.has(self.on) && setting.is_free(self.on) {
-            rules.steer(self.on, &self.preimage(target), row, setting);
+        if row.has(self.on) && row.has(self.of) && setting.is_free(self.on) {
+            let own = row.positions[self.of];
+            let known = Positions::range(own, own + 1);
+            let target = if setting.is_free(self.of) { target } else { &known };
+            let gives = self.preimage(target).intersection(setting.allowed(rules, self.on));
+            rules.steer(self.on, &gives, row, setting);
         }
     }
 }
