@@ -5,7 +5,7 @@
 //! having few. What is left after some rounds is repaired row by row.
 
 use super::generate::{Block, Case, Cohort, UNITS_PER_BLOCK, stream};
-use super::rules::{Row, Rules, Seen, Setting};
+use super::rules::{Row, Rules, Seen, Setting, UnitCells};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::Evidence;
@@ -58,12 +58,37 @@ impl Block {
         }
     }
 
+    /// The cells of a unit's rows.
+    fn cells(&mut self, unit: usize, width: usize) -> UnitCells<'_> {
+        let rows = self.rows(unit);
+        let cells = rows.start * width..rows.end * width;
+        UnitCells { positions: &mut self.positions[cells.clone()], codes: &mut self.codes[cells], width }
+    }
+
     /// Puts a unit of another block in the place of one of this, of as many rows.
     fn put(&mut self, unit: usize, other: &Self, from: usize, width: usize) {
         let cells = |rows: Range<usize>| rows.start * width..rows.end * width;
         let (own, theirs) = (cells(self.rows(unit)), cells(other.rows(from)));
         self.codes[own.clone()].copy_from_slice(&other.codes[theirs.clone()]);
         self.positions[own].copy_from_slice(&other.positions[theirs]);
+    }
+}
+
+/// What the first row of a unit keeps to, and what the others do.
+struct Settings<'s> {
+    first: Setting<'s>,
+    /// Where it is not the same.
+    later: Option<Setting<'s>>,
+}
+
+impl<'s> Settings<'s> {
+    fn new(rules: &Rules, first: Setting<'s>) -> Self {
+        let later = rules.bind_rows().then(|| rules.later(&first));
+        Self { first, later }
+    }
+
+    fn of_row(&self, r: usize) -> &Setting<'s> {
+        self.later.as_ref().filter(|_| r > 0).unwrap_or(&self.first)
     }
 }
 
@@ -84,18 +109,51 @@ impl Cohort<'_> {
     }
 
     /// Draws the positions of a unit's rows and settles them. False where a row cannot be.
-    fn settle(&self, rules: &Rules, block: &mut Block, unit: usize, setting: &Setting, rng: &mut ChaCha8Rng) -> bool {
+    fn settle(&self, rules: &Rules, block: &mut Block, unit: usize, settings: &Settings, rng: &mut ChaCha8Rng) -> bool {
         let mut holds = true;
-        for r in block.rows(unit) {
-            let cells = r * self.width()..(r + 1) * self.width();
-            let codes = &block.codes[cells.clone()];
-            let positions = &mut block.positions[cells];
-            for ((position, &code), decoder) in positions.iter_mut().zip(codes).zip(&setting.decoders) {
-                *position = decoder.draw(code, rng);
+        let mut cells = block.cells(unit, self.width());
+        for r in 0..cells.rows() {
+            let own = cells.row(r);
+            for (at, decoder) in own.clone().zip(&settings.first.decoders) {
+                cells.positions[at] = decoder.draw(cells.codes[at], rng);
             }
-            holds &= rules.settle(&mut Row { positions, codes, known: &[] }, setting, rng);
+            if r > 0 {
+                rules.repeat(&mut cells, r);
+            }
+            let (positions, codes) = (&mut cells.positions[own.clone()], &cells.codes[own]);
+            holds &= rules.settle(&mut Row { positions, codes, known: &[] }, settings.of_row(r), rng);
         }
-        holds
+        holds && rules.arrange(&mut cells, &settings.first)
+    }
+
+    /// Brings the rows of a unit to the nearest positions that hold the rules; where that is not found for one of its later
+    /// rows, or for their order, all become like the first. False where it is not found for that.
+    fn repair(&self, rules: &Rules, block: &mut Block, unit: usize, settings: &Settings) -> bool {
+        let width = self.width();
+        let rows = block.rows(unit).len();
+        let mut cells = block.cells(unit, width);
+        if !self.repair_row(rules, &mut cells, 0, &settings.first) {
+            return false;
+        }
+        let (codes, positions) = (cells.codes[..width].to_vec(), cells.positions[..width].to_vec());
+        let mut repair = |r: usize| {
+            rules.repeat(&mut cells, r);
+            self.repair_row(rules, &mut cells, r, settings.of_row(r))
+        };
+        let done = (1..rows).all(&mut repair);
+        if !(done && rules.arrange(&mut cells, &settings.first)) {
+            (0..rows).map(|r| r * width..(r + 1) * width).for_each(|own| {
+                cells.codes[own.clone()].copy_from_slice(&codes);
+                cells.positions[own].copy_from_slice(&positions);
+            });
+        }
+        true
+    }
+
+    fn repair_row(&self, rules: &Rules, cells: &mut UnitCells, r: usize, setting: &Setting) -> bool {
+        let own = cells.row(r);
+        let (positions, codes) = (&mut cells.positions[own.clone()], &cells.codes[own]);
+        rules.repair(&mut Row { positions, codes, known: &[] }, setting)
     }
 
     /// Gives each row of a block positions that hold the rules.
@@ -111,7 +169,8 @@ impl Cohort<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Block> {
         block.positions = vec![0; block.codes.len()];
-        let settings: Vec<Setting> = (0..self.cases.len().max(1) as u16).map(|case| self.setting(case)).collect();
+        let settings: Vec<Settings> =
+            (0..self.cases.len().max(1) as u16).map(|case| Settings::new(rules, self.setting(case))).collect();
         let mut waiting = Waiting::new();
         for unit in 0..block.units() {
             let case = block.case(unit);
@@ -144,11 +203,8 @@ impl Cohort<'_> {
             waiting.retain(|_, units| !units.is_empty());
         }
         for ((case, _), units) in &waiting {
-            let rows: Vec<usize> = units.iter().flat_map(|&unit| block.rows(unit)).collect();
-            for r in rows {
-                let cells = r * self.width()..(r + 1) * self.width();
-                let (codes, positions) = (&block.codes[cells.clone()], &mut block.positions[cells]);
-                if !rules.repair(&mut Row { positions, codes, known: &[] }, &settings[usize::from(*case)]) {
+            for &unit in units {
+                if !self.repair(rules, &mut block, unit, &settings[usize::from(*case)]) {
                     return Err(self.cannot_hold());
                 }
             }
@@ -244,11 +300,12 @@ impl Cohort<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Result<(Vec<Option<u128>>, Vec<usize>)> {
         let (count, case) = (rules.unique_rules(), block.case(unit));
-        let setting = self.setting(case);
+        let settings = Settings::new(rules, self.setting(case));
+        let setting = rules.alone(&settings.first);
         let mut drawn = self.drawn_of(case, block.rows(unit).len(), DIFFERENT, rng);
         for other in 0..drawn.units() {
             if drawn.rows(other).len() != block.rows(unit).len()
-                || !self.settle(rules, &mut drawn, other, &setting, rng)
+                || !self.settle(rules, &mut drawn, other, &settings, rng)
             {
                 continue;
             }
@@ -309,7 +366,7 @@ fn moved(
         for j in rules.unique_columns() {
             let own = start[j];
             for position in [own.checked_sub(far), own.checked_add(far)].into_iter().flatten() {
-                if own == MISSING || !setting.allowed(rules, j).contains(position) {
+                if own == MISSING || !setting.is_free(j) || !setting.allowed(rules, j).contains(position) {
                     continue;
                 }
                 positions.copy_from_slice(&start);

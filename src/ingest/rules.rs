@@ -28,6 +28,8 @@ pub fn broken(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
         Rule::Implication { .. } | Rule::Forbidden { .. } => forbidden(frame, schema, rule),
         Rule::Sum { total, parts } => sum(frame, schema, total, parts),
         Rule::Unique { columns } => unique(frame, schema, columns),
+        Rule::Constant { columns } => of_unit(frame, columns, |first, own| own != first),
+        Rule::Ascending { columns } => of_unit(frame, columns, |last, own| own < last),
         Rule::Dependency { of, on, map } => {
             let spelled = map.iter().map(|(on, of)| (on.as_str(), of.spelled()));
             dependency(frame, of, on, &spelled.collect())
@@ -102,6 +104,28 @@ fn unique(frame: &Frame, schema: &Schema, names: &[String]) -> usize {
         own.is_some_and(|own| !seen.insert((units.map(|units| units[row]), own)))
     };
     (0..frame.rows).filter(|&row| again(row)).count()
+}
+
+/// How many rows have a cell that breaks a rule with the one before it in their unit; missing cells are passed over.
+fn of_unit(frame: &Frame, names: &[String], breaks: impl Fn(f64, f64) -> bool) -> usize {
+    let Some(units) = &frame.unit else { return 0 };
+    let mut broken = vec![false; frame.rows];
+    for column in names.iter().filter_map(|name| column(frame, name)) {
+        let mut before: HashMap<u32, f64> = HashMap::new();
+        for (row, unit) in units.iter().enumerate() {
+            let Some(own) = amount(column, row) else { continue };
+            broken[row] |= before.insert(*unit, own).is_some_and(|before| breaks(before, own));
+        }
+    }
+    broken.into_iter().filter(|broken| *broken).count()
+}
+
+/// A cell as a number, by which cells of its column can be compared; nothing where it is missing.
+fn amount(column: &FrameColumn, row: usize) -> Option<f64> {
+    match &column.values {
+        Values::Number(values) => Some(values[row]).filter(|x| !x.is_nan()),
+        Values::Text { codes, .. } => Some(codes[row]).filter(|code| *code != MISSING).map(f64::from),
+    }
 }
 
 fn dependency(frame: &Frame, of: &str, on: &str, map: &HashMap<&str, String>) -> usize {
@@ -207,6 +231,10 @@ mod tests {
             ("kind = \"unique\"\ncolumns = [\"a\"]", 2),
             ("kind = \"unique\"\ncolumns = [\"b\", \"level\"]", 2),
             ("kind = \"unique\"\ncolumns = [\"who\", \"b\"]", 1),
+            ("kind = \"constant\"\ncolumns = [\"level\"]", 2),
+            ("kind = \"constant\"\ncolumns = [\"sex\", \"b\"]", 1),
+            ("kind = \"ascending\"\ncolumns = [\"b\", \"all\"]", 0),
+            ("kind = \"ascending\"\ncolumns = [\"level\"]", 1),
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"", 1),
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"\nmap = { F = \"high\" }", 3),
         ] {

@@ -11,7 +11,7 @@ use super::stop::Stop;
 use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ingest::{ColumnStore, Frame, Source, broken, load, outside, store};
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
@@ -188,7 +188,8 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     let table = match read_table(request, &planned.schema) {
         Ok(table) => table,
         Err(e) => {
-            if e.kind == ErrorKind::BadInput && !resume {
+            // Nothing was released yet.
+            if !resume {
                 attempt.refuse()?;
             }
             return Err(e);

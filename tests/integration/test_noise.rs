@@ -1,7 +1,6 @@
 //! Noise that a test seeds, in a build with the feature `test-noise`: the same bytes at any number of threads, and
 //! a stamp on everything. A build without the feature knows no such seed.
 
-use crate::hospital::{self, FIRST_PATIENT, Hospital};
 use crate::world::World;
 
 const SCHEMA: &str = r#"
@@ -43,12 +42,12 @@ fn fit(world: &World, seed: &str, threads: u32, file: &str) -> Vec<u8> {
 #[test]
 fn a_table_on_disk_gives_the_same_model() {
     let world = World::new();
-    world.write("visits.csv", Hospital::new(300, FIRST_PATIENT).csv()).write("schema.toml", hospital::SCHEMA);
+    world.write("visits.csv", table()).write("schema.toml", SCHEMA);
     for model in ["independent", "vae", "diffusion"] {
         let fit = |name: &str, limit: &str| {
             let file = format!("{model}-{name}");
             let command = format!(
-                "fit visits.csv --schema schema.toml --model {model} --epsilon 5 --delta 1e-5 --ledger {file}.ledger -o {file} {limit}"
+                "fit visits.csv --schema schema.toml --model {model} --epsilon 1 --delta 1e-5 --ledger {file}.ledger -o {file} {limit}"
             );
             world.run_with("SYNTHWARD_TEST_NOISE", "7", &command).succeeds();
             world.read(&file)

@@ -11,6 +11,7 @@
 mod dependency;
 mod inequality;
 mod never;
+mod of_unit;
 mod row;
 mod scale;
 mod sum;
@@ -26,10 +27,12 @@ use arrow_schema::DataType;
 use dependency::Dependency;
 use inequality::{Chain, Inequality};
 use never::Never;
+use of_unit::OfUnit;
 use rand_chacha::ChaCha8Rng;
 use scale::Scale;
 use sum::Sum;
 
+pub(super) use of_unit::UnitCells;
 pub use row::{Row, Setting};
 pub(super) use unique::Seen;
 use unique::Unique;
@@ -93,6 +96,7 @@ pub struct Rules<'m> {
     computed: Vec<Computed<'m>>,
     never: Vec<Never>,
     unique: Vec<Unique>,
+    of_unit: OfUnit,
 }
 
 impl<'m> Rules<'m> {
@@ -123,6 +127,7 @@ impl<'m> Rules<'m> {
             computed: Vec::new(),
             never: Vec::new(),
             unique: Vec::new(),
+            of_unit: OfUnit::default(),
         };
         for index in schema.computing() {
             match &schema.constraints[index].rule {
@@ -163,6 +168,8 @@ impl<'m> Rules<'m> {
                     let of_unit = columns.iter().any(|name| Some(name.as_str()) == unit);
                     rules.unique.push(Unique { columns: own.collect::<Result<_>>()?, of_unit });
                 }
+                Rule::Constant { columns } => rules.of_unit.constant.extend(places(columns)?),
+                Rule::Ascending { columns } => rules.of_unit.ascending.extend(places(columns)?),
                 Rule::Sum { .. } | Rule::Dependency { .. } => {}
             }
         }

@@ -40,7 +40,7 @@ pub struct Setting<'s> {
 }
 
 impl Setting<'_> {
-    pub(super) fn is_free(&self, j: usize) -> bool {
+    pub(in crate::cohort) fn is_free(&self, j: usize) -> bool {
         self.free.as_ref().is_none_or(|free| free[j])
     }
 

@@ -99,7 +99,7 @@ const COLUMNS: &str = r#"
     nullable = false
 "#;
 
-const RULES: [&str; 9] = [
+const RULES: [&str; 11] = [
     "kind = \"inequality\"\nlow = \"admitted\"\nhigh = \"seen\"",
     "kind = \"inequality\"\nlow = \"seen\"\nhigh = \"discharged\"\nstrict = true",
     "kind = \"inequality\"\nlow = \"admitted\"\nhigh = \"discharged\"",
@@ -109,6 +109,8 @@ const RULES: [&str; 9] = [
     "kind = \"inequality\"\nlow = \"cost\"\nhigh = \"paid\"",
     "kind = \"dependency\"\nof = \"points\"\non = \"level\"\nmap = { high = 9 }",
     "kind = \"unique\"\ncolumns = [\"who\", \"sex\", \"level\", \"ward\"]",
+    "kind = \"constant\"\ncolumns = [\"sex\", \"drugs\"]",
+    "kind = \"ascending\"\ncolumns = [\"admitted\", \"level\"]",
 ];
 
 fn schema(rules: &[&str]) -> Schema {

@@ -92,6 +92,8 @@ impl Constraint {
             },
             Rule::Sum { total, parts } => sum(schema, total, parts),
             Rule::Unique { columns } => unique(schema, columns),
+            Rule::Constant { columns } => of_unit(schema, columns, |_| true),
+            Rule::Ascending { columns } => of_unit(schema, columns, |c| c.kind.is_numeric() || c.kind == Kind::Ordinal),
             Rule::Dependency { of, on, map } => {
                 all_different([of, on].into_iter())?;
                 let (of, on) = (column(schema, of)?, column(schema, on)?);
@@ -200,6 +202,33 @@ fn unique(schema: &Schema, columns: &[String]) -> Result<()> {
         true => Ok(()),
         false => Err(refuse("it names no modelled column".into(), "add a column that is no identifier")),
     }
+}
+
+/// A rule over the rows of each unit.
+fn of_unit(schema: &Schema, columns: &[String], fits: impl Fn(&Column) -> bool) -> Result<()> {
+    if schema.table.unit_column().is_none() {
+        return Err(refuse("each row is a different person".into(), "name the column of the unit in privacy_unit"));
+    }
+    if columns.is_empty() {
+        return Err(refuse("columns is empty".into(), "name at least one column"));
+    }
+    all_different(columns.iter())?;
+    for name in columns {
+        let column = column(schema, name)?;
+        if !fits(column) {
+            return Err(refuse(
+                format!("`{name}` has kind {}", column.kind.name()),
+                "name numbers, moments and ordinal columns",
+            ));
+        }
+        if schema.constraints.iter().any(|constraint| constraint.rule.computes() == Some(name)) {
+            return Err(refuse(
+                format!("`{name}` is decided by another constraint"),
+                "ask it of the columns that decide this one",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a value of the map can be one of the column's.

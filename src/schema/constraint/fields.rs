@@ -21,6 +21,10 @@ enum RuleKind {
     Sum,
     /// No two rows agree in all of `columns`.
     Unique,
+    /// All rows of a unit agree in `columns`.
+    Constant,
+    /// From row to row of a unit none of `columns` goes down.
+    Ascending,
     /// Each value of `on` has one value of `of`.
     Dependency,
 }
@@ -60,7 +64,8 @@ pub struct Fields {
     /// Sum: the columns that are added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parts: Option<Vec<String>>,
-    /// Unique: the columns of which no two rows have the same values.
+    /// Unique: the columns of which no two rows have the same values. Constant, ascending: the columns that are so in the
+    /// rows of each unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<String>>,
     /// Dependency: the column that is given by `on`.
@@ -82,7 +87,7 @@ impl RuleKind {
             Self::Implication => (&["when", "then"], &[]),
             Self::Forbidden => (&["never"], &[]),
             Self::Sum => (&["total", "parts"], &[]),
-            Self::Unique => (&["columns"], &[]),
+            Self::Unique | Self::Constant | Self::Ascending => (&["columns"], &[]),
             Self::Dependency => (&["of", "on"], &["map"]),
         }
     }
@@ -125,6 +130,8 @@ impl TryFrom<Fields> for Constraint {
             RuleKind::Forbidden => never.map(|never| Rule::Forbidden { never }),
             RuleKind::Sum => total.zip(parts).map(|(total, parts)| Rule::Sum { total, parts }),
             RuleKind::Unique => columns.map(|columns| Rule::Unique { columns }),
+            RuleKind::Constant => columns.map(|columns| Rule::Constant { columns }),
+            RuleKind::Ascending => columns.map(|columns| Rule::Ascending { columns }),
             RuleKind::Dependency => of.zip(on).map(|(of, on)| Rule::Dependency { of, on, map }),
         };
         let missing = || {
@@ -168,6 +175,8 @@ impl From<Constraint> for Fields {
             Rule::Forbidden { never } => Self { never: Some(never), ..blank(RuleKind::Forbidden) },
             Rule::Sum { total, parts } => Self { total: Some(total), parts: Some(parts), ..blank(RuleKind::Sum) },
             Rule::Unique { columns } => Self { columns: Some(columns), ..blank(RuleKind::Unique) },
+            Rule::Constant { columns } => Self { columns: Some(columns), ..blank(RuleKind::Constant) },
+            Rule::Ascending { columns } => Self { columns: Some(columns), ..blank(RuleKind::Ascending) },
             Rule::Dependency { of, on, map } => Self { of: Some(of), on: Some(on), map, ..blank(RuleKind::Dependency) },
         }
     }

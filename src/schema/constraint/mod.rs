@@ -48,6 +48,10 @@ pub enum Rule {
     Sum { total: String, parts: Vec<String> },
     /// No two rows of a table have the same values in all of these columns.
     Unique { columns: Vec<String> },
+    /// All rows of a unit have the same values in these columns.
+    Constant { columns: Vec<String> },
+    /// From row to row of a unit, as they stand in the table, none of these columns goes down.
+    Ascending { columns: Vec<String> },
     /// Each value of `on` has one value of `of`: that of the map, or the likeliest in the model.
     Dependency { of: String, on: String, map: BTreeMap<String, MapValue> },
 }
@@ -83,6 +87,8 @@ impl Rule {
             Self::Forbidden { .. } => "forbidden",
             Self::Sum { .. } => "sum",
             Self::Unique { .. } => "unique",
+            Self::Constant { .. } => "constant",
+            Self::Ascending { .. } => "ascending",
             Self::Dependency { .. } => "dependency",
         }
     }
@@ -95,7 +101,7 @@ impl Rule {
                 self.never().iter().flat_map(Expression::tests).map(|test| test.column.clone()).collect()
             }
             Self::Sum { total, parts } => std::iter::once(total).chain(parts).cloned().collect(),
-            Self::Unique { columns } => columns.clone(),
+            Self::Unique { columns } | Self::Constant { columns } | Self::Ascending { columns } => columns.clone(),
             Self::Dependency { of, on, .. } => vec![of.clone(), on.clone()],
         }
     }
@@ -130,6 +136,8 @@ impl Constraint {
             (None, Rule::Forbidden { never }) => format!("never {never}"),
             (None, Rule::Sum { total, parts }) => format!("{total} = {}", names(parts, " + ")),
             (None, Rule::Unique { columns }) => format!("unique {}", names(columns, ", ")),
+            (None, Rule::Constant { columns }) => format!("constant {}", names(columns, ", ")),
+            (None, Rule::Ascending { columns }) => format!("ascending {}", names(columns, ", ")),
             (None, Rule::Dependency { of, on, .. }) => format!("{of} by {on}"),
         }
     }

@@ -14,6 +14,13 @@ fn computed(rule: &Rule) -> Option<(&str, Vec<&str>)> {
     }
 }
 
+impl Rule {
+    /// The column that it computes from others.
+    pub(super) fn computes(&self) -> Option<&str> {
+        computed(self).map(|(column, _)| column)
+    }
+}
+
 /// The pairs of columns of which a rule says that the second comes after the first.
 fn compared(rule: &Rule) -> Option<(&str, Vec<&str>)> {
     match rule {
