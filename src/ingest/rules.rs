@@ -28,8 +28,8 @@ pub fn broken(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
         Rule::Implication { .. } | Rule::Forbidden { .. } => forbidden(frame, schema, rule),
         Rule::Sum { total, parts } => sum(frame, schema, total, parts),
         Rule::Unique { columns } => unique(frame, schema, columns),
-        Rule::Constant { columns } => of_unit(frame, columns, |first, own| own != first),
-        Rule::Ascending { columns } => of_unit(frame, columns, |last, own| own < last),
+        Rule::Constant { columns } => of_unit(frame, schema, columns, |first, own| own != first),
+        Rule::Ascending { columns } => of_unit(frame, schema, columns, |last, own| own < last),
         Rule::Dependency { of, on, map } => {
             let spelled = map.iter().map(|(on, of)| (on.as_str(), of.spelled()));
             dependency(frame, of, on, &spelled.collect())
@@ -107,24 +107,36 @@ fn unique(frame: &Frame, schema: &Schema, names: &[String]) -> usize {
 }
 
 /// How many rows have a cell that breaks a rule with the one before it in their unit; missing cells are passed over.
-fn of_unit(frame: &Frame, names: &[String], breaks: impl Fn(f64, f64) -> bool) -> usize {
+fn of_unit(frame: &Frame, schema: &Schema, names: &[String], breaks: impl Fn(f64, f64) -> bool) -> usize {
     let Some(units) = &frame.unit else { return 0 };
     let mut broken = vec![false; frame.rows];
-    for column in names.iter().filter_map(|name| column(frame, name)) {
+    for (column, declared) in names.iter().filter_map(|name| Some((column(frame, name)?, schema.column(name)?))) {
+        let amounts = amounts(column, declared);
         let mut before: HashMap<u32, f64> = HashMap::new();
         for (row, unit) in units.iter().enumerate() {
-            let Some(own) = amount(column, row) else { continue };
+            let own = amounts[row];
+            if own.is_nan() {
+                continue;
+            }
             broken[row] |= before.insert(*unit, own).is_some_and(|before| breaks(before, own));
         }
     }
     broken.into_iter().filter(|broken| *broken).count()
 }
 
-/// A cell as a number, by which cells of its column can be compared; nothing where it is missing.
-fn amount(column: &FrameColumn, row: usize) -> Option<f64> {
+/// Cells as numbers by which they can be compared: categories by their place in the schema, others behind them. NaN is
+/// missing.
+fn amounts(column: &FrameColumn, declared: &Column) -> Vec<f64> {
     match &column.values {
-        Values::Number(values) => Some(values[row]).filter(|x| !x.is_nan()),
-        Values::Text { codes, .. } => Some(codes[row]).filter(|code| *code != MISSING).map(f64::from),
+        Values::Number(values) => values.clone(),
+        Values::Text { codes, labels } => {
+            let listed = declared.labels();
+            let place = |(other, label): (usize, &String)| {
+                listed.iter().position(|l| l == label).unwrap_or(listed.len() + other)
+            };
+            let places: Vec<f64> = labels.iter().enumerate().map(|label| place(label) as f64).collect();
+            codes.iter().map(|&code| places.get(code as usize).copied().unwrap_or(f64::NAN)).collect()
+        }
     }
 }
 
@@ -212,7 +224,7 @@ mod tests {
                 number("b", &[0.2, 1.0, 1.0, 1.0, 1.0]),
                 number("all", &[0.3, 2.0, 2.1, 9.0, f64::NAN]),
                 text("sex", &[0, 1, 1, MISSING, 0], &["M", "F"]),
-                text("level", &[1, 0, 0, 1, 0], &["low", "high"]),
+                text("level", &[0, 1, 1, 0, 1], &["high", "low"]),
             ],
             unit: Some(vec![0, 0, 1, 1, 2]),
         }
