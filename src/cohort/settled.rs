@@ -19,7 +19,9 @@ const ROUNDS: usize = 16;
 const PLAIN_ROUNDS: usize = 4;
 /// Further units drawn for a block, at most, as a multiple of its own.
 const FURTHER: usize = 3;
-/// Units that are drawn where rows must differ from others.
+/// Draws of positions in the cells of a unit whose rows must differ from others ...
+const RESETTLED: usize = 8;
+/// ... and of units that may take its place.
 const DIFFERENT: usize = 16;
 /// Positions on either side of its own that a cell is moved by so that a row differs, at most.
 const FAR: u32 = 4096;
@@ -288,8 +290,8 @@ impl Cohort<'_> {
         keys
     }
 
-    /// Draws a unit anew until its rows differ; else moves a cell of those that do not; else drops these, where others are
-    /// left. Returns the keys of the rows that stay, and the rows that do not.
+    /// Draws positions in a unit's cells, and then the unit, anew until its rows differ; else moves a cell of those that do
+    /// not; else drops these, where others are left. Returns the keys of the rows that stay, and the rows that do not.
     fn different(
         &self,
         rules: &Rules,
@@ -302,6 +304,18 @@ impl Cohort<'_> {
         let (count, case) = (rules.unique_rules(), block.case(unit));
         let settings = Settings::new(rules, self.setting(case));
         let setting = rules.alone(&settings.first);
+        let cells = block.rows(unit).start * self.width()..block.rows(unit).end * self.width();
+        let before = (block.codes[cells.clone()].to_vec(), block.positions[cells.clone()].to_vec());
+        for _ in 0..RESETTLED {
+            if self.settle(rules, block, unit, &settings, rng) {
+                let keys = self.keys(rules, block, own.clone(), key);
+                if seen.allows(&keys, count) {
+                    return Ok((keys, Vec::new()));
+                }
+            }
+            block.codes[cells.clone()].copy_from_slice(&before.0);
+            block.positions[cells.clone()].copy_from_slice(&before.1);
+        }
         let mut drawn = self.drawn_of(case, block.rows(unit).len(), DIFFERENT, rng);
         for other in 0..drawn.units() {
             if drawn.rows(other).len() != block.rows(unit).len()

@@ -116,7 +116,9 @@ mod tests {
     fn all_units_are_summed() {
         let units = 5 * UNITS_PER_TASK + 3;
         let data = Sensitive::new(vec![0.5; units]);
-        let sum = GaussianSum::new(Clip::new(1.0).unwrap(), 1e-4)
+        let clip = Clip::new(1.0).unwrap();
+        let one: i64 = clipped_to_grid(&[0.5], &clip).sum();
+        let sum = GaussianSum::new(clip, 1e-4)
             .release(
                 &data,
                 Vec::len,
@@ -129,7 +131,8 @@ mod tests {
             )
             .unwrap()
             .into_inner();
-        assert!((sum[0] - 0.5 * units as f64).abs() < 0.01, "{sum:?}");
+        let expected = units as f64 * one as f64 / GRID as f64;
+        assert!((sum[0] - expected).abs() < 0.01, "{sum:?} {expected}");
     }
 
     proptest! {
