@@ -253,8 +253,11 @@ pub(super) enum Bytes {
     Memory(bytes::Bytes),
 }
 
+/// Bytes of which the first ones were looked at.
+type LookedAt<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
 /// The first bytes of `bytes`, and all of them.
-fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>)> {
+fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, LookedAt<R>)> {
     let mut first = Vec::with_capacity(FIRST_BYTES);
     (&mut bytes).take(FIRST_BYTES as u64).read_to_end(&mut first)?;
     Ok((first.clone(), Cursor::new(first).chain(bytes)))
