@@ -7,7 +7,6 @@ use rand_chacha::ChaCha20Rng;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use synthward_privacy::UnitKey;
 
 /// Bytes of one piece of what lies in memory.
 const SEGMENT: usize = 1 << 20;
@@ -27,7 +26,8 @@ pub struct Spill {
     length: u64,
     memory: Vec<Vec<u8>>,
     file: Option<File>,
-    key: [u8; 32],
+    /// Each byte of the file is combined with that of the same place here.
+    stream: ChaCha20Rng,
 }
 
 impl Spill {
@@ -36,7 +36,8 @@ impl Spill {
     /// # Errors
     /// The operating system has no random numbers.
     pub fn new(limit: u64) -> Result<Self> {
-        Ok(Self { limit, length: 0, memory: Vec::new(), file: None, key: UnitKey::from_system()?.bytes() })
+        let stream = ChaCha20Rng::try_from_os_rng().map_err(|_| Error::failed("the system gives no random numbers"))?;
+        Ok(Self { limit, length: 0, memory: Vec::new(), file: None, stream })
     }
 
     /// Puts bytes behind the others, and tells where they are.
@@ -68,19 +69,19 @@ impl Spill {
         if bytes.is_empty() {
             return Ok(());
         }
-        let (file, key) = (
+        let (file, stream) = (
             match &mut self.file {
                 Some(file) => file,
                 none => none.insert(tempfile::tempfile_in(folder())?),
             },
-            &self.key,
+            &self.stream,
         );
         let mut place = start - self.limit;
         let mut unreadable = [0; STRETCH];
         for stretch in bytes.chunks(STRETCH) {
             let unreadable = &mut unreadable[..stretch.len()];
             unreadable.copy_from_slice(stretch);
-            combine(key, place, unreadable);
+            combine(stream, place, unreadable);
             write_at(file, unreadable, place)?;
             place += stretch.len() as u64;
         }
@@ -108,15 +109,15 @@ impl Spill {
             let place = offset + near.len() as u64 - self.limit;
             let file = self.file.as_ref().ok_or(io::ErrorKind::UnexpectedEof.into());
             file.and_then(|file| read_at(file, far, place)).map_err(|e| failed("read", &e))?;
-            combine(&self.key, place, far);
+            combine(&self.stream, place, far);
         }
         Ok(())
     }
 }
 
-/// Combines bytes with those of the key's stream from `place` on.
-fn combine(key: &[u8; 32], place: u64, bytes: &mut [u8]) {
-    let mut stream = ChaCha20Rng::from_seed(*key);
+/// Combines bytes with those of the stream from `place` on.
+fn combine(stream: &ChaCha20Rng, place: u64, bytes: &mut [u8]) {
+    let mut stream = stream.clone();
     let skipped = (place % 4) as usize;
     stream.set_word_pos(u128::from(place / 4));
     let mut pad = [0; STRETCH];

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -59,11 +59,9 @@ impl Source {
     /// # Errors
     /// Bad input when the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        let mut hash = Sha256::new();
         let mut bytes = self.bytes()?;
-        io::copy(&mut bytes, &mut hash).map_err(|e| self.unreadable(e.kind()))?;
-        bytes.check_unchanged().map_err(|e| self.unreadable(e.kind()))?;
-        Ok(hex(&hash.finalize()))
+        let hash = hash_of(&mut bytes).and_then(|hash| bytes.check_unchanged().map(|()| hash));
+        hash.map_err(|e| self.unreadable(e.kind()))
     }
 
     /// The bytes as stored, one after the other.
@@ -87,7 +85,10 @@ impl Source {
         let mut stored = self.bytes()?;
         let sha256 = match &mut stored {
             _ if !hashed => None,
-            Stored::File { .. } => Some(self.sha256()?),
+            // By the same handle: another file may have got the name.
+            Stored::File { file, .. } => {
+                Some(hash_of(file).and_then(|hash| file.rewind().map(|()| hash)).map_err(unreadable)?)
+            }
             Stored::Pipe(pipe) => {
                 let mut bytes = Vec::new();
                 pipe.read_to_end(&mut bytes).map_err(unreadable)?;
@@ -294,6 +295,13 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
     } else {
         Ok(Format::Csv)
     }
+}
+
+/// SHA-256 of what is left to read, in hex.
+fn hash_of(bytes: &mut impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    io::copy(bytes, &mut hash)?;
+    Ok(hex(&hash.finalize()))
 }
 
 fn hex(hash: &[u8]) -> String {

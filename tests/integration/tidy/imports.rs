@@ -8,7 +8,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("error", &["privacy"]),
     ("output", &["error"]),
     ("config", &["error", "schema"]),
-    ("spill", &["error", "privacy"]),
+    ("spill", &["error"]),
     ("nn", &["error"]),
     ("schema", &["error", "privacy"]),
     ("ingest", &["error", "output", "spill", "schema", "privacy"]),
