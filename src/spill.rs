@@ -27,7 +27,7 @@ pub struct Spill {
     memory: Vec<Vec<u8>>,
     file: Option<File>,
     /// Each byte of the file is combined with that of the same place here.
-    stream: ChaCha20Rng,
+    stream: Box<ChaCha20Rng>,
 }
 
 impl Spill {
@@ -37,7 +37,7 @@ impl Spill {
     /// The operating system has no random numbers.
     pub fn new(limit: u64) -> Result<Self> {
         let stream = ChaCha20Rng::try_from_os_rng().map_err(|_| Error::failed("the system gives no random numbers"))?;
-        Ok(Self { limit, length: 0, memory: Vec::new(), file: None, stream })
+        Ok(Self { limit, length: 0, memory: Vec::new(), file: None, stream: Box::new(stream) })
     }
 
     /// Puts bytes behind the others, and tells where they are.
