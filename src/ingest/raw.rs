@@ -215,6 +215,20 @@ pub(super) fn check_names(source: &Source, names: &[String]) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// However a table is read, a file that is written to meanwhile is refused at its end.
+    #[test]
+    fn a_file_that_grows_while_its_parts_are_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        for hashed in [false, true] {
+            std::fs::write(&path, "a,b\n1,2\n").unwrap();
+            let mut parts = Parts::open(&Source::from(&path), hashed).unwrap();
+            std::fs::write(&path, "a,b\n1,2\n3,4\n").unwrap();
+            let outcome = std::iter::from_fn(|| parts.next().transpose()).find_map(Result::err);
+            assert!(outcome.is_some_and(|e| e.what.contains("changed while it was read")), "{hashed}");
+        }
+    }
+
     #[test]
     fn the_row_numbers_of_pandas_are_no_column() {
         assert!(is_pandas_index("__index_level_0__") && is_pandas_index("__index_level_12__"));
