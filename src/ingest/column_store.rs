@@ -335,6 +335,21 @@ mod tests {
         }
     }
 
+    /// A table of two parts: the row of a cell that is wrong is counted from the beginning, whoever reads it.
+    #[test]
+    fn an_error_in_a_later_part_names_the_row_of_the_table() {
+        let schema = "[table]\nname = \"t\"\nprivacy_unit = \"row\"\n[[column]]\nname = \"n\"\nkind = \"integer\"\n";
+        let schema = Schema::from_toml(schema).unwrap();
+        let rows = 150_000;
+        let text: String = std::iter::once("n\n").chain((1..rows).map(|_| "7\n")).chain(["x\n"]).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        let source = Source::from(&path);
+        let errors = [store(&source, &schema, 0).err(), crate::ingest::load(&source, &schema).err()];
+        assert_eq!(errors.map(|e| e.unwrap().row), [Some(rows), Some(rows)]);
+    }
+
     #[test]
     fn cells_are_stored_in_few_bytes() {
         for (cells, bytes) in [

@@ -230,6 +230,20 @@ mod tests {
         }
     }
 
+    /// In the order of the schema, whatever the order in which a table first has them.
+    #[test]
+    fn ordinal_cells_ascend_in_the_order_of_the_schema() {
+        let schema = Schema::from_toml(SCHEMA).unwrap();
+        let broken_by = |codes: &[u32]| {
+            let labels = vec!["high".to_owned(), "low".to_owned()];
+            let values = Values::Text { codes: codes.to_vec(), labels };
+            let columns = vec![FrameColumn { name: "level".into(), values }];
+            let frame = Frame { rows: 3, columns, unit: Some(vec![0; 3]) };
+            broken(&frame, &schema, &Rule::Ascending { columns: vec!["level".into()] })
+        };
+        assert_eq!((broken_by(&[1, 0, 0]), broken_by(&[0, 1, 1]), broken_by(&[0, MISSING, 1])), (0, 1, 1));
+    }
+
     /// Small tables with answers known by hand.
     #[test]
     fn rows_that_break_a_rule_are_counted() {
