@@ -3,6 +3,7 @@
 use super::Rules;
 use super::row::{Row, Setting};
 use crate::encode::Positions;
+use crate::ingest::MISSING;
 use crate::schema::{Column, is_sum};
 
 /// `total` is the sum of the parts.
@@ -58,16 +59,35 @@ impl Sum {
             false => Some(row.value(rules, self.total)),
         };
         let mut rest = wanted.map_or(0.0, |wanted| wanted - sum);
-        for &part in &self.parts {
+        for (place, &part) in self.parts.iter().enumerate() {
             let Some(scale) = rules.scales[part].as_ref().filter(|_| row.has(part) && setting.is_free(part)) else {
                 continue;
             };
             let before = row.value(rules, part);
-            let wanted = scale.nearest(before + rest);
+            let mut wanted = scale.nearest(before + rest);
+            // A coarse part that takes the nearest step can leave more than the finer ones have room for.
+            let left = before + rest - scale.value(wanted);
+            match self.room(rules, &self.parts[place + 1..], row, setting) {
+                Some((_, up)) if left > up => wanted = wanted.saturating_add(1),
+                Some((down, _)) if left < down => wanted = wanted.saturating_sub(1),
+                _ => {}
+            }
             if let Some(nearest) = setting.allowed(rules, part).nearest(wanted) {
                 rules.steer(part, &Positions::range(nearest, nearest.saturating_add(1)), row, setting);
             }
             rest -= row.value(rules, part) - before;
         }
+    }
+
+    /// The most that these parts can take away together, and add, each with half a step more; `None` where none can move.
+    fn room(&self, rules: &Rules, parts: &[usize], row: &Row, setting: &Setting) -> Option<(f64, f64)> {
+        let movable = parts.iter().filter(|&&part| row.has(part) && setting.is_free(part));
+        let of_part = |&part: &usize| {
+            let scale = rules.scales[part].as_ref()?;
+            let end = |far: u32| setting.allowed(rules, part).nearest(far).map(|position| scale.value(position));
+            let (value, half) = (row.value(rules, part), scale.step() / 2.0);
+            Some((end(0)? - value - half, end(MISSING - 1)? - value + half))
+        };
+        movable.filter_map(of_part).reduce(|(down, up), (d, u)| (down + d, up + u))
     }
 }

@@ -284,3 +284,25 @@ fn rows_without_rules_break_them() {
         assert!(broken.len() == 1 && broken[0].1 > 5, "{rule}: {broken:?}");
     }
 }
+
+/// A coarse part that takes the nearest step can ask a fine one for more than it has.
+#[test]
+fn a_known_total_is_reached_where_a_fine_part_is_at_its_end() {
+    let schema = schema(&[RULES[5]]);
+    let model = model(&schema, 3);
+    let rules = super::Rules::new(&model, crate::cohort::data_type).unwrap().unwrap();
+    let place = |name: &str| model.domain.columns.iter().position(|c| c.name == name).unwrap();
+    let (drugs, ward, cost) = (place("drugs"), place("ward"), place("cost"));
+    let decoders: Vec<crate::encode::Decoder> = model.header.codecs.iter().map(crate::encode::Decoder::new).collect();
+    for (at_first, total) in [([5000, 3], 5305), ([5000, 90], 1), ([0, 3], 299), ([0, 0], 9999)] {
+        let mut positions = vec![0; model.domain.columns.len()];
+        (positions[drugs], positions[ward], positions[cost]) = (at_first[0], at_first[1], total);
+        let mut free = vec![false; positions.len()];
+        (free[drugs], free[ward]) = (true, true);
+        let setting = super::Setting { decoders: decoders.iter().collect(), region: None, free: Some(free) };
+        let codes = vec![0; positions.len()];
+        let mut row = super::Row { positions: &mut positions, codes: &codes, known: &[] };
+        assert!(rules.repair(&mut row, &setting), "{at_first:?} {total}");
+        assert_eq!(positions[drugs] + 100 * positions[ward], total);
+    }
+}
