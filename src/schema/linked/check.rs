@@ -1,0 +1,185 @@
+//! Whether linked tables hang together, and may be fitted.
+
+use super::{LinkedSchema, LinkedTable};
+use crate::error::{Error, Result};
+use crate::schema::{Column, Kind, Rule, Schema, TableSpec};
+use std::collections::HashSet;
+
+impl LinkedTable {
+    /// The table for itself, as it is read.
+    pub fn alone(&self) -> Schema {
+        let table = TableSpec {
+            name: self.name.clone(),
+            privacy_unit: Some(crate::schema::ROW.to_owned()),
+            max_rows_per_unit: None,
+            missing: self.missing.clone(),
+            units: None,
+            epsilon_cap: None,
+            assumed_public: false,
+        };
+        Schema {
+            table,
+            columns: self.columns.clone(),
+            targets: Vec::new(),
+            survival: Vec::new(),
+            regressions: Vec::new(),
+            constraints: self.constraints.clone(),
+        }
+    }
+
+    fn check(&self, schema: &LinkedSchema) -> Result<()> {
+        let identifiers = self.key.iter().chain(self.links.keys());
+        for name in identifiers {
+            match self.column(name) {
+                Some(column) if column.kind == Kind::Identifier => {}
+                Some(_) => return Err(bad("holds keys, and is not of kind identifier").column(name)),
+                None => return Err(bad("holds keys, and is not among the columns").column(name)),
+            }
+        }
+        for (column, table) in &self.links {
+            let linked = schema.place(table).map(|place| &schema.tables[place]);
+            match linked {
+                None => return Err(bad(format!("links to a table `{table}`, which is not there")).column(column)),
+                Some(linked) if !linked.reference && linked.key.is_none() => {
+                    return Err(bad(format!("links to table `{table}`, which has no key")).column(column));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(parent) = &self.parent {
+            let links = self.links.values().filter(|table| *table == parent).count();
+            if links != 1 {
+                return Err(bad(format!("{links} of its columns hold keys of its parent `{parent}`"))
+                    .expected(format!("one, such as links = {{ COLUMN = \"{parent}\" }}")));
+            }
+        }
+        let moment = |name: &Option<String>, what: &str| match name.as_ref().map(|name| (name, self.column(name))) {
+            None => Ok(()),
+            Some((_, Some(column))) if column.kind == Kind::Datetime && !column.drop => Ok(()),
+            Some((name, _)) => Err(bad(format!("is the {what}, and is no datetime column that is kept")).column(name)),
+        };
+        moment(&self.order, "order")?;
+        moment(&self.origin, "origin")?;
+        moment(&self.end, "end")?;
+        if self.parent.is_some() && (self.origin.is_some() || self.end.is_some()) {
+            return Err(bad("has an origin or an end, and is not the root"));
+        }
+        if self.parent.is_none() && self.order.is_some() {
+            return Err(bad("is the root: its rows are different persons, in no order"));
+        }
+        if self.end.is_some() && self.origin.is_none() {
+            return Err(bad("has an end and no origin"));
+        }
+        if self.max_rows == Some(0) {
+            return Err(bad("keeps no row").expected("max_rows of at least 1"));
+        }
+        for constraint in &self.constraints {
+            if matches!(constraint.rule, Rule::Unique { .. } | Rule::Constant { .. } | Rule::Ascending { .. }) {
+                return Err(bad(format!(
+                    "constraint `{}`: linked tables have no rules over several rows",
+                    constraint.title()
+                ))
+                .remedy("remove it: the order of rows and the keys hold anyway"));
+            }
+        }
+        self.alone().check()
+    }
+}
+
+fn bad(what: impl Into<String>) -> Error {
+    Error::bad_input(what).remedy("mend the [[table]] in the schema")
+}
+
+impl LinkedSchema {
+    /// Checks that the tables hang together.
+    ///
+    /// # Errors
+    /// Bad input naming table, column and remedy: two roots or none, keys that go round in a circle, a parent that is not
+    /// there; what a table alone is refused for.
+    pub fn check(&self) -> Result<()> {
+        let mut names = HashSet::new();
+        for table in &self.tables {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if table.name.is_empty() || !table.name.chars().all(is_plain) {
+                return Err(bad("a table's name is the name of a file: letters, digits, `_` and `-`"));
+            }
+            if !names.insert(table.name.to_ascii_lowercase()) {
+                return Err(bad(format!("two tables are named `{}`", table.name)));
+            }
+            if let Some(parent) = &table.parent {
+                let known = self.place(parent).is_some_and(|place| !self.tables[place].reference);
+                if !known {
+                    return Err(bad(format!(
+                        "table `{}` hangs on `{parent}`, which is no table of persons",
+                        table.name
+                    )));
+                }
+            }
+        }
+        let roots: Vec<&str> = self
+            .tables
+            .iter()
+            .filter(|table| table.parent.is_none() && !table.reference)
+            .map(|table| table.name.as_str())
+            .collect();
+        match roots[..] {
+            [_] => {}
+            [] => {
+                return Err(bad("no table is the root: the keys go round in a circle")
+                    .expected("one table without a parent, with a row a person"));
+            }
+            [first, second, ..] => {
+                return Err(bad(format!("tables `{first}` and `{second}` have no parent"))
+                    .expected("one root, with a row a person; the others hang on it, or are marked reference = true"));
+            }
+        }
+        let tree = self.tree();
+        for (place, table) in self.tables.iter().enumerate() {
+            if !table.reference && !tree.contains(&place) {
+                return Err(bad(format!("the keys of table `{}` go round in a circle", table.name)));
+            }
+            if !table.reference {
+                table.check(self).map_err(|e| in_table(table, e))?;
+            }
+        }
+        for &table in &tree {
+            let mut seen = HashSet::new();
+            let view = self.view(table).map_err(|e| in_table(&self.tables[table], e))?;
+            if let Some(twice) = view.schema.columns.iter().find(|column| !seen.insert(column.name.clone())) {
+                return Err(in_table(
+                    &self.tables[table],
+                    bad("has a name that the story of the table needs").column(&twice.name).remedy("rename the column"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the tables may be used to fit a model: every domain is public.
+    ///
+    /// # Errors
+    /// Bad input naming table, column and remedy.
+    pub fn check_for_fit(&self) -> Result<()> {
+        self.check()?;
+        for &table in &self.tree() {
+            let table = &self.tables[table];
+            table.alone().check_for_fit().map_err(|e| in_table(table, e))?;
+        }
+        Ok(())
+    }
+
+    /// The schema as a model may carry it: see [`Schema::released`].
+    pub fn released(&self) -> Self {
+        let tables = self.tables.iter().map(|table| {
+            let columns: Vec<Column> = table.alone().released().columns;
+            LinkedTable { columns, ..table.clone() }
+        });
+        Self { linked: self.linked.clone(), tables: tables.collect() }
+    }
+}
+
+/// An error about a table, which it names.
+fn in_table(table: &LinkedTable, mut error: Error) -> Error {
+    error.what = format!("table `{}`: {}", table.name, error.what);
+    error
+}

@@ -1,0 +1,207 @@
+//! What is public about tables that hang together: the root, which has a row a person, and the tables below it.
+//!
+//! ```toml
+//! [linked]
+//! name = "hospital"
+//!
+//! [[table]]
+//! name   = "patients"          # the file patients.csv, .csv.gz, .parquet or .arrow of the folder
+//! key    = "Id"
+//! origin = "BIRTHDATE"         # the moment that a person's other moments are told from
+//! end    = "DEATHDATE"         # no row of the person lies after it
+//!
+//! [[table.column]]             # as the columns of a single table
+//! name = "Id"
+//! kind = "identifier"
+//!
+//! [[table]]
+//! name     = "encounters"
+//! key      = "Id"
+//! parent   = "patients"
+//! links    = { PATIENT = "patients" }
+//! order    = "START"           # rows of a parent follow each other in this order
+//! max_rows = 400               # of one parent; what comes later is left out
+//!
+//! [[table]]
+//! name      = "payers"
+//! reference = true             # nobody's: public, and copied as it is
+//! ```
+//!
+//! The privacy unit is a row of the root with everything below it. A single table is read by [`Schema`](super::Schema).
+
+mod check;
+mod toml_io;
+mod view;
+
+use super::{Column, Constraint, TableSpec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub use view::{From, View, ViewColumn, seconds_per_tick};
+
+/// Rows of one parent that are kept where the schema does not say.
+pub const DEFAULT_MAX_ROWS: u32 = 100;
+
+/// Everything that is public about tables that hang together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkedSchema {
+    pub linked: LinkedSpec,
+    #[serde(rename = "table")]
+    pub tables: Vec<LinkedTable>,
+}
+
+/// What is public about the tables as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkedSpec {
+    /// Name in reports and in the ledger.
+    pub name: String,
+    /// Number of rows of the root, where it is public. Absent: it is not, and is to be estimated privately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<u64>,
+    /// The most epsilon that all fits of these tables together may spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon_cap: Option<f64>,
+    /// Someone took what was read from the rows for public.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed_public: bool,
+}
+
+/// What is done with rows whose keys do not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The tables are refused.
+    #[default]
+    Refuse,
+    /// The rows are left out.
+    Drop,
+}
+
+/// What the first moment of a parent's rows is told from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Since {
+    /// The moment of the parent's row; of the root, its `origin`.
+    #[default]
+    Parent,
+    /// The start of the column's public range: for tables that were cut out of the calendar.
+    Calendar,
+}
+
+/// One of the tables.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkedTable {
+    /// The name of its file, without the ending.
+    pub name: String,
+    /// A table of nobody's, such as one of wards: public, and copied as it is. Nothing else is said of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reference: bool,
+    /// The column by which other tables name its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The table whose rows it hangs on; the root has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Columns that hold keys of other tables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// The moment by which the rows of a parent follow each other; in the order of the file where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub since: Since,
+    /// Of the root: the moment that a person's other moments are told from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Of the root: the moment after which no row of the person lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// Rows of one parent that are kept: the first ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
+    /// Rows whose parent is not there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_dangling: Policy,
+    /// Rows whose key an earlier row has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_duplicate: Policy,
+    /// Texts that mean a missing cell, compared without surrounding blanks.
+    #[serde(default = "super::empty_text")]
+    pub missing: Vec<String>,
+    /// In the order of the table.
+    #[serde(rename = "column", default)]
+    pub columns: Vec<Column>,
+    /// Rules that hold in every row.
+    #[serde(rename = "constraint", default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl LinkedSpec {
+    /// As the ledger has it.
+    pub fn table(&self) -> TableSpec {
+        TableSpec {
+            name: self.name.clone(),
+            privacy_unit: None,
+            max_rows_per_unit: None,
+            missing: Vec::new(),
+            units: self.units,
+            epsilon_cap: self.epsilon_cap,
+            assumed_public: self.assumed_public,
+        }
+    }
+}
+
+impl LinkedSchema {
+    /// The place of the table of this name.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.tables.iter().position(|table| table.name == name)
+    }
+
+    /// The place of a table's parent.
+    pub fn parent(&self, table: usize) -> Option<usize> {
+        self.tables[table].parent.as_deref().and_then(|name| self.place(name))
+    }
+
+    /// The tables of persons, each after its parent; the root is the first. Reference tables are not among them.
+    pub fn tree(&self) -> Vec<usize> {
+        let is_root = |&t: &usize| self.tables[t].parent.is_none() && !self.tables[t].reference;
+        let mut tree: Vec<usize> = (0..self.tables.len()).filter(is_root).collect();
+        let mut next = 0;
+        while next < tree.len() {
+            let children = self.children(tree[next]);
+            tree.extend(children);
+            next += 1;
+        }
+        tree
+    }
+
+    /// The tables that hang on this one.
+    pub fn children(&self, table: usize) -> Vec<usize> {
+        (0..self.tables.len()).filter(|&t| self.parent(t) == Some(table)).collect()
+    }
+}
+
+impl LinkedTable {
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The column that holds the parent's keys.
+    pub fn parent_link(&self) -> Option<&str> {
+        let parent = self.parent.as_ref()?;
+        self.links.iter().find(|(_, table)| *table == parent).map(|(column, _)| column.as_str())
+    }
+
+    /// The most rows of one parent.
+    pub fn max_rows(&self) -> u32 {
+        self.max_rows.unwrap_or(DEFAULT_MAX_ROWS)
+    }
+}

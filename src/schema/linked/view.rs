@@ -1,0 +1,323 @@
+//! The story of a table, as a flat table: each row with what came before it.
+//!
+//! A row of a child is told from the row that it hangs on and from the row before it. So its [`View`] has the table's own
+//! columns, with moments as the time that passed since an earlier one, the numbers of rows below, and the columns that it
+//! is told from. A model of the view, drawn given these, is the law of the next row.
+
+use super::{LinkedSchema, LinkedTable, Since};
+use crate::error::{Error, Result};
+use crate::schema::{Bound, Column, Constraint, DomainFrom, Kind, Resolution, Rule, Schema};
+
+/// Positions of a column of passed time, at most: a finer resolution is coarsened.
+const MAX_POSITIONS: f64 = (1u64 << 30) as f64;
+/// Rows of a parent that are told apart by their place; later ones are alike.
+const PLACES: usize = 4;
+const DAY: f64 = 86_400.0;
+
+/// Where a column of a view comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The table's own column of this index, as it is.
+    Own(usize),
+    /// The moment of this index by which rows follow each other, as the time since the row before; of the first row, since
+    /// what [`Since`] says.
+    Gap(usize),
+    /// The root's last moment, of this index, as the time since the last row below.
+    End(usize),
+    /// Another moment of this index, as the time since that of the row: its order or origin, else that of the row above.
+    Passed(usize),
+    /// Rows below a row, in this table.
+    Count(usize),
+    /// A column, of this index, of the row of a table above.
+    Above(usize, usize),
+    /// Rows of a table below the row of the parent that it hangs on.
+    CountAbove(usize),
+    /// The table's own column of this index in the row before, of the same parent.
+    Previous(usize),
+    /// The place among the rows of the parent.
+    Place,
+    /// Days between the origin, or else the start of the calendar, and what is known of a row's time before it is drawn.
+    Age,
+}
+
+impl From {
+    /// Whether it is drawn; what is not is known before.
+    pub fn is_drawn(self) -> bool {
+        matches!(self, Self::Own(_) | Self::Gap(_) | Self::End(_) | Self::Passed(_) | Self::Count(_))
+    }
+}
+
+/// A column of a view.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ViewColumn {
+    pub from: From,
+    /// Seconds of one step of passed time; 1 for what is no time.
+    pub step: f64,
+}
+
+/// A table with what each of its rows is told from.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The columns as those of a flat table, with the constraints that it can hold.
+    pub schema: Schema,
+    /// One for each column of the schema.
+    pub columns: Vec<ViewColumn>,
+    /// Pairs of columns that are measured.
+    pub pairs: Vec<[usize; 2]>,
+}
+
+/// Seconds of a tick of a datetime column.
+pub fn seconds_per_tick(column: &Column) -> f64 {
+    column.ticks().nanoseconds() as f64 / 1e9
+}
+
+/// The ends of a datetime column's public range, in seconds.
+fn range_seconds(column: &Column) -> Result<(f64, f64)> {
+    let (min, max) = column.range().ok_or_else(|| {
+        Error::bad_input("has no range").column(&column.name).expected("min and max").remedy("add the public range")
+    })?;
+    let tick = seconds_per_tick(column);
+    Ok((min * tick, max * tick))
+}
+
+/// Seconds that moments of a column are whole multiples of.
+fn resolution_seconds(column: &Column) -> f64 {
+    let days = column.ticks().nanoseconds() >= 86_400_000_000_000;
+    match column.resolution {
+        Some(Resolution::Day) => DAY,
+        Some(Resolution::Hour) => 3600.0,
+        Some(Resolution::Minute) => 60.0,
+        Some(Resolution::Second) => 1.0,
+        None if days => DAY,
+        None => 1.0,
+    }
+}
+
+/// An integer column of a view.
+fn whole(name: String, min: f64, max: f64, nullable: bool) -> Column {
+    let mut column = Column::new(name, Kind::Integer);
+    (column.min, column.max) = (Some(Bound::Integer(min as i64)), Some(Bound::Integer(max as i64)));
+    column.nullable = nullable;
+    column.domain_from = Some(DomainFrom::Public);
+    column
+}
+
+struct Builder<'s> {
+    schema: &'s LinkedSchema,
+    table: usize,
+    columns: Vec<(Column, ViewColumn)>,
+}
+
+impl Builder<'_> {
+    fn own(&self) -> &LinkedTable {
+        &self.schema.tables[self.table]
+    }
+
+    fn push(&mut self, column: Column, from: From, step: f64) {
+        self.columns.push((column, ViewColumn { from, step }));
+    }
+
+    /// Whether a constraint says that a moment is not before another one, and whether it is after it.
+    fn follows(&self, low: &str, high: &str) -> Option<bool> {
+        self.own().constraints.iter().find_map(|constraint| match &constraint.rule {
+            Rule::Inequality { low: l, high: h, strict } if l == low && h == high => Some(*strict),
+            _ => None,
+        })
+    }
+
+    /// The time that passes until a moment of the table.
+    fn passed(&self, index: usize) -> Result<(Column, f64)> {
+        let (table, column) = (self.own(), &self.own().columns[index]);
+        let (first, last) = range_seconds(column)?;
+        let is_order = table.order.as_ref() == Some(&column.name);
+        let is_end = table.end.as_ref() == Some(&column.name);
+        let base = if table.parent.is_none() { table.origin.as_ref() } else { table.order.as_ref() };
+        let (mut low, mut high) = if is_order || is_end {
+            let root = &self.schema.tables[self.schema.tree()[0]];
+            let from = match (&root.origin, table.since) {
+                (Some(origin), Since::Parent) => root.column(origin).map(range_seconds).transpose()?,
+                _ => None,
+            };
+            (0.0, last - from.map_or(first, |(from, _)| from.min(first)))
+        } else {
+            let (base_first, base_last) = match base.and_then(|name| table.column(name)) {
+                Some(base) => range_seconds(base)?,
+                None => self.above_range()?.unwrap_or((first, last)),
+            };
+            let name = base.map_or("", String::as_str);
+            match (self.follows(name, &column.name), self.follows(&column.name, name)) {
+                (Some(strict), _) => (if strict { 1.0 } else { 0.0 }, last - base_first),
+                (_, Some(strict)) => (first - base_last, if strict { -1.0 } else { 0.0 }),
+                _ => (first - base_last, last - base_first),
+            }
+        };
+        let mut step = resolution_seconds(column);
+        while (high - low) / step >= MAX_POSITIONS {
+            step *= 60.0;
+        }
+        (low, high) = ((low / step).ceil(), (high / step).floor());
+        Ok((whole(column.name.clone(), low, high.max(low), column.nullable), step))
+    }
+
+    /// The range of the moments of the tables above that have an order, or of the origin.
+    fn above_range(&self) -> Result<Option<(f64, f64)>> {
+        let mut above = self.schema.parent(self.table);
+        while let Some(place) = above {
+            let table = &self.schema.tables[place];
+            if let Some(moment) = table.order.as_ref().or(table.origin.as_ref()).and_then(|name| table.column(name)) {
+                return range_seconds(moment).map(Some);
+            }
+            above = self.schema.parent(place);
+        }
+        Ok(None)
+    }
+
+    /// Days that a person's rows can be away from the origin.
+    fn age(&self) -> Result<Option<Column>> {
+        let Some(parent) = self.schema.parent(self.table) else { return Ok(None) };
+        let root = &self.schema.tables[self.schema.tree()[0]];
+        // What is known of the time of a row: that of the row before it, or of the row that it hangs on.
+        let timed = self.own().order.as_ref().and_then(|name| self.own().column(name));
+        let above = &self.schema.tables[parent];
+        let above = above.order.as_ref().and_then(|name| above.column(name));
+        let Some(moment) = above.or(timed) else { return Ok(None) };
+        let (first, last) = range_seconds(moment)?;
+        let from = match root.origin.as_ref().and_then(|name| root.column(name)) {
+            Some(origin) => range_seconds(origin)?.0.min(first),
+            None => first,
+        };
+        Ok(Some(whole("age".into(), 0.0, ((last - from) / DAY).ceil().max(1.0), true)))
+    }
+
+    /// What the rows of a table say of those below them.
+    fn told_by(&mut self, above: usize) {
+        let schema = self.schema;
+        for (index, column) in schema.tables[above].columns.iter().enumerate() {
+            let computed = schema.tables[above].computed().any(|name| name == column.name);
+            if column.is_modelled() && column.kind != Kind::Datetime && !computed {
+                let name = format!("{}.{}", schema.tables[above].name, column.name);
+                let told = Column { name, nullable: true, ..column.clone() };
+                self.push(told, From::Above(above, index), 1.0);
+            }
+        }
+    }
+}
+
+impl LinkedTable {
+    /// Columns that a whole map computes from another one: nothing is to be learnt of them.
+    fn computed(&self) -> impl Iterator<Item = &str> {
+        self.constraints.iter().filter_map(|constraint| match &constraint.rule {
+            Rule::Dependency { of, .. } => Some(of.as_str()),
+            _ => None,
+        })
+    }
+}
+
+impl LinkedSchema {
+    /// What the rows of a table are told from, and how.
+    ///
+    /// # Errors
+    /// Bad input where a moment has no range.
+    ///
+    /// # Privacy
+    /// Public facts only.
+    pub fn view(&self, table: usize) -> Result<View> {
+        let own = &self.tables[table];
+        let mut builder = Builder { schema: self, table, columns: Vec::new() };
+        for (index, column) in own.columns.iter().enumerate().filter(|(_, column)| column.is_modelled()) {
+            let is_moment = column.kind == Kind::Datetime;
+            let stands_for_itself =
+                own.parent.is_none() && (own.origin.is_none() || own.origin.as_ref() == Some(&column.name));
+            if is_moment && !stands_for_itself {
+                let (passed, step) = builder.passed(index)?;
+                let from = match Some(&column.name) {
+                    name if name == own.order.as_ref() => From::Gap(index),
+                    name if name == own.end.as_ref() => From::End(index),
+                    _ => From::Passed(index),
+                };
+                builder.push(passed, from, step);
+            } else {
+                builder.push(column.clone(), From::Own(index), 1.0);
+            }
+        }
+        for child in self.children(table) {
+            let most = f64::from(self.tables[child].max_rows());
+            let count = whole(format!("number of {}", self.tables[child].name), 0.0, most, false);
+            builder.push(count, From::Count(child), 1.0);
+        }
+        let drawn = builder.columns.len();
+        if let Some(parent) = self.parent(table) {
+            let root = self.tree()[0];
+            builder.told_by(root);
+            if parent != root {
+                builder.told_by(parent);
+            }
+            let count = whole(format!("all {}", own.name), 1.0, f64::from(own.max_rows()).max(1.0), false);
+            builder.push(count, From::CountAbove(table), 1.0);
+            for index in 0..drawn {
+                let (column, ViewColumn { from, .. }) = builder.columns[index].clone();
+                let From::Own(place) = from else { continue };
+                if !own.computed().any(|name| name == column.name) {
+                    let previous = Column { name: format!("previous {}", column.name), nullable: true, ..column };
+                    builder.push(previous, From::Previous(place), 1.0);
+                }
+            }
+            let mut place = Column::new("place", Kind::Categorical);
+            place.categories = (1..=PLACES).map(|place| place.to_string()).collect();
+            place.other = Some(PLACES.to_string());
+            place.nullable = false;
+            place.domain_from = Some(DomainFrom::Public);
+            builder.push(place, From::Place, 1.0);
+            if let Some(age) = builder.age()? {
+                builder.push(age, From::Age, 1.0);
+            }
+        }
+        let pairs = pairs(own, &builder.columns);
+        let (columns, sources): (Vec<Column>, Vec<ViewColumn>) = builder.columns.into_iter().unzip();
+        let constraints =
+            own.constraints.iter().filter(|rule| holds_in_view(rule, &columns, &sources)).cloned().collect();
+        let mut schema = own.alone();
+        (schema.columns, schema.constraints) = (columns, constraints);
+        Ok(View { schema, columns: sources, pairs })
+    }
+}
+
+/// Whether a constraint can be told of the columns of a view: moments there are times that passed since one and the same
+/// moment.
+fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewColumn]) -> bool {
+    let source = |name: &String| columns.iter().position(|column| column.name == *name).map(|place| sources[place]);
+    match &constraint.rule {
+        Rule::Inequality { low, high, .. } => match (source(low), source(high)) {
+            (Some(low), Some(high)) => match (low.from, high.from) {
+                (From::Passed(_), From::Passed(_)) => low.step == high.step,
+                (From::Own(_), From::Own(_)) => true,
+                _ => false,
+            },
+            _ => false,
+        },
+        rule => rule.columns().iter().all(|name| matches!(source(name), Some(ViewColumn { from: From::Own(_), .. }))),
+    }
+}
+
+/// The pairs of columns that tell how a row follows from what is known: those of drawn columns, and each of them with what
+/// it is told from. Of the row before, a column is told from the same one.
+fn pairs(table: &LinkedTable, columns: &[(Column, ViewColumn)]) -> Vec<[usize; 2]> {
+    let computed = |j: usize| table.computed().any(|name| name == columns[j].0.name);
+    let drawn: Vec<usize> = (0..columns.len()).filter(|&j| columns[j].1.from.is_drawn() && !computed(j)).collect();
+    let known = |j: &usize| !columns[*j].1.from.is_drawn();
+    let mut pairs = Vec::new();
+    for (i, &a) in drawn.iter().enumerate() {
+        pairs.extend(drawn[i + 1..].iter().map(|&b| [a, b]));
+        for b in (0..columns.len()).filter(known) {
+            let is_told = match (columns[a].1.from, columns[b].1.from) {
+                (From::Own(own), From::Previous(previous)) => own == previous,
+                (_, From::Previous(_)) => false,
+                _ => true,
+            };
+            if is_told {
+                pairs.push([a, b]);
+            }
+        }
+    }
+    pairs
+}
