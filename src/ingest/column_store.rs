@@ -30,10 +30,22 @@ pub struct ColumnStore {
 
 struct Column {
     name: String,
-    blocks: Vec<Block>,
-    /// Of a column of text.
-    labels: Option<Vec<String>>,
+    cells: Cells,
 }
+
+/// Where the cells of a column are.
+enum Cells {
+    Stored {
+        blocks: Vec<Block>,
+        /// Of a column of text.
+        labels: Option<Vec<String>>,
+    },
+    /// They are made of other columns when they are asked for.
+    Made(Make),
+}
+
+/// Makes the cells of a column.
+pub type Make = Box<dyn Fn() -> Result<Values> + Send + Sync>;
 
 /// Cells that follow each other, all stored as one type of number.
 struct Block {
@@ -51,13 +63,24 @@ struct Block {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
+    Ok(Sensitive::new(stored(source, schema, memory, |_| Ok(()))?))
+}
+
+/// As [`store`], with each part shown to `also`.
+pub(super) fn stored(
+    source: &Source,
+    schema: &Schema,
+    memory: u64,
+    mut also: impl FnMut(&Rows<'_>) -> Result<()>,
+) -> Result<ColumnStore> {
     let mut parts = Parts::open(source, false)?;
     let mut builder = Builder::new(memory)?;
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source, before: builder.store.rows, rows, columns: &columns };
+        also(&part)?;
         builder.append(rows, part.whole_columns(schema)?, part.units(schema)?)?;
     }
-    Ok(Sensitive::new(builder.store))
+    Ok(builder.store)
 }
 
 impl ColumnStore {
@@ -69,6 +92,15 @@ impl ColumnStore {
         let mut builder = Builder::new(u64::MAX)?;
         builder.append(frame.rows, frame.columns, None)?;
         Ok(Self { unit: frame.unit, ..builder.store })
+    }
+
+    /// A table whose columns are made of others when they are asked for.
+    ///
+    /// # Errors
+    /// The operating system has no random numbers.
+    pub fn made(rows: usize, unit: Vec<u32>, columns: impl Iterator<Item = (String, Make)>) -> Result<Self> {
+        let columns = columns.map(|(name, make)| Column { name, cells: Cells::Made(make) }).collect();
+        Ok(Self { rows, unit: Some(unit), columns, spill: Spill::new(u64::MAX)? })
     }
 
     pub fn rows(&self) -> usize {
@@ -102,14 +134,18 @@ impl ColumnStore {
     /// The temporary file cannot be read.
     pub fn column(&self, name: &str) -> Result<Option<Values>> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else { return Ok(None) };
+        let (blocks, labels) = match &column.cells {
+            Cells::Stored { blocks, labels } => (blocks, labels),
+            Cells::Made(make) => return make().map(Some),
+        };
         let mut cells = Vec::with_capacity(self.rows);
         let mut bytes = Vec::new();
-        for block in &column.blocks {
+        for block in blocks {
             bytes.resize(block.cells * block.width.bytes(), 0);
             self.spill.read(block.offset, &mut bytes)?;
             block.width.unpack(&bytes, &mut cells);
         }
-        Ok(Some(match &column.labels {
+        Ok(Some(match labels {
             None => Values::Number(cells),
             Some(labels) => {
                 let code = |cell: f64| if cell.is_nan() { MISSING } else { cell as u32 };
@@ -138,17 +174,20 @@ impl Builder {
         if store.columns.is_empty() {
             let column = |column: &FrameColumn| Column {
                 name: column.name.clone(),
-                blocks: Vec::new(),
-                labels: matches!(column.values, Values::Text { .. }).then(Vec::new),
+                cells: Cells::Stored {
+                    blocks: Vec::new(),
+                    labels: matches!(column.values, Values::Text { .. }).then(Vec::new),
+                },
             };
             store.columns = part.iter().map(column).collect();
             places.resize_with(part.len(), HashMap::new);
         }
         for ((column, places), part) in store.columns.iter_mut().zip(places).zip(part) {
+            let Cells::Stored { blocks, labels: all } = &mut column.cells else { continue };
             let cells = match part.values {
                 Values::Number(cells) => cells,
                 Values::Text { codes, labels } => {
-                    let all = column.labels.get_or_insert_default();
+                    let all = all.get_or_insert_default();
                     let code = |label: String| match places.get(&label) {
                         Some(&code) => f64::from(code),
                         None => {
@@ -164,7 +203,7 @@ impl Builder {
             for cells in cells.chunks(BLOCK) {
                 let width = Width::of(cells);
                 let offset = store.spill.append(&width.pack(cells))?;
-                column.blocks.push(Block { offset, cells: cells.len(), width });
+                blocks.push(Block { offset, cells: cells.len(), width });
             }
         }
         if let Some(units) = units {

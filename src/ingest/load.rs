@@ -256,6 +256,14 @@ impl Rows<'_> {
         }
     }
 
+    /// The texts of an identifier column, which the table has to have.
+    pub(super) fn keys(&self, name: &str, schema: &Schema) -> Result<Texts> {
+        match self.column(name) {
+            Some(raw) => self.texts(raw, schema),
+            None => Err(self.source.bad("the table lacks this column").column(name).remedy("correct the schema")),
+        }
+    }
+
     /// The number of a row in the table, from its place among these.
     fn number(&self, row: usize) -> u64 {
         (self.before + row) as u64 + 1

@@ -13,6 +13,7 @@ mod csv;
 mod frame;
 mod guard;
 pub mod inspect;
+mod linked;
 mod load;
 mod raw;
 mod rules;
@@ -21,6 +22,7 @@ mod source;
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
 pub use inspect::{Inspection, inspect, suggest};
+pub use linked::{LinkedTables, read_linked, reference_files};
 pub use load::{count_outside, outside};
 pub use raw::{RawTable, read};
 pub use rules::{broken, count_broken};
@@ -40,6 +42,17 @@ use crate::schema::Schema;
 /// Touches sensitive data, releases nothing.
 pub fn load(source: &Source, schema: &Schema) -> Result<Sensitive<Frame>> {
     read(source)?.load(schema)
+}
+
+/// How many there are, as far as an operator is told.
+pub(crate) fn count_class(count: usize) -> Option<&'static str> {
+    match count {
+        0 => None,
+        1..10 => Some("fewer than 10"),
+        10..100 => Some("10 to 99"),
+        100..1000 => Some("100 to 999"),
+        _ => Some("1000 or more"),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod diffusion;
 mod evidence;
+mod linked;
 mod marginals;
 pub mod mixture;
 mod network;
@@ -25,6 +26,7 @@ pub use mixture::{Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub(crate) use file::{lay_out, take_apart};
+pub use linked::{LinkedHeader, LinkedModel, Part, PartHeader};
 pub use network::{Trainable, Training};
 pub use refined::Refined;
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};

@@ -12,7 +12,7 @@ use super::tables::{self, measure_tables};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
-use crate::ingest::{ColumnStore, Frame, Source, broken, load, outside, store};
+use crate::ingest::{ColumnStore, Frame, Source, broken, count_class, load, outside, store};
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
@@ -30,9 +30,9 @@ const NOMINAL_UNITS: u64 = 20_000;
 /// Bytes of a table that are kept in memory where nobody asks for more or less.
 pub const TABLE_MEMORY: u64 = 512 << 20;
 /// Name of the entry that counts the units.
-const COUNT: &str = "number of units";
+pub(super) const COUNT: &str = "number of units";
 /// Part of the budget (of rho) for counting the units, where their number is not public.
-const COUNT_SHARE: f64 = 0.01;
+pub(super) const COUNT_SHARE: f64 = 0.01;
 /// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too ...
 const ONE_WAY_SHARE: f64 = 0.2;
 /// ... and where there are more columns than [`FEW_COLUMNS`]: most pairs of a wide table are next to independent, and
@@ -102,10 +102,10 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
     let units = schema.table.units.unwrap_or(NOMINAL_UNITS);
     let settings = network::settings(request.model, &domain.largest_layout(), units);
     match (request.model, &settings) {
-        (ModelKind::Independent, _) => planned.extend(requests(&domain, 1.0)),
-        (_, None) => planned.extend(measure_requests(&domain, 1.0)),
+        (ModelKind::Independent, _) => planned.extend(requests("", &domain, 1.0)),
+        (_, None) => planned.extend(measure_requests("", &domain, 1.0)),
         (_, Some(settings)) => {
-            planned.extend(measure_requests(&domain, MEASURED_SHARE));
+            planned.extend(measure_requests("", &domain, MEASURED_SHARE));
             planned.extend(network::requests(settings, units));
         }
     }
@@ -115,10 +115,10 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
 }
 
 /// The events of `marginal`: one-way counts, then pairs of columns.
-fn measure_requests(domain: &TableDomain, share: f64) -> Vec<Request> {
+pub(super) fn measure_requests(scope: &str, domain: &TableDomain, share: f64) -> Vec<Request> {
     let one_way = one_way_share(domain.columns.len());
-    let mut planned = requests(domain, share * one_way);
-    planned.push(tables::request(share * (1.0 - one_way)));
+    let mut planned = requests(scope, domain, share * one_way);
+    planned.push(tables::request(scope, share * (1.0 - one_way)));
     planned
 }
 
@@ -381,7 +381,7 @@ fn count<W: Witness>(
         ModelKind::Independent => MAX_BINS,
         _ => tables::bins(&domain, units, request.budget.epsilon()),
     };
-    let columns = measure(&mut plan, &grid, &domain, &rounds, units, bins, witness)?;
+    let columns = measure(&mut plan, "", &grid, &domain, &rounds, units, bins, witness)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
     witness.encoded(&codecs)?;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
@@ -391,8 +391,8 @@ fn count<W: Witness>(
         None
     } else {
         let codes = grid.map(|grid| grid.encode(&codecs, request.memory / 2)).transpose()?;
-        let labels = labels(&schema, &domain);
-        let measured = measure_tables(&mut plan, &codes, &columns, marginals.clone(), &labels, units, witness)?;
+        let chosen = tables::choose(&layout, &labels(&schema, &domain));
+        let measured = measure_tables(&mut plan, "", &codes, &columns, marginals.clone(), chosen, units, witness)?;
         Some((codes, measured))
     };
     let rows_column = domain.rows_column;
@@ -519,17 +519,6 @@ fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) 
         .transpose()
 }
 
-/// How many there are, as far as an operator is told.
-fn count_class(count: usize) -> Option<&'static str> {
-    match count {
-        0 => None,
-        1..10 => Some("fewer than 10"),
-        10..100 => Some("10 to 99"),
-        100..1000 => Some("100 to 999"),
-        _ => Some("1000 or more"),
-    }
-}
-
 fn check_units(budget: &Budget, units: u64) -> Result<()> {
     budget.check_units(units)?;
     if units < LEAST_UNITS {
@@ -556,7 +545,7 @@ mod tests {
             };
             let columns = (0..columns).map(column).collect();
             let domain = TableDomain { columns, rows_column: None, max_rows_per_unit: 1 };
-            let weights: Vec<f64> = measure_requests(&domain, 0.5).iter().map(|request| request.weight).collect();
+            let weights: Vec<f64> = measure_requests("", &domain, 0.5).iter().map(|request| request.weight).collect();
             let (pairs, one_ways) = weights.split_last().unwrap();
             assert!((pairs - 0.5 * (1.0 - one_way)).abs() < 1e-9);
             assert!((one_ways.iter().sum::<f64>() - 0.5 * one_way).abs() < 1e-9);

@@ -41,9 +41,10 @@ pub fn rounds(domain: &TableDomain) -> Vec<u32> {
     domain.columns.iter().map(rounds_of).collect()
 }
 
-/// One planned histogram a round and column, named `column` or `column/round`.
-pub fn requests(domain: &TableDomain, share: f64) -> Vec<Request> {
-    let names: Vec<String> = domain.columns.iter().flat_map(|c| (0..=rounds_of(c)).map(|r| name(c, r))).collect();
+/// One planned histogram a round and column, named `column` or `column/round` after what `scope` says.
+pub fn requests(scope: &str, domain: &TableDomain, share: f64) -> Vec<Request> {
+    let names: Vec<String> =
+        domain.columns.iter().flat_map(|c| (0..=rounds_of(c)).map(|r| name(scope, c, r))).collect();
     let weight = share / names.len().max(1) as f64;
     names
         .into_iter()
@@ -58,14 +59,16 @@ pub struct Column {
     pub variances: Vec<f64>,
 }
 
-/// Measures every column. `rounds` is what [`rounds`] said when the plan was
+/// Measures every column. `scope` and `rounds` are what [`requests`] and [`rounds`] said when the plan was
 /// made; `total` is the public or released number of units; a numeric column
 /// gets at most `bins` joint cells.
 ///
 /// # Privacy
 /// Releases the planned histograms of [`requests`], nothing else.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn measure<W: Witness>(
     plan: &mut Plan,
+    scope: &str,
     grid: &Sensitive<Grid>,
     domain: &TableDomain,
     rounds: &[u32],
@@ -80,14 +83,17 @@ pub(super) fn measure<W: Witness>(
         .enumerate()
         .map(|(index, (column, &rounds))| {
             let cells = grid.map_ref(|grid| grid.column(index)).transpose()?;
-            let mut counter = Counter { plan, index, cells, witness };
+            let mut counter = Counter { plan, scope, index, cells, witness };
             match &column.domain {
                 Domain::Labels { .. } => {
                     let labels = column.domain.positions() as usize;
                     let cells = labels + usize::from(column.nullable);
-                    let (counts, noise_std) = counter.count(&name(column, 0), cells, &|column, unit, into| {
-                        into.extend(column.of(unit).iter().map(|&p| if p == MISSING { labels } else { p as usize }));
-                    })?;
+                    let (counts, noise_std) =
+                        counter.count(&name(scope, column, 0), cells, &|column, unit, into| {
+                            into.extend(
+                                column.of(unit).iter().map(|&p| if p == MISSING { labels } else { p as usize }),
+                            );
+                        })?;
                     let codec = Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std);
                     let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
                     Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
@@ -116,8 +122,8 @@ impl Column {
     }
 }
 
-fn name(column: &ModelColumn, round: u32) -> String {
-    if round == 0 { column.name.clone() } else { format!("{}/{round}", column.name) }
+fn name(scope: &str, column: &ModelColumn, round: u32) -> String {
+    if round == 0 { format!("{scope}{}", column.name) } else { format!("{scope}{}/{round}", column.name) }
 }
 
 fn rounds_of(column: &ModelColumn) -> u32 {
@@ -152,6 +158,8 @@ fn split(first: u32, last: u32, parts: u32) -> impl Iterator<Item = (u32, u32)> 
 /// Takes planned histograms of a column, one after the other.
 struct Counter<'a, W> {
     plan: &'a mut Plan,
+    /// What the names of its histograms begin with.
+    scope: &'a str,
     /// The column's index in the domain.
     index: usize,
     cells: Sensitive<GridColumn>,
@@ -184,7 +192,7 @@ fn measure_numbers<W: Witness>(
     for round in 0..=rounds {
         let cells = leaves.len() + usize::from(column.nullable);
         let (counts, noise_std) =
-            counter.count(&name(column, round), cells, &|column, unit, into| {
+            counter.count(&name(counter.scope, column, round), cells, &|column, unit, into| {
                 into.extend(column.of(unit).iter().map(|&p| {
                     if p == MISSING { leaves.len() } else { leaves.partition_point(|e| e.leaf.first <= p) - 1 }
                 }));
@@ -277,8 +285,8 @@ mod tests {
         let domain = TableDomain { columns: vec![column(16_021)], rows_column: None, max_rows_per_unit: 1 };
         let grid = grid(&positions, &domain);
         let mut plan =
-            Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests(&domain, 1.0)).unwrap();
-        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
+            Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests("", &domain, 1.0)).unwrap();
+        let columns = measure(&mut plan, "", &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
         let codec = &columns[0].codec;
         let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codec.joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
@@ -291,8 +299,8 @@ mod tests {
         let positions: Vec<u32> = (0..6_000).map(|i| if i % 3 == 0 { 7 } else { 500 + i % 100 }).collect();
         let domain = TableDomain { columns: vec![column(1_000)], rows_column: None, max_rows_per_unit: 1 };
         let grid = grid(&positions, &domain);
-        let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests(&domain, 1.0)).unwrap();
-        let columns = measure(&mut plan, &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
+        let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests("", &domain, 1.0)).unwrap();
+        let columns = measure(&mut plan, "", &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
         let Column { codec, variances } = &columns[0];
         let spike = codec.marginal()[usize::from(codec.joint_code(7))];
         assert!((spike - 1.0 / 3.0).abs() < 1e-6, "{spike}");

@@ -10,7 +10,7 @@ use synthward_privacy::mechanism::Part;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 
 /// Name of the entry in the plan.
-const TABLES: &str = "pairs of columns";
+pub(super) const TABLES: &str = "pairs of columns";
 /// Joint cells of a numeric column, at most ...
 const BINS: usize = 32;
 /// ... and where units times epsilon reach [`FINE_FROM`]: there the noise leaves something to see in finer ones.
@@ -27,9 +27,14 @@ const MOST_LABEL_CELLS: usize = 4;
 /// The squared weight of a table goes with this power of its cells.
 const CELLS_POWER: f64 = 2.0 / 3.0;
 
-/// The planned event.
-pub(super) fn request(weight: f64) -> Request {
-    Request { name: TABLES.into(), share: Share::Measure, weight, mechanism: Mechanism::WeightedHistograms }
+/// The planned event, named after what `scope` says.
+pub(super) fn request(scope: &str, weight: f64) -> Request {
+    Request {
+        name: format!("{scope}{TABLES}"),
+        share: Share::Measure,
+        weight,
+        mechanism: Mechanism::WeightedHistograms,
+    }
 }
 
 /// The most bins of a numeric column, from public facts.
@@ -48,22 +53,23 @@ pub(super) fn bins(domain: &TableDomain, units: f64, epsilon: f64) -> usize {
     bins
 }
 
-/// Measures all pairs of columns and, for each of the `labels`, all pairs of other columns with it.
+/// Measures groups of columns together: commonly what [`choose`] gives.
 ///
 /// # Privacy
 /// Releases the planned event [`request`].
+#[allow(clippy::too_many_arguments)]
 pub(super) fn measure_tables<W: Witness>(
     plan: &mut Plan,
+    scope: &str,
     codes: &Sensitive<CodeStore>,
     columns: &[Column],
     marginals: Marginals,
-    labels: &[usize],
+    (tables, parts): (Vec<Vec<usize>>, Vec<Part>),
     units: f64,
     witness: &W,
 ) -> Result<Measured> {
     let layout = Layout { cells: columns.iter().map(|column| Codec::cells(&column.codec)).collect() };
-    let (tables, parts) = choose(&layout, labels);
-    let mechanism = plan.weighted_histograms(TABLES)?;
+    let mechanism = plan.weighted_histograms(&format!("{scope}{TABLES}"))?;
     let stds: Vec<f64> = parts.iter().map(|part| mechanism.noise_std(part.weight)).collect();
     let cells_of = |codes: &Codes, part: usize, unit: usize, into: &mut Vec<usize>| {
         let columns: &Vec<usize> = &tables[part];
@@ -105,18 +111,24 @@ pub(super) fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec
         labels.flat_map(|&label| pairs(Some(label)).map(move |pair| [pair, vec![label]].concat())).collect();
     let plain: Vec<Vec<usize>> = pairs(None).collect();
     let labelled_share = if labelled.is_empty() { 0.0 } else { LABELLED_SHARE };
-    let mut tables = Vec::new();
-    let mut parts = Vec::new();
-    for (group, share) in [(plain, 1.0 - labelled_share), (labelled, labelled_share)] {
-        let cells: Vec<usize> = group.iter().map(|t| t.iter().map(|&c| layout.cells[c]).product()).collect();
-        let sizes: Vec<f64> = cells.iter().map(|&c| (c as f64).powf(CELLS_POWER)).collect();
-        let total: f64 = sizes.iter().sum();
-        parts.extend(
-            cells.iter().zip(sizes).map(|(&cells, size)| Part { cells, weight: (share * size / total).sqrt() }),
-        );
-        tables.extend(group);
-    }
+    let parts = [weighted(layout, &plain, 1.0 - labelled_share), weighted(layout, &labelled, labelled_share)].concat();
+    ([plain, labelled].concat(), parts)
+}
+
+/// The pairs of which both columns have more than one cell, with their weights.
+pub(super) fn choose_pairs(layout: &Layout, pairs: &[[usize; 2]]) -> (Vec<Vec<usize>>, Vec<Part>) {
+    let varying = pairs.iter().filter(|pair| pair.iter().all(|&column| layout.cells[column] > 1));
+    let tables: Vec<Vec<usize>> = varying.map(|pair| pair.to_vec()).collect();
+    let parts = weighted(layout, &tables, 1.0);
     (tables, parts)
+}
+
+/// The weights of tables that have this share of the squared weights.
+fn weighted(layout: &Layout, tables: &[Vec<usize>], share: f64) -> Vec<Part> {
+    let cells: Vec<usize> = tables.iter().map(|t| t.iter().map(|&c| layout.cells[c]).product()).collect();
+    let sizes: Vec<f64> = cells.iter().map(|&c| (c as f64).powf(CELLS_POWER)).collect();
+    let total: f64 = sizes.iter().sum();
+    cells.iter().zip(sizes).map(|(&cells, size)| Part { cells, weight: (share * size / total).sqrt() }).collect()
 }
 
 #[cfg(test)]

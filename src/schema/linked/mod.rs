@@ -38,7 +38,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub use view::{From, View, ViewColumn, seconds_per_tick};
+pub use view::{DAY, From, PLACES, View, ViewColumn, range_seconds, seconds_per_tick};
 
 /// Rows of one parent that are kept where the schema does not say.
 pub const DEFAULT_MAX_ROWS: u32 = 100;

@@ -11,8 +11,9 @@ use crate::schema::{Bound, Column, Constraint, DomainFrom, Kind, Resolution, Rul
 /// Positions of a column of passed time, at most: a finer resolution is coarsened.
 const MAX_POSITIONS: f64 = (1u64 << 30) as f64;
 /// Rows of a parent that are told apart by their place; later ones are alike.
-const PLACES: usize = 4;
-const DAY: f64 = 86_400.0;
+pub const PLACES: usize = 4;
+/// Seconds of a day, in which ages are counted.
+pub const DAY: f64 = 86_400.0;
 
 /// Where a column of a view comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub fn seconds_per_tick(column: &Column) -> f64 {
 }
 
 /// The ends of a datetime column's public range, in seconds.
-fn range_seconds(column: &Column) -> Result<(f64, f64)> {
+pub fn range_seconds(column: &Column) -> Result<(f64, f64)> {
     let (min, max) = column.range().ok_or_else(|| {
         Error::bad_input("has no range").column(&column.name).expected("min and max").remedy("add the public range")
     })?;
@@ -159,17 +160,10 @@ impl Builder<'_> {
         Ok((whole(column.name.clone(), low, high.max(low), column.nullable), step))
     }
 
-    /// The range of the moments of the tables above that have an order, or of the origin.
+    /// The range of the nearest moments above.
     fn above_range(&self) -> Result<Option<(f64, f64)>> {
-        let mut above = self.schema.parent(self.table);
-        while let Some(place) = above {
-            let table = &self.schema.tables[place];
-            if let Some(moment) = table.order.as_ref().or(table.origin.as_ref()).and_then(|name| table.column(name)) {
-                return range_seconds(moment).map(Some);
-            }
-            above = self.schema.parent(place);
-        }
-        Ok(None)
+        let above = self.schema.moment_above(self.table);
+        above.and_then(|place| self.schema.tables[place].moment()).map(range_seconds).transpose()
     }
 
     /// Days that a person's rows can be away from the origin.
@@ -204,6 +198,11 @@ impl Builder<'_> {
 }
 
 impl LinkedTable {
+    /// The column that says when a row was: the order, or of the root the origin.
+    pub fn moment(&self) -> Option<&Column> {
+        self.order.as_ref().or(self.origin.as_ref()).and_then(|name| self.column(name))
+    }
+
     /// Columns that a whole map computes from another one: nothing is to be learnt of them.
     fn computed(&self) -> impl Iterator<Item = &str> {
         self.constraints.iter().filter_map(|constraint| match &constraint.rule {
@@ -214,6 +213,27 @@ impl LinkedTable {
 }
 
 impl LinkedSchema {
+    /// The nearest table above whose rows have a moment.
+    pub fn moment_above(&self, table: usize) -> Option<usize> {
+        let mut above = self.parent(table);
+        while let Some(place) = above.filter(|&place| self.tables[place].moment().is_none()) {
+            above = self.parent(place);
+        }
+        above
+    }
+
+    /// Whether the age of a row is that of the row it hangs on; else it is that of the row before it.
+    pub fn age_is_of_parent(&self, table: usize) -> bool {
+        self.parent(table).is_some_and(|parent| self.tables[parent].order.is_some())
+    }
+
+    /// The first moment of a table's calendar, or of the nearest one above, in seconds.
+    pub fn calendar(&self, table: usize) -> f64 {
+        let moment = |table: usize| self.tables[table].moment().and_then(|column| range_seconds(column).ok());
+        let found = moment(table).or_else(|| moment(self.moment_above(table)?));
+        found.map_or(0.0, |(first, _)| first)
+    }
+
     /// What the rows of a table are told from, and how.
     ///
     /// # Errors

@@ -1,0 +1,45 @@
+//! Keys, as far as it must be told whether two are the same.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::super::cells::Texts;
+use super::super::frame::MISSING;
+
+/// 128 keyed bits of a key.
+pub(super) type Key = (u64, u64);
+
+/// Makes keys of texts; one for all tables of a folder.
+#[derive(Default)]
+pub(super) struct KeyHasher(RandomState, RandomState);
+
+impl KeyHasher {
+    /// Adds the keys of a part's rows; none for a missing cell.
+    pub fn extend(&self, keys: &mut Vec<Option<Key>>, texts: &Texts) {
+        let of_label: Vec<Key> = texts.labels.iter().map(|l| (self.0.hash_one(l), self.1.hash_one(l))).collect();
+        keys.extend(texts.codes.iter().map(|&code| of_label.get(code as usize).copied()));
+    }
+}
+
+/// The rows that keys name.
+#[derive(Default)]
+pub(super) struct KeyPlaces(HashMap<Key, u32>);
+
+impl KeyPlaces {
+    /// Notes that there is such a key; false where there was one before.
+    pub fn insert(&mut self, key: Key) -> bool {
+        self.0.insert(key, MISSING).is_none()
+    }
+
+    /// Says which row has the key.
+    pub fn put(&mut self, key: Option<Key>, place: u32) {
+        if let Some(key) = key {
+            self.0.insert(key, place);
+        }
+    }
+
+    /// The row of a key, [`MISSING`] for one that is left out; none where there is no such key.
+    pub fn get(&self, key: Key) -> Option<u32> {
+        self.0.get(&key).copied()
+    }
+}

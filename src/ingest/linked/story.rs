@@ -1,0 +1,188 @@
+//! The view of a table: each row beside what it is told from.
+
+use std::sync::Arc;
+
+use super::super::column_store::{ColumnStore, Make};
+use super::super::frame::{MISSING, Values};
+use super::{LinkedTables, Rows};
+use crate::error::{Error, Result};
+use crate::schema::Column;
+use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn, range_seconds, seconds_per_tick};
+
+impl LinkedTables {
+    /// Number of persons.
+    ///
+    /// # Errors
+    /// The root was not read.
+    pub fn persons(&self) -> Result<usize> {
+        Ok(self.rows(self.schema.tree()[0])?.len())
+    }
+
+    /// The table's view; its units are the persons who have rows there. A column is made when it is asked for.
+    ///
+    /// # Errors
+    /// The operating system has no random numbers.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn view(self: &Arc<Self>, table: usize, view: &View) -> Result<ColumnStore> {
+        let mut unit = Vec::with_capacity(self.rows(table)?.len());
+        let (mut last, mut next) = (None, 0);
+        for &person in self.rows(table)?.person.iter() {
+            next += u32::from(last.is_some_and(|last| last != person));
+            last = Some(person);
+            unit.push(next);
+        }
+        let columns = view.schema.columns.iter().zip(&view.columns).map(|(column, &source)| {
+            let tables = self.clone();
+            let make: Make = Box::new(move || tables.cells(table, source));
+            (column.name.clone(), make)
+        });
+        ColumnStore::made(unit.len(), unit, columns)
+    }
+
+    /// The cells of a column of a table's view.
+    fn cells(&self, table: usize, ViewColumn { from, step }: ViewColumn) -> Result<Values> {
+        let own = self.rows(table)?;
+        let declared = &self.schema.tables[table];
+        let column = |index: usize| &declared.columns[index];
+        Ok(match from {
+            From::Own(index) => gathered(own, own.rows.iter().copied(), column(index))?,
+            From::Previous(index) => {
+                let rows = before(own).map(|place| own.rows.get(place as usize).copied().unwrap_or(MISSING));
+                gathered(own, rows, column(index))?
+            }
+            From::Above(above, index) => {
+                let theirs = self.rows(above)?;
+                let rows = self.above(table, above)?.into_iter().map(|place| theirs.rows[place as usize]);
+                gathered(theirs, rows, &self.schema.tables[above].columns[index])?
+            }
+            From::Count(child) => {
+                Values::Number(counts(self.rows(child)?, own.len()).into_iter().map(f64::from).collect())
+            }
+            From::CountAbove(_) => {
+                let above = self.schema.parent(table).map(|parent| self.rows(parent)).transpose()?;
+                let counts = counts(own, above.map_or(0, Rows::len));
+                Values::Number(own.parent.iter().map(|&parent| f64::from(counts[parent as usize])).collect())
+            }
+            From::Place => Values::Text {
+                codes: own.place.iter().map(|&place| place.min(PLACES as u32 - 1)).collect(),
+                labels: (1..=PLACES).map(|place| place.to_string()).collect(),
+            },
+            From::Age => {
+                let known = match self.schema.age_is_of_parent(table) {
+                    true => self.moments_above(table)?,
+                    false => moments_before(own),
+                };
+                let origins: Vec<f64> = match &self.rows(self.schema.tree()[0])?.moments {
+                    Some(origins) => own.person.iter().map(|&person| origins[person as usize]).collect(),
+                    None => vec![self.schema.calendar(table); own.len()],
+                };
+                Values::Number(
+                    known.iter().zip(origins).map(|(known, origin)| ((known - origin) / DAY).floor()).collect(),
+                )
+            }
+            From::Gap(index) => {
+                let mut since = moments_before(own);
+                let first = match declared.since {
+                    Since::Parent if self.schema.moment_above(table).is_some() => self.moments_above(table)?,
+                    _ => vec![self.schema.calendar(table); own.len()],
+                };
+                let firsts = since.iter_mut().zip(first).zip(own.place.iter());
+                firsts.filter(|(_, place)| **place == 0).for_each(|((since, first), _)| *since = first);
+                passed(own, column(index), &since, step)?
+            }
+            From::Passed(index) => {
+                let since = match &own.moments {
+                    Some(moments) => moments.clone(),
+                    None if self.schema.moment_above(table).is_some() => self.moments_above(table)?,
+                    None => vec![range_seconds(column(index))?.0; own.len()],
+                };
+                passed(own, column(index), &since, step)?
+            }
+            From::End(index) => passed(own, column(index), &self.last_moments()?, step)?,
+        })
+    }
+
+    /// For each row of a table, the row that it belongs to in a table above.
+    fn above(&self, table: usize, above: usize) -> Result<Vec<u32>> {
+        let mut rows = self.rows(table)?.parent.clone();
+        let mut at = self.schema.parent(table);
+        while let Some(place) = at.filter(|&place| place != above) {
+            let theirs = self.rows(place)?;
+            rows.iter_mut().for_each(|row| *row = theirs.parent[*row as usize]);
+            at = self.schema.parent(place);
+        }
+        Ok(rows)
+    }
+
+    /// The nearest moment above each row.
+    fn moments_above(&self, table: usize) -> Result<Vec<f64>> {
+        let none = || Error::failed("no table above has moments");
+        let above = self.schema.moment_above(table).ok_or_else(none)?;
+        let moments = self.rows(above)?.moments.as_ref().ok_or_else(none)?;
+        Ok(self.above(table, above)?.into_iter().map(|row| moments[row as usize]).collect())
+    }
+
+    /// The last moment of each person: of the rows below, or the origin.
+    fn last_moments(&self) -> Result<Vec<f64>> {
+        let root = self.rows(self.schema.tree()[0])?;
+        let mut last = root.moments.clone().unwrap_or_else(|| vec![f64::NAN; root.len()]);
+        for &table in &self.schema.tree()[1..] {
+            let rows = self.rows(table)?;
+            for (&person, &moment) in rows.person.iter().zip(rows.moments.iter().flatten()) {
+                let last = &mut last[person as usize];
+                *last = last.max(moment);
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// For each row the one before it, of the same parent.
+fn before(rows: &Rows) -> impl Iterator<Item = u32> {
+    (0..).zip(&rows.place).map(|(row, &place): (u32, &u32)| if place > 0 { row - 1 } else { MISSING })
+}
+
+/// For each row the moment of the one before it.
+fn moments_before(rows: &Rows) -> Vec<f64> {
+    let moment = |place: u32| rows.moments.as_ref().and_then(|m| m.get(place as usize)).copied().unwrap_or(f64::NAN);
+    before(rows).map(moment).collect()
+}
+
+/// Rows that hang on each of the parent's rows.
+fn counts(rows: &Rows, parents: usize) -> Vec<u32> {
+    let mut counts = vec![0; parents];
+    rows.parent.iter().for_each(|&parent| counts[parent as usize] += 1);
+    counts
+}
+
+/// A column's cells in these rows of the file.
+fn gathered(of: &Rows, rows: impl Iterator<Item = u32>, column: &Column) -> Result<Values> {
+    Ok(match all(&of.store, column)? {
+        Values::Number(cells) => {
+            Values::Number(rows.map(|row| cells.get(row as usize).copied().unwrap_or(f64::NAN)).collect())
+        }
+        Values::Text { codes, labels } => {
+            let codes = rows.map(|row| codes.get(row as usize).copied().unwrap_or(MISSING)).collect();
+            Values::Text { codes, labels }
+        }
+    })
+}
+
+/// Steps of time between moments and those of a column.
+fn passed(of: &Rows, column: &Column, since: &[f64], step: f64) -> Result<Values> {
+    let tick = seconds_per_tick(column);
+    Ok(match all(&of.store, column)? {
+        Values::Number(cells) => {
+            let steps =
+                of.rows.iter().zip(since).map(|(&row, since)| ((cells[row as usize] * tick - since) / step).round());
+            Values::Number(steps.collect())
+        }
+        text @ Values::Text { .. } => text,
+    })
+}
+
+fn all(store: &ColumnStore, column: &Column) -> Result<Values> {
+    store.column(&column.name)?.ok_or_else(|| Error::bad_input("is missing from the table").column(&column.name))
+}

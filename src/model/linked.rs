@@ -1,0 +1,193 @@
+//! The model of tables that hang together: one file, with a part a table.
+
+use super::file::{lay_out, take_apart};
+use super::{FORMAT, Header, Mixture, ModelFile, ModelKind, sha256};
+use crate::encode::{Codec, Layout, TableDomain};
+use crate::error::{Error, Result};
+use crate::nn::Tensor;
+use crate::schema::linked::{LinkedSchema, View};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::Path;
+use synthward_privacy::plan::Plan;
+
+/// Version of the header that this code writes.
+const LINKED_FORMAT: u32 = 1;
+/// Key of the header in the metadata of the file.
+const HEADER_KEY: &str = "synthward-linked";
+
+/// Everything in a file but the weights. Public: made of the schema, the plan and released numbers.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LinkedHeader {
+    /// Version of this header.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub version: String,
+    pub model: ModelKind,
+    /// What was planned and spent; its fields stand at the top level.
+    #[serde(flatten)]
+    #[schemars(with = "Map<String, Value>")]
+    pub plan: Plan,
+    /// Public or released number of persons.
+    pub units: f64,
+    /// Seed of the initialisation; never of the noise.
+    pub seed: u64,
+    pub schema: LinkedSchema,
+    /// One a table of persons, each after its parent.
+    pub parts: Vec<PartHeader>,
+}
+
+/// What a file says of one table.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PartHeader {
+    pub table: String,
+    /// Released number of persons who have rows there.
+    pub units: f64,
+    /// One codec a column of the table's view.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    pub codecs: Vec<Codec>,
+}
+
+/// The story of one table.
+pub struct Part {
+    /// Its place in the schema.
+    pub table: usize,
+    pub view: View,
+    /// The law of a row of the view.
+    pub model: ModelFile,
+}
+
+/// A model of tables that hang together.
+pub struct LinkedModel {
+    pub header: LinkedHeader,
+    /// Each after its parent.
+    pub parts: Vec<Part>,
+}
+
+impl LinkedModel {
+    /// A model of these parts, in the order of [`LinkedSchema::tree`].
+    ///
+    /// # Errors
+    /// A part does not fit its table.
+    ///
+    /// # Privacy
+    /// Post-processing: takes released values only.
+    pub fn new(header: LinkedHeader, mixtures: Vec<Mixture>) -> Result<Self> {
+        let tree = header.schema.tree();
+        let parts = tree.iter().zip(&header.parts).zip(mixtures).map(|((&table, part), mixture)| {
+            let view = header.schema.view(table)?;
+            let flat = Header {
+                format: FORMAT,
+                version: header.version.clone(),
+                model: header.model,
+                plan: header.plan.clone(),
+                units: part.units,
+                seed: header.seed,
+                settings: None,
+                schema: view.schema.clone(),
+                codecs: part.codecs.clone(),
+            };
+            Ok(Part { table, view, model: ModelFile::new(flat, Box::new(mixture))? })
+        });
+        Ok(Self { parts: parts.collect::<Result<_>>()?, header })
+    }
+
+    /// The bytes of the model file.
+    ///
+    /// # Errors
+    /// The header or a tensor cannot be laid out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let named = |(number, part): (usize, &Part)| {
+            let tensors = part.model.generator.tensors().into_iter();
+            tensors
+                .map(move |(name, shape, values)| (format!("{number}/{name}"), shape, values))
+                .collect::<Vec<Tensor>>()
+        };
+        let tensors: Vec<Tensor> = self.parts.iter().enumerate().flat_map(named).collect();
+        lay_out(HEADER_KEY, &self.header, &tensors)
+    }
+
+    /// Whether these bytes are a model of linked tables.
+    pub fn is_in(bytes: &[u8]) -> bool {
+        let metadata = safetensors::SafeTensors::read_metadata(bytes).ok();
+        metadata.is_some_and(|(_, m)| m.metadata().as_ref().is_some_and(|m| m.contains_key(HEADER_KEY)))
+    }
+
+    /// Reads a model file, and the SHA-256 of its bytes in hex.
+    ///
+    /// # Errors
+    /// Bad input when the file cannot be read, is damaged, was written by a newer version, or does not fit together.
+    pub fn read(path: &Path) -> Result<(Self, String)> {
+        let bytes = std::fs::read(path)
+            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
+        Ok((Self::from_bytes(&bytes).map_err(|e| e.file(path))?, sha256(&bytes)))
+    }
+
+    /// As [`LinkedModel::read`], from bytes in memory.
+    ///
+    /// # Errors
+    /// As [`LinkedModel::read`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let damaged = || Error::bad_input("is not a model of synthward, or is damaged").remedy("fit or copy it again");
+        let (text, tensors) = take_apart(HEADER_KEY, bytes).ok_or_else(damaged)?;
+        let header: LinkedHeader = serde_json::from_str(&text).map_err(|_| damaged())?;
+        if header.format > LINKED_FORMAT {
+            return Err(Error::bad_input("was written by a newer version of synthward").remedy("update synthward"));
+        }
+        header.schema.check()?;
+        let tree = header.schema.tree();
+        let names = tree.iter().map(|&table| &header.schema.tables[table].name);
+        if tree.len() != header.parts.len() || names.zip(&header.parts).any(|(name, part)| *name != part.table) {
+            return Err(damaged());
+        }
+        let mut mixtures = Vec::with_capacity(tree.len());
+        for (number, (&table, part)) in tree.iter().zip(&header.parts).enumerate() {
+            let domain = TableDomain::of(&header.schema.view(table)?.schema)?;
+            let fits =
+                |(codec, column): (&Codec, &crate::encode::ModelColumn)| codec.fits(&column.domain, column.nullable);
+            if part.codecs.len() != domain.columns.len() || !part.codecs.iter().zip(&domain.columns).all(fits) {
+                return Err(damaged());
+            }
+            let own = |(name, shape, values): &Tensor| {
+                let name = name.strip_prefix(&format!("{number}/"))?.to_owned();
+                Some((name, shape.clone(), values.clone()))
+            };
+            let tensors: Vec<Tensor> = tensors.iter().filter_map(own).collect();
+            let layout = Layout { cells: part.codecs.iter().map(Codec::cells).collect() };
+            mixtures.push(Mixture::from_tensors(&layout, &tensors)?);
+        }
+        Self::new(header, mixtures)
+    }
+
+    /// How a cohort of this model says where it comes from.
+    ///
+    /// # Privacy
+    /// Post-processing.
+    pub fn provenance(&self, model_sha256: &str, seed: u64) -> Vec<(String, String)> {
+        let of_root = |part: &Part| part.model.provenance(model_sha256, seed);
+        let mut provenance = self.parts.first().map(of_root).unwrap_or_default();
+        for (key, value) in &mut provenance {
+            match key.as_str() {
+                "synthward.schema" => value.clone_from(&self.header.schema.linked.name),
+                "synthward.domains_assumed_public" => *value = self.header.schema.linked.assumed_public.to_string(),
+                _ => {}
+            }
+        }
+        provenance
+    }
+}
+
+impl LinkedHeader {
+    /// What a fit of this plan made.
+    pub fn new(
+        schema: &LinkedSchema,
+        model: ModelKind,
+        plan: Plan,
+        (units, seed): (f64, u64),
+        parts: Vec<PartHeader>,
+    ) -> Self {
+        let (format, version) = (LINKED_FORMAT, env!("CARGO_PKG_VERSION").into());
+        Self { format, version, model, plan, units, seed, schema: schema.released(), parts }
+    }
+}

@@ -1,0 +1,238 @@
+//! From tables that hang together to a released model: the view of each table is measured as a flat table is, all under one
+//! plan. The unit of each view is the person, whose rows there share the weight 1.
+
+use super::attempt::{Asked, Attempt};
+use super::fit::{COUNT, COUNT_SHARE, Observe, Progress, measure_requests};
+use super::ledger_file::LedgerFile;
+use super::measure::{measure, requests, rounds};
+use super::tables::{self, choose_pairs, measure_tables};
+use super::witness::Unwatched;
+use crate::encode::{Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
+use crate::error::{Error, Result};
+use crate::ingest::{LinkedTables, count_class, outside, read_linked};
+use crate::model::{LinkedHeader, LinkedModel, Marginals, Mixture, ModelKind, PartHeader, mixture, sha256};
+use crate::schema::linked::{From, LinkedSchema, View};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
+use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
+
+/// Fewest persons that a model is fitted to.
+const LEAST_PERSONS: u64 = 10;
+/// Below so many a model is hardly more than its noise.
+const FEW_PERSONS: f64 = 1000.0;
+
+/// What to fit. Everything but the rows in the folder is public.
+pub struct LinkedRequest<'a> {
+    pub folder: &'a Path,
+    pub schema: &'a LinkedSchema,
+    pub model: ModelKind,
+    pub budget: Budget,
+    /// Fixes initialisation; never the noise.
+    pub seed: u64,
+    /// Bytes of the tables that are kept in memory, at most.
+    pub memory: u64,
+}
+
+/// A plan, and what is public of each table before a row is read.
+pub struct LinkedPlanned {
+    pub plan: Plan,
+    stories: Vec<Story>,
+}
+
+/// A table's view, as it will be measured.
+struct Story {
+    table: usize,
+    /// What the names of its events begin with.
+    scope: String,
+    view: View,
+    domain: TableDomain,
+    rounds: Vec<u32>,
+}
+
+/// Plans a fit from public facts, before a row is read. Each table has a part of the budget, in proportion to the columns
+/// that are drawn there.
+///
+/// # Errors
+/// Bad input: a schema that may not be fitted, a model that knows no linked tables, a budget out of range.
+pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
+    let LinkedRequest { schema, budget, .. } = request;
+    schema.check_for_fit()?;
+    if !matches!(request.model, ModelKind::Marginal | ModelKind::Independent) {
+        return Err(Error::bad_input(format!("{} is a model of single tables", request.model))
+            .expected("auto, marginal or independent")
+            .remedy("leave --model out"));
+    }
+    if let Some(units) = schema.linked.units {
+        check_persons(budget, units as f64)?;
+    }
+    let story = |&table: &usize| {
+        let view = schema.view(table)?;
+        let domain = TableDomain::of(&view.schema)?;
+        let scope = format!("{}: ", schema.tables[table].name);
+        Ok(Story { table, scope, rounds: rounds(&domain), view, domain })
+    };
+    let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
+    let drawn = |story: &Story| story.view.columns.iter().filter(|column| column.from.is_drawn()).count() as f64;
+    let all: f64 = stories.iter().map(drawn).sum();
+    let mut planned = Vec::new();
+    for (number, story) in stories.iter().enumerate() {
+        let share = drawn(story) / all;
+        if number > 0 || schema.linked.units.is_none() {
+            planned.push(Request {
+                name: format!("{}{COUNT}", story.scope),
+                share: Share::Discover,
+                weight: share * COUNT_SHARE,
+                mechanism: Mechanism::Histogram,
+            });
+        }
+        match request.model {
+            ModelKind::Independent => planned.extend(requests(&story.scope, &story.domain, share)),
+            _ => planned.extend(measure_requests(&story.scope, &story.domain, share)),
+        }
+    }
+    let root = schema.tree()[0];
+    let unit = PrivacyUnit::Column(schema.tables[root].name.clone());
+    Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, stories })
+}
+
+/// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
+///
+/// # Errors
+/// What [`plan_linked`] refuses; a ledger that cannot be written; bad input, in which case the ledger says that nothing was
+/// spent; an unfinished fit under the same name.
+///
+/// # Privacy
+/// Releases the planned events and nothing else.
+pub fn fit_linked(
+    request: &LinkedRequest,
+    ledger: &LedgerFile,
+    output: &Path,
+    observe: &mut Observe<'_>,
+) -> Result<(LinkedModel, String)> {
+    let planned = plan_linked(request)?;
+    let schema = serde_json::to_string(&request.schema.released()).map_err(|e| Error::failed(e.to_string()))?;
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes());
+    let attempt = Attempt::begin(Asked { ledger, output, plan: &planned.plan, request: &asked_for })?;
+    let tables = match read_linked(request.folder, request.schema, request.memory / 2) {
+        Ok(tables) => tables.map(Arc::new),
+        Err(e) => {
+            // Nothing was released yet.
+            attempt.refuse()?;
+            return Err(e);
+        }
+    };
+    let model = release(request, planned, &tables, observe)?;
+    let sha256 = attempt.finish(&model.to_bytes()?)?;
+    Ok((model, sha256))
+}
+
+fn release(
+    request: &LinkedRequest,
+    LinkedPlanned { mut plan, stories }: LinkedPlanned,
+    tables: &Sensitive<Arc<LinkedTables>>,
+    observe: &mut Observe<'_>,
+) -> Result<LinkedModel> {
+    let (mut parts, mut mixtures) = (Vec::new(), Vec::new());
+    for story in &stories {
+        let (part, mixture) = tell(request, &mut plan, story, tables, parts.is_empty(), observe)?;
+        parts.push(part);
+        mixtures.push(mixture);
+    }
+    let units = parts.first().map_or(0.0, |part| part.units);
+    let header = LinkedHeader::new(request.schema, request.model, plan, (units, request.seed), parts);
+    LinkedModel::new(header, mixtures)
+}
+
+/// Measures one table's view, and fits its mixture.
+///
+/// # Privacy
+/// Releases the planned events of the table and nothing else.
+fn tell(
+    request: &LinkedRequest,
+    plan: &mut Plan,
+    story: &Story,
+    tables: &Sensitive<Arc<LinkedTables>>,
+    is_root: bool,
+    observe: &mut Observe<'_>,
+) -> Result<(PartHeader, Mixture)> {
+    let Story { table, scope, view, domain, rounds } = story;
+    let key = UnitKey::from_system()?;
+    let grid = tables
+        .map_ref(|tables| {
+            let store = tables.view(*table, view)?;
+            for (column, source) in view.schema.columns.iter().zip(&view.columns) {
+                let values = if matches!(source.from, From::Own(_)) { store.column(&column.name)? } else { None };
+                if let Some(class) = values.and_then(|values| count_class(outside(&values, column))) {
+                    tracing::warn!(
+                        "{scope}column `{}`: {class} values outside the domain were moved to where the schema says",
+                        column.name
+                    );
+                }
+            }
+            let rows = Arc::new(UnitRows::new(&store, usize::MAX, &key));
+            Ok::<_, Error>(Grid::new(store, rows, domain.clone()))
+        })
+        .transpose()?;
+    let units = match request.schema.linked.units.filter(|_| is_root) {
+        Some(units) => {
+            check_public(request, tables, units)?;
+            units as f64
+        }
+        None => {
+            let count = plan.histogram(&format!("{scope}{COUNT}"))?;
+            let count = count.release(&grid, Grid::units, 1, |_, _, into| into.push(0))?;
+            count.get()[0].max(1.0)
+        }
+    };
+    if is_root {
+        check_persons(&request.budget, units)?;
+    }
+    let is_independent = request.model == ModelKind::Independent;
+    let bins = if is_independent { MAX_BINS } else { tables::bins(domain, units, request.budget.epsilon()) };
+    let columns = measure(plan, scope, &grid, domain, rounds, units, bins, &Unwatched)?;
+    let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
+    let marginals = Marginals::from_noisy(&layout, &counts)?;
+    let part = PartHeader { table: request.schema.tables[*table].name.clone(), units, codecs };
+    if is_independent {
+        return Ok((part, Mixture::independent(&marginals)));
+    }
+    let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / 2)).transpose()?;
+    let chosen = choose_pairs(&layout, &view.pairs);
+    let measured = measure_tables(plan, scope, &codes, &columns, marginals, chosen, units, &Unwatched)?;
+    let epsilon_spent = plan.epsilon_spent(0)?;
+    let observer = Mutex::new(&mut *observe);
+    let mixture = mixture::fit(&measured, request.seed, mixture::STEPS, &|step| {
+        if let Ok(mut observe) = observer.lock() {
+            observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
+        }
+    });
+    Ok((part, mixture))
+}
+
+/// Refuses tables that do not have the number of persons that is public.
+fn check_public(request: &LinkedRequest, tables: &Sensitive<Arc<LinkedTables>>, units: u64) -> Result<()> {
+    let same = tables.map_ref(|tables| match tables.persons()? as u64 == units {
+        true => Ok(()),
+        false => Err(Error::bad_input("the root does not have the number of rows that the schema makes public")
+            .file(request.folder)
+            .remedy("correct `units` in [linked], or remove it to have the persons counted privately")),
+    });
+    same.transpose().map(drop)
+}
+
+fn check_persons(budget: &Budget, persons: f64) -> Result<()> {
+    budget.check_units(persons as u64)?;
+    if persons < LEAST_PERSONS as f64 {
+        return Err(Error::bad_input("there are too few persons")
+            .expected(format!("at least {LEAST_PERSONS}"))
+            .remedy("a model of so few people would be noise alone; pool the tables with others"));
+    }
+    if persons < FEW_PERSONS {
+        tracing::warn!("there are few persons: at a finite epsilon the model is hardly more than its noise");
+    }
+    Ok(())
+}
