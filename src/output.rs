@@ -12,6 +12,8 @@ use tempfile::NamedTempFile;
 
 /// How the names of files begin that are not whole yet.
 const UNFINISHED: &str = ".synthward-";
+/// The file that the writer of an unfinished folder holds a lock on.
+const FOLDER_LOCK: &str = ".lock";
 
 /// Writes a file under a temporary name in the same folder, flushes it to the
 /// disk and renames it. When anything fails the target is as it was before.
@@ -20,6 +22,56 @@ const UNFINISHED: &str = ".synthward-";
 /// Exit code 1: the folder cannot be written, the disk is full, or `fill` failed.
 pub fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>) -> Result<()> {
     fill_and_rename(path, Readers::AsUsual, fill)
+}
+
+/// Fills a new folder under a temporary name beside its own, and renames it once all files in it are on the disk. When
+/// anything fails there is no folder.
+///
+/// # Errors
+/// Exit code 1: there is a folder already that is not empty, the disk, or `fill` failed.
+pub fn folder_atomically(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    check_new_folder(path)?;
+    let beside = folder(path);
+    std::fs::create_dir_all(beside).map_err(|e| cannot(path, &e))?;
+    remove_abandoned(beside);
+    let temporary = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(beside).map_err(|e| cannot(path, &e))?;
+    let lock = temporary.path().join(FOLDER_LOCK);
+    let held = File::create(&lock).map_err(|e| cannot(path, &e))?;
+    let _ = held.lock();
+    fill(temporary.path())?;
+    std::fs::remove_file(&lock).map_err(|e| cannot(path, &e))?;
+    show_folder(temporary.path());
+    sync_folder(&lock);
+    let whole = temporary.keep();
+    std::fs::rename(&whole, path).map_err(|e| {
+        let _ = std::fs::remove_dir_all(&whole);
+        cannot(path, &e)
+    })?;
+    sync_folder(path);
+    Ok(())
+}
+
+/// Refuses a folder that holds anything: nothing is overwritten.
+///
+/// # Errors
+/// Exit code 1: there is something of this name that is no empty folder.
+pub fn check_new_folder(path: &Path) -> Result<()> {
+    let is_empty = std::fs::read_dir(path).map(|mut entries| entries.next().is_none());
+    match is_empty {
+        Ok(true) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(Error::failed("is there already, and is no empty folder").file(path).remedy("name a new folder")),
+    }
+}
+
+/// Flushes a file that lies in a folder of [`folder_atomically`], and lets those read it who usually may.
+///
+/// # Errors
+/// Exit code 1: the disk.
+pub fn settle(path: &Path) -> Result<()> {
+    let file = OpenOptions::new().write(true).open(path).map_err(|e| cannot(path, &e))?;
+    show(&file);
+    file.sync_all().map_err(|e| cannot(path, &e))
 }
 
 /// Who may read a file once it is whole.
@@ -108,6 +160,21 @@ fn show(file: &File) {
 #[cfg(not(unix))]
 fn show(_: &File) {}
 
+/// As [`show`], for a folder: who may read what lies there may look into it.
+#[cfg(unix)]
+fn show_folder(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    if let Ok(inside) = tempfile::tempfile_in(path) {
+        show(&inside);
+        let read = inside.metadata().map_or(0o600, |m| m.permissions().mode());
+        let _ =
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o300 | read & 0o666 | (read & 0o444) >> 2));
+    }
+}
+
+#[cfg(not(unix))]
+fn show_folder(_: &Path) {}
+
 /// A new file for its owner alone, locked.
 fn temporary(path: &Path) -> Result<NamedTempFile> {
     if path.is_dir() {
@@ -127,18 +194,18 @@ fn temporary(path: &Path) -> Result<NamedTempFile> {
     }
 }
 
-/// Removes unfinished files that nobody is writing any more, as far as this user may.
+/// Removes unfinished files and folders that nobody is writing any more, as far as this user may.
 fn remove_abandoned(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let unfinished = entries.flatten().filter(|entry| {
-        entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
-            && entry.file_type().is_ok_and(|kind| kind.is_file())
-    });
-    for path in unfinished.map(|entry| entry.path()) {
-        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+    let is_unfinished =
+        |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
+    for path in entries.flatten().filter(is_unfinished).map(|entry| entry.path()) {
+        let is_folder = path.is_dir();
+        let lock = if is_folder { path.join(FOLDER_LOCK) } else { path.clone() };
+        let Ok(file) = OpenOptions::new().write(true).open(&lock) else { continue };
         // The lock is held until the file is gone: whoever waits for it will see that.
         if file.try_lock().is_ok() {
-            let _ = std::fs::remove_file(path);
+            let _ = if is_folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
         }
     }
 }

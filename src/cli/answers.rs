@@ -4,7 +4,7 @@ use crate::audit::Audit;
 use crate::cohort::Rarity;
 use crate::evaluate::Evaluation;
 use crate::infer::Scores;
-use crate::model::Header;
+use crate::model::{Header, LinkedHeader};
 use crate::report::number_or_infinity;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -24,6 +24,27 @@ pub struct Fitted<'a> {
     /// Everything in the model file but its weights.
     #[serde(flatten)]
     pub header: &'a Header,
+}
+
+/// The answer of `fit` for linked tables.
+#[derive(Serialize, JsonSchema)]
+pub struct FittedLinked<'a> {
+    pub output: &'a Path,
+    pub model_sha256: &'a str,
+    /// Everything in the model file but its weights.
+    #[serde(flatten)]
+    pub header: &'a LinkedHeader,
+}
+
+/// The answer of `generate` for linked tables.
+#[derive(Serialize, JsonSchema)]
+pub struct GeneratedLinked<'a> {
+    pub persons: u64,
+    pub seed: u64,
+    pub model_sha256: &'a str,
+    /// False where the noise was left out or seeded.
+    pub private: bool,
+    pub output: &'a Path,
 }
 
 /// The answer of `generate`.

@@ -3,14 +3,14 @@
 use super::answers::Fitted;
 use super::memory::MemoryLimit;
 use super::progress::Bars;
-use super::{Global, print_json, stop};
+use super::{Global, linked, print_json, stop};
 use crate::config::{DEFAULT_DELTA, ModelChoice};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ingest::Source;
 use crate::model::{ModelFile, ModelKind};
 use crate::output;
-use crate::schema::Schema;
-use crate::train::{self, FitRequest, LedgerFile, Place};
+use crate::schema::{AnySchema, LinkedSchema};
+use crate::train::{self, FitRequest, LedgerFile, LinkedRequest, Place};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Budget;
 
@@ -22,7 +22,7 @@ use synthward_privacy::Budget;
     after_help = "Example:\n  synthward fit encounters.csv.gz --schema schema.toml --epsilon 1 -o model.safetensors"
 )]
 pub struct Fit {
-    /// CSV (also gzipped), Parquet or Arrow IPC; `-` reads standard input
+    /// CSV (also gzipped), Parquet or Arrow IPC; `-` reads standard input; for a schema of linked tables, their folder
     table: String,
     /// What is public about the table; `inspect` drafts it
     #[arg(long, value_name = "SCHEMA")]
@@ -57,7 +57,10 @@ pub struct Fit {
 
 impl Fit {
     pub fn run(self, global: &Global) -> Result<()> {
-        let schema = Schema::read(&self.schema)?;
+        let schema = match AnySchema::read(&self.schema)? {
+            AnySchema::Linked(schema) => return self.run_linked(global, &schema),
+            AnySchema::Table(schema) => schema,
+        };
         let source: Source = self.table.as_str().into();
         let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
         let request = FitRequest {
@@ -78,6 +81,26 @@ impl Fit {
         } else {
             Ok(())
         }
+    }
+}
+
+impl Fit {
+    fn run_linked(self, global: &Global, schema: &LinkedSchema) -> Result<()> {
+        let refused = [(self.resume, "--resume"), (self.discover_epsilon.is_some(), "--discover-epsilon")];
+        if let Some((_, option)) = refused.iter().find(|(given, _)| *given) {
+            return Err(Error::usage(format!("{option} is for single tables")).remedy("leave it out"));
+        }
+        let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
+        let request = LinkedRequest {
+            folder: Path::new(&self.table),
+            schema,
+            model: kind(self.model),
+            budget: budget(self.epsilon, self.delta)?,
+            seed: self.seed,
+            memory: self.memory.of_table()?,
+        };
+        let (model, sha256) = linked::fit(global, &request, &ledger, &self.output)?;
+        if global.json { linked::tell_fitted(&self.output, &sha256, &model) } else { Ok(()) }
     }
 }
 

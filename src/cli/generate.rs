@@ -2,10 +2,10 @@
 
 use super::answers::{Asked, Generated};
 use super::progress::Progress;
-use super::{Global, print_json};
+use super::{Global, linked, print_json};
 use crate::cohort::{self, Cohort, Condition, Format, Rarity};
-use crate::error::Result;
-use crate::model::ModelFile;
+use crate::error::{Error, Result};
+use crate::model::{AnyModel, LinkedModel, ModelFile};
 use std::path::{Path, PathBuf};
 
 /// Draw a synthetic cohort from a model.
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Generate {
     /// A model made by `fit`
     model: PathBuf,
-    /// Rows to draw
+    /// Rows to draw; of a model of linked tables, persons
     #[arg(long, value_name = "N")]
     rows: u64,
     /// The same seed gives the same bytes, at any number of threads
@@ -25,9 +25,15 @@ pub struct Generate {
     /// Only rows that satisfy a condition, such as "age >= 65 and readmitted = '<30'"
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
-    /// The cohort: .parquet, .csv or .arrow
+    /// The cohort: .parquet, .csv or .arrow; of a model of linked tables, a new folder
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+    /// The files in the folder of linked tables [default: parquet]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// The folder from which the reference tables of linked tables are copied
+    #[arg(long, value_name = "DIR")]
+    reference: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -45,8 +51,14 @@ schema; what they and the condition exclude together ends with exit code 3.";
 
 impl Generate {
     pub fn run(self, global: &Global) -> Result<()> {
+        let (model, sha256) = match AnyModel::read(&self.model)? {
+            AnyModel::Linked(model, sha256) => return self.run_linked(global, &model, &sha256),
+            AnyModel::Table(model, sha256) => (model, sha256),
+        };
+        if self.format.is_some() || self.reference.is_some() {
+            return Err(Error::usage("--format and --reference are for linked tables").remedy("leave them out"));
+        }
         Format::of(&self.output)?;
-        let (model, sha256) = ModelFile::read(&self.model)?;
         let condition = self.condition.as_deref().map(|text| Condition::new(&model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {
             log_rarity(condition.rarity());
@@ -63,6 +75,23 @@ impl Generate {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Generate {
+    fn run_linked(self, global: &Global, model: &LinkedModel, sha256: &str) -> Result<()> {
+        if self.condition.is_some() {
+            return Err(Error::usage("--where is for models of single tables").remedy("leave it out"));
+        }
+        let asked = linked::Asked {
+            persons: self.rows,
+            seed: self.seed,
+            output: &self.output,
+            format: self.format.unwrap_or(Format::Parquet),
+            reference: self.reference.as_deref(),
+        };
+        linked::generate(global, model, sha256, &asked)?;
+        if global.json { linked::tell_generated(&asked, sha256, model) } else { Ok(()) }
     }
 }
 

@@ -15,6 +15,7 @@ mod generate;
 mod infer;
 mod inspect;
 mod ledger;
+mod linked;
 mod man;
 mod memory;
 mod plan;

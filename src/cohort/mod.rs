@@ -21,6 +21,7 @@
 mod arrays;
 mod condition;
 mod generate;
+mod linked;
 mod numbers;
 mod rules;
 mod settled;
@@ -29,5 +30,6 @@ mod writer;
 pub use arrays::{ColumnValues, data_type};
 pub use condition::{Condition, Rarity};
 pub use generate::{Cohort, generate};
+pub use linked::{LinkedCohort, write_folder};
 pub use rules::{Row, Rules, Setting};
 pub use writer::{Format, Provenance, write, write_batches};

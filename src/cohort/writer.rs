@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Format of a file of rows, told by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Parquet,
     Csv,
@@ -27,6 +27,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// The ending of a file's name.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Arrow => "arrow",
+        }
+    }
+
     /// The format that a file name asks for.
     ///
     /// # Errors
@@ -82,11 +91,7 @@ pub fn write_batches(
 ) -> Result<()> {
     let format = Format::of(path)?;
     output::atomically(path, |file| {
-        let mut sink: Box<dyn Sink + '_> = match format {
-            Format::Parquet => Box::new(ParquetSink::new(file, &schema, provenance)?),
-            Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
-            Format::Arrow => Box::new(ArrowSink::new(file, schema.clone(), provenance)?),
-        };
+        let mut sink = sink(format, file, &schema, provenance)?;
         let mut empty = true;
         fill(&mut |batches| {
             empty = false;
@@ -111,7 +116,21 @@ fn with_provenance(schema: &Schema, provenance: &Provenance) -> SchemaRef {
     Arc::new(schema.clone().with_metadata(metadata))
 }
 
-trait Sink {
+/// Where rows of this schema go, in a file of this format.
+pub(super) fn sink<'f>(
+    format: Format,
+    file: impl Write + Send + 'f,
+    schema: &SchemaRef,
+    provenance: &Provenance,
+) -> Result<Box<dyn Sink + 'f>> {
+    Ok(match format {
+        Format::Parquet => Box::new(ParquetSink::new(file, schema, provenance)?),
+        Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
+        Format::Arrow => Box::new(ArrowSink::new(file, schema.clone(), provenance)?),
+    })
+}
+
+pub(super) trait Sink {
     fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()>;
     fn finish(self: Box<Self>) -> Result<()>;
 }

@@ -1,7 +1,7 @@
 //! The model of tables that hang together: one file, with a part a table.
 
 use super::file::{lay_out, take_apart};
-use super::{FORMAT, Header, Mixture, ModelFile, ModelKind, sha256};
+use super::{FORMAT, Generator, Header, Mixture, ModelFile, ModelKind, sha256};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
@@ -54,7 +54,9 @@ pub struct Part {
     /// Its place in the schema.
     pub table: usize,
     pub view: View,
-    /// The law of a row of the view.
+    /// The law of a row of the view ...
+    pub mixture: Mixture,
+    /// ... and the same as the model of a flat table.
     pub model: ModelFile,
 }
 
@@ -88,7 +90,8 @@ impl LinkedModel {
                 schema: view.schema.clone(),
                 codecs: part.codecs.clone(),
             };
-            Ok(Part { table, view, model: ModelFile::new(flat, Box::new(mixture))? })
+            let model = ModelFile::new(flat, Box::new(mixture.clone()))?;
+            Ok(Part { table, view, mixture, model })
         });
         Ok(Self { parts: parts.collect::<Result<_>>()?, header })
     }
@@ -99,7 +102,7 @@ impl LinkedModel {
     /// The header or a tensor cannot be laid out.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let named = |(number, part): (usize, &Part)| {
-            let tensors = part.model.generator.tensors().into_iter();
+            let tensors = part.mixture.tensors().into_iter();
             tensors
                 .map(move |(name, shape, values)| (format!("{number}/{name}"), shape, values))
                 .collect::<Vec<Tensor>>()
@@ -108,26 +111,10 @@ impl LinkedModel {
         lay_out(HEADER_KEY, &self.header, &tensors)
     }
 
-    /// Whether these bytes are a model of linked tables.
-    pub fn is_in(bytes: &[u8]) -> bool {
-        let metadata = safetensors::SafeTensors::read_metadata(bytes).ok();
-        metadata.is_some_and(|(_, m)| m.metadata().as_ref().is_some_and(|m| m.contains_key(HEADER_KEY)))
-    }
-
-    /// Reads a model file, and the SHA-256 of its bytes in hex.
+    /// Reads the bytes of a model file.
     ///
     /// # Errors
-    /// Bad input when the file cannot be read, is damaged, was written by a newer version, or does not fit together.
-    pub fn read(path: &Path) -> Result<(Self, String)> {
-        let bytes = std::fs::read(path)
-            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
-        Ok((Self::from_bytes(&bytes).map_err(|e| e.file(path))?, sha256(&bytes)))
-    }
-
-    /// As [`LinkedModel::read`], from bytes in memory.
-    ///
-    /// # Errors
-    /// As [`LinkedModel::read`].
+    /// Bad input when they are damaged, were written by a newer version, or do not fit together.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::bad_input("is not a model of synthward, or is damaged").remedy("fit or copy it again");
         let (text, tensors) = take_apart(HEADER_KEY, bytes).ok_or_else(damaged)?;
@@ -175,6 +162,32 @@ impl LinkedModel {
             }
         }
         provenance
+    }
+}
+
+/// A model of whatever kind.
+pub enum AnyModel {
+    Table(Box<ModelFile>, String),
+    Linked(Box<LinkedModel>, String),
+}
+
+impl AnyModel {
+    /// Reads a model file, and the SHA-256 of its bytes in hex.
+    ///
+    /// # Errors
+    /// As [`ModelFile::read`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path)
+            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
+        let sha256 = sha256(&bytes);
+        let metadata = safetensors::SafeTensors::read_metadata(&bytes).ok();
+        let is_linked =
+            metadata.is_some_and(|(_, m)| m.metadata().as_ref().is_some_and(|m| m.contains_key(HEADER_KEY)));
+        let model = match is_linked {
+            true => LinkedModel::from_bytes(&bytes).map(|model| Self::Linked(Box::new(model), sha256)),
+            false => ModelFile::from_bytes(&bytes).map(|model| Self::Table(Box::new(model), sha256)),
+        };
+        model.map_err(|e| e.file(path))
     }
 }
 

@@ -26,7 +26,7 @@ pub use mixture::{Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub(crate) use file::{lay_out, take_apart};
-pub use linked::{LinkedHeader, LinkedModel, Part, PartHeader};
+pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader};
 pub use network::{Trainable, Training};
 pub use refined::Refined;
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};

@@ -76,7 +76,7 @@ pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
 pub(crate) use constraint::{common_unit, is_sum};
-pub use linked::LinkedSchema;
+pub use linked::{AnySchema, LinkedSchema};
 pub use regression::Regression;
 pub use survival::Survival;
 pub use target::Target;

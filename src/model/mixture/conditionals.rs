@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use ndarray::s;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 
-use super::generate::Mixture;
+use super::generate::{Mixture, pick};
 use crate::nn::{Matrix, gemm, vectorised};
 
 /// Probabilities below this count as this: a network must be able to bring them back.
@@ -71,6 +73,37 @@ impl Mixture {
         let scale = 1.0 / total;
         vectorised(|| classes.iter_mut().for_each(|c| *c *= scale));
         total
+    }
+
+    /// Row `r` has one of the cells of column `j` that agree with what is known, each as far as it does. What was impossible
+    /// is forgotten.
+    pub fn restrict(&self, r: usize, j: usize, agreement: &[f32], posterior: &mut Posterior) {
+        let mut says = vec![0.0; self.classes()];
+        for (cell, &agreement) in agreement.iter().enumerate().filter(|(_, agreement)| **agreement > 0.0) {
+            let own = self.by_cell.row(self.offsets[j] + cell);
+            vectorised(|| says.iter_mut().zip(own).for_each(|(says, own)| *says += agreement * own));
+        }
+        let classes = posterior.classes.row_mut(r);
+        let total = vectorised(|| multiply_and_sum(classes, &says));
+        if total <= f32::MIN_POSITIVE {
+            classes.copy_from_slice(&self.weights);
+        } else {
+            classes.iter_mut().for_each(|c| *c /= total);
+        }
+    }
+
+    /// Draws the class of row `r`, given what is known of it.
+    pub fn draw_class(&self, r: usize, posterior: &Posterior, rng: &mut ChaCha8Rng) -> usize {
+        pick(posterior.classes.row(r).iter().copied(), rng.random())
+    }
+
+    /// Draws a code of column `j` in a class, among the cells that agree, where some do.
+    pub fn draw_code(&self, class: usize, j: usize, agreement: Option<&[f32]>, rng: &mut ChaCha8Rng) -> u16 {
+        let own = self.column(class, j);
+        match agreement.filter(|agreement| own.iter().zip(*agreement).any(|(p, a)| p * a > 0.0)) {
+            None => pick(own.iter().copied(), rng.random()) as u16,
+            Some(agreement) => pick(own.iter().zip(agreement).map(|(p, a)| p * a), rng.random()) as u16,
+        }
     }
 
     /// Row `r` knows what row `from` knows.

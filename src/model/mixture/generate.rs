@@ -136,7 +136,7 @@ fn draw_classes(weights: &[f64], units: usize, rng: &mut ChaCha8Rng) -> Vec<usiz
 }
 
 /// The place where the cumulative weight passes the part `uniform`, of `[0, 1)`, of their sum.
-fn pick(weights: impl Iterator<Item = f32> + Clone, uniform: f32) -> usize {
+pub(super) fn pick(weights: impl Iterator<Item = f32> + Clone, uniform: f32) -> usize {
     let mut rest = uniform * weights.clone().sum::<f32>();
     let mut last = 0;
     for (place, weight) in weights.enumerate() {

@@ -38,6 +38,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use toml_io::AnySchema;
 pub use view::{DAY, From, PLACES, View, ViewColumn, range_seconds, seconds_per_tick};
 
 /// Rows of one parent that are kept where the schema does not say.

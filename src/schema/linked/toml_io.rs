@@ -2,21 +2,37 @@
 
 use super::LinkedSchema;
 use crate::error::{Error, Result};
-use crate::schema::parse_toml;
+use crate::schema::{Schema, parse_toml};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::path::Path;
 
-impl LinkedSchema {
-    /// Whether a text is the schema of linked tables, and not of a single one.
-    pub fn is_in(text: &str) -> bool {
+/// A schema of whatever kind.
+pub enum AnySchema {
+    Table(Box<Schema>),
+    Linked(Box<LinkedSchema>),
+}
+
+impl AnySchema {
+    /// Reads and checks a schema file.
+    ///
+    /// # Errors
+    /// As [`Schema::read`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         #[derive(Deserialize)]
         struct Mark {
             linked: Option<IgnoredAny>,
         }
-        toml::from_str::<Mark>(text).is_ok_and(|mark| mark.linked.is_some())
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        match toml::from_str::<Mark>(&text).is_ok_and(|mark| mark.linked.is_some()) {
+            true => Ok(Self::Linked(Box::new(LinkedSchema::read(path)?))),
+            false => Ok(Self::Table(Box::new(Schema::read(path)?))),
+        }
     }
+}
 
+impl LinkedSchema {
     /// Reads and checks a schema file.
     ///
     /// # Errors

@@ -1,0 +1,50 @@
+//! A folder of tables, whole or not at all.
+
+use super::LinkedCohort;
+use crate::cohort::writer::{Format, Provenance, sink};
+use crate::error::{Error, Result};
+use crate::output;
+use std::fs::{File, copy};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+/// Draws so many persons and writes their tables to a new folder, one file a table, with copies of the `reference` files.
+/// Memory does not grow with the number of persons.
+///
+/// # Errors
+/// There is such a folder already; what [`LinkedCohort::generate`] gives; failure to write.
+///
+/// # Privacy
+/// Post-processing of a released model; the reference files are public.
+pub fn write_folder(
+    cohort: &LinkedCohort<'_>,
+    (persons, seed): (u64, u64),
+    provenance: &Provenance,
+    (path, format): (&Path, Format),
+    reference: &[PathBuf],
+    mut progress: impl FnMut(u64),
+) -> Result<()> {
+    let cannot = |file: &Path| Error::failed("cannot be written").file(file).remedy("check the room on the disk");
+    output::folder_atomically(path, |folder| {
+        let names = cohort.model.header.parts.iter().map(|part| folder.join(&part.table));
+        let files: Vec<PathBuf> = names.map(|name| name.with_extension(format.ending())).collect();
+        let mut sinks = Vec::with_capacity(files.len());
+        for (file, table) in files.iter().zip(&cohort.tables) {
+            let opened = BufWriter::with_capacity(1 << 20, File::create(file).map_err(|_| cannot(file))?);
+            sinks.push(sink(format, opened, &table.arrays.schema, provenance)?);
+        }
+        cohort.generate(persons, seed, |done, tables| {
+            sinks.iter_mut().zip(tables).try_for_each(|(sink, batches)| sink.write(batches))?;
+            progress(done);
+            Ok(())
+        })?;
+        sinks.into_iter().try_for_each(|sink| sink.finish())?;
+        files.iter().try_for_each(|file| output::settle(file))?;
+        for file in reference {
+            let copied = folder.join(file.file_name().unwrap_or_default());
+            copy(file, &copied).map_err(|_| cannot(&copied))?;
+            output::settle(&copied)?;
+        }
+        Ok(())
+    })
+}

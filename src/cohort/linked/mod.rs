@@ -1,0 +1,130 @@
+//! Cohorts of tables that hang together: persons are drawn with everything below them.
+//!
+//! A person's row is drawn first, with the number of rows below it; then, table after table, each row given the rows above
+//! it and the one before it. Moments are told as time that passed, so that none comes before what it follows.
+
+mod arrays;
+mod folder;
+mod story;
+
+use super::generate::stream;
+use super::rules::Rules;
+use super::writer::Format;
+use crate::encode::Decoder;
+use crate::error::{Error, Result};
+use crate::model::LinkedModel;
+use crate::schema::linked::{From, LinkedSchema};
+use arrays::TableArrays;
+use arrow_array::RecordBatch;
+use rayon::prelude::*;
+use story::Block;
+
+pub use folder::write_folder;
+
+/// Persons drawn from one random stream. Part of what a seed means.
+const PERSONS_PER_BLOCK: u64 = 128;
+/// Blocks drawn in parallel before their rows are handed on: it bounds the memory, and has no influence on the rows.
+const BLOCKS_PER_WAVE: u64 = 32;
+
+/// A model of linked tables, prepared for drawing.
+pub struct LinkedCohort<'m> {
+    model: &'m LinkedModel,
+    tables: Vec<Table<'m>>,
+}
+
+/// One table of a cohort, in the order of the model's parts.
+struct Table<'m> {
+    /// The place of its parent among the parts.
+    parent: Option<usize>,
+    decoders: Vec<Decoder>,
+    rules: Option<Rules<'m>>,
+    /// Whether each column of the view is drawn.
+    drawn: Vec<bool>,
+    /// For each part, the column of the parent's view that says how many rows hang on a row.
+    count: Option<usize>,
+    arrays: TableArrays,
+}
+
+impl<'m> LinkedCohort<'m> {
+    /// Prepares the tables of a model, to be written in this format.
+    ///
+    /// # Errors
+    /// Bad input when the schema names a type that its values do not fit.
+    pub fn new(model: &'m LinkedModel, format: Format) -> Result<Self> {
+        let schema = &model.header.schema;
+        let tree = schema.tree();
+        let of_tree = |table: usize| tree.iter().position(|&t| t == table);
+        let tables = model.parts.iter().map(|part| {
+            let parent = schema.parent(part.table).and_then(of_tree);
+            let columns = parent.map(|parent| &model.parts[parent].view.columns);
+            let count = columns.and_then(|c| c.iter().position(|column| column.from == From::Count(part.table)));
+            Ok(Table {
+                parent,
+                decoders: part.model.header.codecs.iter().map(Decoder::new).collect(),
+                rules: Rules::new(&part.model, |column| super::arrays::written_type(column, format))?,
+                drawn: part.view.columns.iter().map(|column| column.from.is_drawn()).collect(),
+                count,
+                arrays: TableArrays::new(model, part, format)?,
+            })
+        });
+        Ok(Self { model, tables: tables.collect::<Result<_>>()? })
+    }
+
+    fn schema(&self) -> &LinkedSchema {
+        &self.model.header.schema
+    }
+
+    /// Draws so many persons and hands the rows of each table on, a wave at a time, in the order of the model's parts. The
+    /// same seed gives the same rows, at any number of threads.
+    ///
+    /// # Errors
+    /// Bad input where a row cannot hold the constraints of the schema; what `sink` gives.
+    ///
+    /// # Privacy
+    /// Post-processing of a released model.
+    pub fn generate(
+        &self,
+        persons: u64,
+        seed: u64,
+        mut sink: impl FnMut(u64, Vec<Vec<RecordBatch>>) -> Result<()>,
+    ) -> Result<()> {
+        let mut before = vec![0u64; self.tables.len()];
+        let (mut done, mut block) = (0, 0);
+        while done < persons {
+            let blocks = (persons - done).div_ceil(PERSONS_PER_BLOCK).min(BLOCKS_PER_WAVE);
+            let drawn: Vec<Block> = (block..block + blocks)
+                .into_par_iter()
+                .map(|number| {
+                    let persons = PERSONS_PER_BLOCK.min(persons - number * PERSONS_PER_BLOCK);
+                    self.draw(persons as usize, &mut stream(seed, number))
+                })
+                .collect::<Result<_>>()?;
+            let offsets: Vec<Vec<u64>> = drawn
+                .iter()
+                .map(|block| {
+                    let own = before.clone();
+                    before.iter_mut().zip(&block.tables).for_each(|(all, table)| *all += table.rows() as u64);
+                    own
+                })
+                .collect();
+            let written = |(block, offsets): (&Block, &Vec<u64>)| {
+                self.tables.iter().enumerate().map(|(t, table)| table.arrays.batch(block, t, offsets)).collect()
+            };
+            let batches: Vec<Vec<RecordBatch>> = drawn.par_iter().zip(&offsets).map(written).collect::<Result<_>>()?;
+            let mut by_table: Vec<Vec<RecordBatch>> = self.tables.iter().map(|_| Vec::new()).collect();
+            for block in batches {
+                by_table.iter_mut().zip(block).for_each(|(table, batch)| table.push(batch));
+            }
+            block += blocks;
+            done = (done + blocks * PERSONS_PER_BLOCK).min(persons);
+            sink(done, by_table)?;
+        }
+        Ok(())
+    }
+}
+
+/// The constraints of a table cannot be held.
+fn cannot_hold(table: &str) -> Error {
+    Error::bad_input(format!("table `{table}`: its constraints cannot be held together in a row of this model"))
+        .remedy("fit a model with fewer constraints")
+}
