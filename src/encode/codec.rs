@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Joint cells of a numeric column, at most, missing left out.
 pub const MAX_BINS: usize = 32;
 
+/// Joint cells of labels, or of their groups, at most, missing left out: the rarer ones share one.
+pub const MAX_LABELS: usize = 64;
+
 /// Labels whose released count is below so many noise standard deviations are
 /// modelled as one joint cell and told apart by their own counts only.
 const RARE: f64 = 2.0;
@@ -63,7 +66,10 @@ impl Codec {
         for label in 0..labels {
             mass[key(label) as usize] += probabilities[label];
         }
-        let is_rare = |k: usize| mass[k] * total < RARE * noise_std;
+        let mut masses = mass.clone();
+        masses.sort_unstable_by(|a, b| b.total_cmp(a));
+        let least = if keys > MAX_LABELS { masses[MAX_LABELS - 2] } else { 0.0 };
+        let is_rare = |k: usize| mass[k] < least || mass[k] * total < RARE * noise_std;
         let mut joint_of_key = vec![u16::MAX; keys];
         let mut cells = 0;
         for k in (0..labels).map(|l| key(l) as usize) {
@@ -90,6 +96,22 @@ impl Codec {
             .collect();
         let missing = nullable.then(|| probabilities.get(labels).copied().unwrap_or(0.0));
         Self::finish(&mut fine, cells, missing)
+    }
+
+    /// A codec of which nothing but the public domain is known: labels each in a cell, numbers in at most `bins` equal ones.
+    pub fn of_equal(domain: &Domain, bins: usize) -> Self {
+        let positions = domain.positions();
+        let width = if matches!(domain, Domain::Labels { .. }) { 1 } else { positions.div_ceil(bins as u32).max(1) };
+        let runs = (0..positions).step_by(width as usize).enumerate();
+        let probability = width as f32 / positions.max(1) as f32;
+        let fine = |(joint, first): (usize, u32)| Fine {
+            joint: joint as u16,
+            first,
+            last: first.saturating_add(width - 1).min(positions - 1),
+            probability,
+        };
+        let fine: Vec<Fine> = runs.map(fine).collect();
+        Self { cells: fine.len(), fine }
     }
 
     /// A codec of numbers from released leaves in order of position: at most
@@ -119,6 +141,17 @@ impl Codec {
             fine.push(Fine { joint: cells, first: MISSING, last: MISSING, probability: probability as f32 });
         }
         Self { cells: usize::from(cells) + usize::from(missing.is_some()), fine: std::mem::take(fine) }
+    }
+
+    /// The same with a joint cell for missing ones, though none was seen.
+    #[must_use]
+    pub fn with_missing(mut self) -> Self {
+        if self.fine.last().is_none_or(|fine| fine.first != MISSING) {
+            let joint = self.cells as u16;
+            self.fine.push(Fine { joint, first: MISSING, last: MISSING, probability: 0.0 });
+            self.cells += 1;
+        }
+        self
     }
 
     /// Joint cells, missing included.

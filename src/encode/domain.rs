@@ -1,8 +1,9 @@
 //! What the schema makes public about each modelled column.
 
-use super::{Layout, MAX_BINS, icd9};
+use super::{Layout, MAX_BINS, MAX_LABELS, icd9};
 use crate::error::{Error, Result};
 use crate::schema::datetime::Ticks;
+use crate::schema::linked::View;
 use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Resolution, Schema};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,10 @@ pub struct ModelColumn {
     pub domain: Domain,
     /// Whether cells may be missing; missing is a position of its own.
     pub nullable: bool,
+    /// Of numbers whose size is what counts, as for counts and times that pass: the position from which the cells grow in
+    /// which they are first measured. Absent, these are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grows_from: Option<u32>,
 }
 
 /// All modelled columns: the schema's, and the number of rows of the unit when
@@ -90,9 +95,27 @@ impl TableDomain {
                     groups: Vec::new(),
                 },
                 nullable: false,
+                grows_from: None,
             });
         }
         Ok(Self { columns, rows_column, max_rows_per_unit })
+    }
+
+    /// The public domain of the view of a linked table.
+    ///
+    /// # Errors
+    /// As [`TableDomain::of`].
+    ///
+    /// # Privacy
+    /// Public facts only.
+    pub fn of_view(view: &View) -> Result<Self> {
+        let mut domain = Self::of(&view.schema)?;
+        for (column, source) in domain.columns.iter_mut().zip(&view.columns) {
+            if let (true, Domain::Numbers { min, step, positions }) = (source.from.is_amount(), &column.domain) {
+                column.grows_from = Some((-min / step).round().clamp(0.0, f64::from(positions - 1)) as u32);
+            }
+        }
+        Ok(domain)
     }
 
     /// The largest layout that codecs of this domain can have, lists that are not
@@ -102,7 +125,9 @@ impl TableDomain {
         let cells = |column: &ModelColumn| {
             let present = match &column.domain {
                 Domain::Labels { labels, .. } if labels.is_empty() => NOMINAL_LABELS,
-                Domain::Labels { labels, groups, .. } => groups.iter().max().map_or(labels.len(), |&g| g as usize + 1),
+                Domain::Labels { labels, groups, .. } => {
+                    groups.iter().max().map_or(labels.len(), |&g| g as usize + 1).min(MAX_LABELS)
+                }
                 Domain::Numbers { positions, .. } => (*positions as usize).min(MAX_BINS),
             };
             present + usize::from(column.nullable)
@@ -125,12 +150,14 @@ fn model_column(column: &Column) -> Result<ModelColumn> {
         let other = column.other.as_ref().and_then(|other| labels.iter().position(|label| label == other));
         let groups = match column.system {
             Some(CodeSystem::Icd9cm) => labels.iter().map(|label| icd9::chapter(label)).collect(),
+            // Their codes are numbers that say nothing of kin.
+            Some(CodeSystem::Loinc | CodeSystem::Rxnorm | CodeSystem::Snomed) => Vec::new(),
             Some(_) => first_characters(&labels),
             None => Vec::new(),
         };
         Domain::Labels { labels, other: other.map(|index| index as u32), groups }
     };
-    Ok(ModelColumn { name: column.name.clone(), domain, nullable: column.nullable })
+    Ok(ModelColumn { name: column.name.clone(), domain, nullable: column.nullable, grows_from: None })
 }
 
 fn numbers(column: &Column) -> Result<Domain> {

@@ -235,11 +235,13 @@ mod tests {
                 name: "n".into(),
                 domain: Domain::Numbers { min: 0.0, step: 1.0, positions: 11 },
                 nullable: true,
+                grows_from: None,
             },
             ModelColumn {
                 name: "t".into(),
                 domain: Domain::Labels { labels: vec!["a".into(), "b".into()], other: Some(1), groups: vec![] },
                 nullable: true,
+                grows_from: None,
             },
         ];
         let rows_column = (max_rows > 1).then(|| {
@@ -247,6 +249,7 @@ mod tests {
                 name: "rows of the unit".into(),
                 domain: Domain::Labels { labels: vec!["1".into(), "2".into()], other: None, groups: vec![] },
                 nullable: false,
+                grows_from: None,
             });
             2
         });

@@ -18,7 +18,7 @@ mod positions;
 mod records;
 
 pub use code_store::CodeStore;
-pub use codec::{Codec, Decoder, Leaf, MAX_BINS};
+pub use codec::{Codec, Decoder, Leaf, MAX_BINS, MAX_LABELS};
 pub use codes::{Codes, Layout};
 pub use domain::{Domain, ModelColumn, TableDomain};
 pub use grid::{Grid, GridColumn, UnitRows};

@@ -137,7 +137,8 @@ mod tests {
             other: None,
             groups: vec![],
         };
-        let column = |name: &str, domain, nullable| ModelColumn { name: name.into(), domain, nullable };
+        let column =
+            |name: &str, domain, nullable| ModelColumn { name: name.into(), domain, nullable, grows_from: None };
         let domain = TableDomain {
             columns: vec![
                 column("n", Domain::Numbers { min: 0.0, step: 1.0, positions: 2 }, false),

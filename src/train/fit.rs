@@ -542,6 +542,7 @@ mod tests {
                 name: format!("c{index}"),
                 domain: Domain::Numbers { min: 0.0, step: 1.0, positions: 1000 },
                 nullable: false,
+                grows_from: None,
             };
             let columns = (0..columns).map(column).collect();
             let domain = TableDomain { columns, rows_column: None, max_rows_per_unit: 1 };

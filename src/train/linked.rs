@@ -4,7 +4,7 @@
 use super::attempt::{Asked, Attempt};
 use super::fit::{COUNT, COUNT_SHARE, Observe, Progress, measure_requests};
 use super::ledger_file::LedgerFile;
-use super::measure::{measure, requests, rounds};
+use super::measure::{Column, measure, requests, rounds};
 use super::tables::{self, choose_pairs, measure_tables};
 use super::witness::Unwatched;
 use crate::encode::{Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
@@ -21,6 +21,9 @@ use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
 const LEAST_PERSONS: u64 = 10;
 /// Below so many a model is hardly more than its noise.
 const FEW_PERSONS: f64 = 1000.0;
+
+/// Cells of ages.
+const AGES: usize = 16;
 
 /// What to fit. Everything but the rows in the folder is public.
 pub struct LinkedRequest<'a> {
@@ -43,10 +46,13 @@ pub struct LinkedPlanned {
 /// A table's view, as it will be measured.
 struct Story {
     table: usize,
+    parent: Option<usize>,
     /// What the names of its events begin with.
     scope: String,
     view: View,
     domain: TableDomain,
+    /// The columns that are drawn. What is known before a row is drawn was measured where it was drawn.
+    drawn: TableDomain,
     rounds: Vec<u32>,
 }
 
@@ -68,16 +74,16 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     }
     let story = |&table: &usize| {
         let view = schema.view(table)?;
-        let domain = TableDomain::of(&view.schema)?;
+        let domain = TableDomain::of_view(&view)?;
         let scope = format!("{}: ", schema.tables[table].name);
-        Ok(Story { table, scope, rounds: rounds(&domain), view, domain })
+        let drawn = TableDomain { columns: domain.columns[..view.drawn].to_vec(), ..domain.clone() };
+        Ok(Story { table, parent: schema.parent(table), scope, rounds: rounds(&drawn), view, domain, drawn })
     };
     let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
-    let drawn = |story: &Story| story.view.columns.iter().filter(|column| column.from.is_drawn()).count() as f64;
-    let all: f64 = stories.iter().map(drawn).sum();
+    let all: usize = stories.iter().map(|story| story.view.drawn).sum();
     let mut planned = Vec::new();
     for (number, story) in stories.iter().enumerate() {
-        let share = drawn(story) / all;
+        let share = story.view.drawn as f64 / all.max(1) as f64;
         if number > 0 || schema.linked.units.is_none() {
             planned.push(Request {
                 name: format!("{}{COUNT}", story.scope),
@@ -87,8 +93,8 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
             });
         }
         match request.model {
-            ModelKind::Independent => planned.extend(requests(&story.scope, &story.domain, share)),
-            _ => planned.extend(measure_requests(&story.scope, &story.domain, share)),
+            ModelKind::Independent => planned.extend(requests(&story.scope, &story.drawn, share)),
+            _ => planned.extend(measure_requests(&story.scope, &story.drawn, share)),
         }
     }
     let root = schema.tree()[0];
@@ -136,7 +142,7 @@ fn release(
 ) -> Result<LinkedModel> {
     let (mut parts, mut mixtures) = (Vec::new(), Vec::new());
     for story in &stories {
-        let (part, mixture) = tell(request, &mut plan, story, tables, parts.is_empty(), observe)?;
+        let (part, mixture) = tell(request, &mut plan, story, tables, (&stories, &parts), observe)?;
         parts.push(part);
         mixtures.push(mixture);
     }
@@ -154,10 +160,11 @@ fn tell(
     plan: &mut Plan,
     story: &Story,
     tables: &Sensitive<Arc<LinkedTables>>,
-    is_root: bool,
+    (stories, told): (&[Story], &[PartHeader]),
     observe: &mut Observe<'_>,
 ) -> Result<(PartHeader, Mixture)> {
-    let Story { table, scope, view, domain, rounds } = story;
+    let Story { table, scope, view, domain, drawn, rounds, .. } = story;
+    let is_root = told.is_empty();
     let key = UnitKey::from_system()?;
     let grid = tables
         .map_ref(|tables| {
@@ -191,7 +198,11 @@ fn tell(
     }
     let is_independent = request.model == ModelKind::Independent;
     let bins = if is_independent { MAX_BINS } else { tables::bins(domain, units, request.budget.epsilon()) };
-    let columns = measure(plan, scope, &grid, domain, rounds, units, bins, &Unwatched)?;
+    let mut columns = measure(plan, scope, &grid, drawn, rounds, units, bins, &Unwatched)?;
+    for j in view.drawn..view.columns.len() {
+        let codec = known_codec(story, j, &columns, (stories, told))?;
+        columns.push(Column::known(codec));
+    }
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
@@ -211,6 +222,37 @@ fn tell(
         }
     });
     Ok((part, mixture))
+}
+
+/// The codec of a column that is known before a row is drawn: that of the column where it was drawn, else cells that are
+/// public.
+///
+/// # Privacy
+/// Post-processing.
+fn known_codec(
+    story: &Story,
+    j: usize,
+    columns: &[Column],
+    (stories, told): (&[Story], &[PartHeader]),
+) -> Result<Codec> {
+    let column = &story.domain.columns[j];
+    let drawn_above = |table: usize, from: From| {
+        let above = stories.iter().position(|story| story.table == table)?;
+        let place = stories[above].view.columns.iter().position(|column| column.from == from)?;
+        told.get(above)?.codecs.get(place).cloned()
+    };
+    let drawn_before = |index: usize| {
+        let place = story.view.columns.iter().position(|column| column.from == From::Own(index))?;
+        columns.get(place).map(|column| column.codec.clone())
+    };
+    let codec = match story.view.columns[j].from {
+        From::Above(table, index) => drawn_above(table, From::Own(index)),
+        From::CountAbove(table) => story.parent.and_then(|parent| drawn_above(parent, From::Count(table))),
+        From::Previous(index) => drawn_before(index),
+        _ => Some(Codec::of_equal(&column.domain, AGES)),
+    };
+    let codec = codec.ok_or_else(|| Error::failed("a column that rows are told from was not measured"))?;
+    Ok(if column.nullable { codec.with_missing() } else { codec })
 }
 
 /// Refuses tables that do not have the number of persons that is public.

@@ -16,6 +16,10 @@ use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 
 /// Cells of the first round.
 const BASE_CELLS: u32 = 128;
+/// Where cells grow, each is as wide as this part of its distance from where they begin ...
+const GROWTH: u32 = 4;
+/// ... and this many splitting rounds are enough.
+const GROWING_ROUNDS: u32 = 3;
 /// A heavy cell is split into so many.
 const BRANCHES: u32 = 8;
 /// Splitting rounds, at most.
@@ -28,6 +32,9 @@ const HEAVY_NOISE: f64 = 16.0;
 /// Standard deviation of noise, in units, below which the fit takes a count for as good as exact. Which patients are in
 /// the table is chance too and moves counts by more; and what divides by the noise stays finite where there is none.
 const LEAST_NOISE_STD: f64 = 0.25;
+
+/// Variance of counts that carry no weight.
+const NO_WEIGHT: f64 = 1e18;
 
 /// The noise of a mechanism as the fit weighs it: see [`LEAST_NOISE_STD`].
 pub(super) fn weighed_noise_std(noise_std: f64) -> f64 {
@@ -114,6 +121,12 @@ pub(super) fn measure<W: Witness>(
 }
 
 impl Column {
+    /// A column that is known from elsewhere: its own counts say nothing here.
+    pub fn known(codec: Codec) -> Self {
+        let variances = vec![NO_WEIGHT; codec.cells()];
+        Self { codec, variances }
+    }
+
     /// A column with the variances of counts, each given with a position of its cell.
     fn new(codec: Codec, of_positions: impl Iterator<Item = (u32, f64)>) -> Self {
         let mut variances = vec![0.0; codec.cells()];
@@ -136,7 +149,7 @@ fn rounds_of(column: &ModelColumn) -> u32 {
                 width = width.div_ceil(BRANCHES);
                 rounds += 1;
             }
-            rounds
+            if column.grows_from.is_some() { rounds.min(GROWING_ROUNDS) } else { rounds }
         }
     }
 }
@@ -153,6 +166,18 @@ struct Estimate {
 fn split(first: u32, last: u32, parts: u32) -> impl Iterator<Item = (u32, u32)> {
     let width = (last - first + 1).div_ceil(parts);
     (first..=last).step_by(width as usize).map(move |start| (start, last.min(start + (width - 1))))
+}
+
+/// Runs that cover `0..positions` and grow with the distance from `start`.
+fn growing(start: u32, positions: u32) -> Vec<(u32, u32)> {
+    let ends = |most: u32| {
+        let next = move |&far: &u32| (far < most).then(|| (far + 1 + far / GROWTH).min(most));
+        std::iter::successors(Some(0), next)
+    };
+    let below: Vec<u32> = ends(start).collect();
+    let above: Vec<u32> = ends(positions - start).collect();
+    let below = below.windows(2).rev().map(|w| (start - w[1], start - w[0] - 1));
+    below.chain(above.windows(2).map(|w| (start + w[0], start + w[1] - 1))).collect()
 }
 
 /// Takes planned histograms of a column, one after the other.
@@ -186,7 +211,11 @@ fn measure_numbers<W: Witness>(
 ) -> Result<(Vec<Estimate>, Estimate)> {
     let new =
         |first, last, parent| Estimate { leaf: Leaf { first, last, count: 0.0 }, variance: f64::INFINITY, parent };
-    let mut leaves: Vec<Estimate> = split(0, positions - 1, BASE_CELLS).map(|(a, b)| new(a, b, None)).collect();
+    let cells: Vec<(u32, u32)> = match column.grows_from {
+        Some(start) if positions > BASE_CELLS => growing(start, positions),
+        _ => split(0, positions - 1, BASE_CELLS).collect(),
+    };
+    let mut leaves: Vec<Estimate> = cells.into_iter().map(|(a, b)| new(a, b, None)).collect();
     let mut parents: Vec<Estimate> = Vec::new();
     let mut missing = new(MISSING, MISSING, None);
     for round in 0..=rounds {
@@ -253,7 +282,12 @@ mod tests {
     use synthward_privacy::{Budget, PrivacyUnit, UnitKey};
 
     fn column(positions: u32) -> ModelColumn {
-        ModelColumn { name: "x".into(), domain: Domain::Numbers { min: 0.0, step: 1.0, positions }, nullable: true }
+        ModelColumn {
+            name: "x".into(),
+            domain: Domain::Numbers { min: 0.0, step: 1.0, positions },
+            nullable: true,
+            grows_from: None,
+        }
     }
 
     /// A table of one column, of a row a unit.
@@ -274,6 +308,20 @@ mod tests {
         let runs: Vec<_> = split(5, 20, 8).collect();
         assert_eq!(runs.first(), Some(&(5, 6)));
         assert_eq!(runs.last(), Some(&(19, 20)));
+    }
+
+    #[test]
+    fn growing_runs_cover_the_column_and_are_few() {
+        for (start, positions) in [(0, 1_401), (0, 1 << 30), (500, 1_000), (1 << 29, 1 << 30), (129, 130)] {
+            let runs = growing(start, positions);
+            assert!(
+                runs.first().is_some_and(|run| run.0 == 0) && runs.last().is_some_and(|run| run.1 == positions - 1)
+            );
+            assert!(runs.windows(2).all(|w| w[0].1 + 1 == w[1].0) && runs.iter().all(|run| run.0 <= run.1));
+            assert!(runs.len() < 200, "{}", runs.len());
+            let width = |run: &&(u32, u32)| (run.1 - run.0 + 1, run.0.abs_diff(start).max(run.1.abs_diff(start)));
+            assert!(runs.iter().all(|run| width(&run).0 <= width(&run).1 / GROWTH + 1));
+        }
     }
 
     /// One outlier at the end of the range, all else between 60 and 180: the

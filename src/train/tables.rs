@@ -2,7 +2,7 @@
 
 use super::measure::{Column, weighed_noise_std};
 use super::witness::Witness;
-use crate::encode::{CodeStore, Codec, Codes, Domain, Layout, TableDomain};
+use crate::encode::{CodeStore, Codec, Codes, Domain, Layout, MAX_LABELS, TableDomain};
 use crate::error::Result;
 use crate::model::{Marginals, Measured, MeasuredTable};
 use synthward_privacy::Sensitive;
@@ -42,7 +42,9 @@ pub(super) fn bins(domain: &TableDomain, units: f64, epsilon: f64) -> usize {
     let mut bins = if units * epsilon < FINE_FROM { BINS } else { FINE_BINS };
     let cells = |bins: usize| -> usize {
         let present = |domain: &Domain| match domain {
-            Domain::Labels { groups, .. } => groups.iter().max().map_or(domain.positions(), |&g| g + 1) as usize,
+            Domain::Labels { groups, .. } => {
+                (groups.iter().max().map_or(domain.positions(), |&g| g + 1) as usize).min(MAX_LABELS)
+            }
             Domain::Numbers { positions, .. } => (*positions as usize).min(bins),
         };
         domain.columns.iter().map(|column| present(&column.domain) + usize::from(column.nullable)).sum()
@@ -158,6 +160,7 @@ mod tests {
             name: String::new(),
             domain: Domain::Numbers { min: 0.0, step: 1.0, positions },
             nullable: true,
+            grows_from: None,
         };
         let domain = |columns: usize, positions| TableDomain {
             columns: vec![column(positions); columns],

@@ -162,7 +162,7 @@ impl LinkedCohort<'_> {
                     let most = part.model.domain.columns[j].domain.positions() - 1;
                     positions[j] = match source.from {
                         From::Above(t, index) => self.position_above(block, &ancestors, t, index),
-                        From::CountAbove(_) => (count - 1).min(most),
+                        From::CountAbove(_) => count.min(most),
                         From::Previous(index) if place > 0 => {
                             own_column(part, index).map_or(MISSING, |own| drawn.position(drawn.rows() - 1, own))
                         }

@@ -46,6 +46,11 @@ impl From {
     pub fn is_drawn(self) -> bool {
         matches!(self, Self::Own(_) | Self::Gap(_) | Self::End(_) | Self::Passed(_) | Self::Count(_))
     }
+
+    /// Whether it is a count or a time that passed.
+    pub fn is_amount(self) -> bool {
+        matches!(self, Self::Gap(_) | Self::End(_) | Self::Passed(_) | Self::Count(_) | Self::CountAbove(_))
+    }
 }
 
 /// A column of a view.
@@ -65,6 +70,8 @@ pub struct View {
     pub columns: Vec<ViewColumn>,
     /// Pairs of columns that are measured.
     pub pairs: Vec<[usize; 2]>,
+    /// How many columns are drawn: they come first.
+    pub drawn: usize,
 }
 
 /// Seconds of a tick of a datetime column.
@@ -272,7 +279,7 @@ impl LinkedSchema {
             if parent != root {
                 builder.told_by(parent);
             }
-            let count = whole(format!("all {}", own.name), 1.0, f64::from(own.max_rows()).max(1.0), false);
+            let count = whole(format!("all {}", own.name), 0.0, f64::from(own.max_rows()), false);
             builder.push(count, From::CountAbove(table), 1.0);
             for index in 0..drawn {
                 let (column, ViewColumn { from, .. }) = builder.columns[index].clone();
@@ -298,7 +305,7 @@ impl LinkedSchema {
             own.constraints.iter().filter(|rule| holds_in_view(rule, &columns, &sources)).cloned().collect();
         let mut schema = own.alone();
         (schema.columns, schema.constraints) = (columns, constraints);
-        Ok(View { schema, columns: sources, pairs })
+        Ok(View { schema, columns: sources, pairs, drawn })
     }
 }
 
@@ -320,12 +327,18 @@ fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewCol
 }
 
 /// The pairs of columns that tell how a row follows from what is known: those of drawn columns, and each of them with what
-/// it is told from. Of the row before, a column is told from the same one.
+/// it is told from. Of the row before, a column is told from the same one; and the columns of the row before are told with
+/// each other, since in a first row all are missing.
 fn pairs(table: &LinkedTable, columns: &[(Column, ViewColumn)]) -> Vec<[usize; 2]> {
     let computed = |j: usize| table.computed().any(|name| name == columns[j].0.name);
     let drawn: Vec<usize> = (0..columns.len()).filter(|&j| columns[j].1.from.is_drawn() && !computed(j)).collect();
     let known = |j: &usize| !columns[*j].1.from.is_drawn();
     let mut pairs = Vec::new();
+    let about_before: Vec<usize> =
+        (0..columns.len()).filter(|&j| matches!(columns[j].1.from, From::Previous(_) | From::Place)).collect();
+    for (i, &a) in about_before.iter().enumerate() {
+        pairs.extend(about_before[i + 1..].iter().map(|&b| [a, b]));
+    }
     for (i, &a) in drawn.iter().enumerate() {
         pairs.extend(drawn[i + 1..].iter().map(|&b| [a, b]));
         for b in (0..columns.len()).filter(known) {
