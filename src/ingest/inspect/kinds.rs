@@ -434,7 +434,7 @@ fn decimals(label: &str) -> usize {
     }
 }
 
-fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+pub(super) fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
     let mut sorted = labels.to_vec();
     sorted.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
     sorted
