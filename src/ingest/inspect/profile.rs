@@ -66,8 +66,7 @@ impl Profile {
             Stored::Typed(arrow_type, _) => profile.arrow_type = Some(arrow_type.clone()),
         }
         let mut texts = all_texts(raw, column)?;
-        profile.markers =
-            texts.labels.iter().map(|l| l.trim()).filter(|l| is_marker(l)).map(str::to_owned).collect();
+        profile.markers = texts.labels.iter().map(|l| l.trim()).filter(|l| is_marker(l)).map(str::to_owned).collect();
         texts.remove(is_marker);
         let counts = texts.counts();
         profile.missing = raw.rows - counts.iter().sum::<usize>();

@@ -130,3 +130,94 @@ fn rules(constraints: &[Constraint]) -> String {
     let written = toml::to_string(&File { table: [Rules { constraint: constraints }] }).unwrap_or_default();
     written.find("[[table.constraint]]").map_or_else(String::new, |start| format!("\n{}", &written[start..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"
+        [linked]
+        name = "hospital"
+        units = 40
+        epsilon_cap = 3.0
+        assumed_public = true
+        [[table]]
+        name = "patients"
+        key = "Id"
+        origin = "born"
+        end = "died"
+        missing = ["", "?"]
+        [[table.column]]
+        name = "Id"
+        kind = "identifier"
+        [[table.column]]
+        name = "born"
+        kind = "datetime"
+        min = "1930-01-01"
+        max = "2020-01-01"
+        domain_from = "public"
+        [[table.column]]
+        name = "died"
+        kind = "datetime"
+        min = "1990-01-01"
+        max = "2020-01-01"
+        [[table]]
+        name = "stays"
+        parent = "patients"
+        links = { "whose stay" = "patients", ward = "wards" }
+        order = "start"
+        since = "calendar"
+        max_rows = 20
+        on_dangling = "drop"
+        on_duplicate = "drop"
+        [[table.column]]
+        name = "whose stay"
+        kind = "identifier"
+        [[table.column]]
+        name = "ward"
+        kind = "identifier"
+        [[table.column]]
+        name = "start"
+        kind = "datetime"
+        min = "2010-01-01"
+        max = "2020-01-01"
+        [[table.column]]
+        name = "code"
+        kind = "categorical"
+        categories = ["1", "2"]
+        [[table.column]]
+        name = "text"
+        kind = "categorical"
+        categories = ["a b", "c"]
+        [[table.constraint]]
+        kind = "dependency"
+        of = "text"
+        on = "code"
+        from = "data"
+        map = { 1 = "a b", 2 = "c" }
+        [[table.constraint]]
+        kind = "forbidden"
+        never = "code = '1' and text = 'c'"
+        [[table]]
+        name = "wards"
+        reference = true
+    "#;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let schema = LinkedSchema::from_toml(SCHEMA).unwrap();
+        let notes = Notes { table: vec!["a note".into()], columns: vec![vec!["a key".into()]] };
+        let text = schema.to_toml_with(&[notes]);
+        assert_eq!(LinkedSchema::from_toml(&text).unwrap(), schema, "{text}");
+        for part in [
+            "[[table]]\n# a note\nname         = \"patients\"\n",
+            "[[table.column]]\n# a key\nname        = \"Id\"\n",
+            "links        = { ward = \"wards\", \"whose stay\" = \"patients\" }\n",
+            "[[table.constraint]]\n",
+            "name         = \"wards\"\nreference    = true\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(LinkedSchema::is_in(&text));
+    }
+}

@@ -82,9 +82,12 @@ pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> 
         if of.is_free {
             table.make_list(of.index, assume_public, format!("Texts that follow from {on_name}."));
         }
-        let map = on.texts.labels.iter().zip(&image).map(|(label, &code)| {
-            (label.clone(), value(table.column(of.index), &of.texts.labels[code as usize]))
-        });
+        let map = on
+            .texts
+            .labels
+            .iter()
+            .zip(&image)
+            .map(|(label, &code)| (label.clone(), value(table.column(of.index), &of.texts.labels[code as usize])));
         rules.push(Rule::Dependency { of: of_name, on: on_name, map: map.collect::<BTreeMap<_, _>>() });
     }
     Ok(rules)

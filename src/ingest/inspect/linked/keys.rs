@@ -13,6 +13,8 @@ const DISTINCT: f64 = 0.99;
 const NAMED: f64 = 0.25;
 /// Part of the cells that are keys of a table, at least, where nothing but they say so.
 const CONTAINED: f64 = 0.9;
+/// Whole numbers for each key, at least, where keys are no mere numbers of rows.
+const SPARSE: f64 = 10.0;
 
 /// A column that holds keys of a table.
 #[derive(Debug, PartialEq)]
@@ -44,9 +46,8 @@ pub(super) fn keys(tables: &[Table]) -> Vec<Option<usize>> {
 
 fn key(tables: &[Table], place: usize) -> Option<usize> {
     let table = &tables[place];
-    let of_others = |name: &str| {
-        tables.iter().enumerate().any(|(other, t)| other != place && names::fits(name, &t.name).is_some())
-    };
+    let of_others =
+        |name: &str| tables.iter().enumerate().any(|(other, t)| other != place && names::fits(name, &t.name).is_some());
     let rank = |index: usize| {
         let profile = &table.profiles[index];
         let share = profile.labels.len() as f64 / table.raw.rows as f64;
@@ -93,13 +94,7 @@ pub(super) fn links(tables: &[Table], keys: &[Option<usize>]) -> Vec<Vec<Link>> 
     (0..tables.len()).map(of_table).collect()
 }
 
-fn link(
-    tables: &[Table],
-    keys: &[Option<usize>],
-    known: &[HashSet<&str>],
-    place: usize,
-    index: usize,
-) -> Option<Link> {
+fn link(tables: &[Table], keys: &[Option<usize>], known: &[HashSet<&str>], place: usize, index: usize) -> Option<Link> {
     let table = &tables[place];
     let profile = &table.profiles[index];
     if !may_hold_keys(table, index) {
@@ -119,12 +114,23 @@ fn link(
     if let Some(link) = named.map(|(_, other)| to(other)).filter(|link| link.present > 0) {
         return (link.is_kept() || is_identifier).then_some(link);
     }
-    if !is_identifier {
+    let is_own = names::fits(&profile.name, &table.name) == Some(Fit::Whole);
+    if !is_identifier || is_own {
         return None;
     }
-    let others = (0..tables.len()).filter(|&other| other != place && keys[other].is_some()).map(to);
+    let is_telling =
+        |other: &usize| *other != place && keys[*other].is_some_and(|key| !counts_rows(&tables[*other].profiles[key]));
+    let others = (0..tables.len()).filter(is_telling).map(to);
     let mut containing = others.filter(|link| link.present as f64 >= CONTAINED * link.cells as f64);
     containing.next().filter(|_| containing.next().is_none())
+}
+
+/// Whether the keys are whole numbers with few gaps: so are those of most tables, and each holds the others.
+fn counts_rows(profile: &Profile) -> bool {
+    profile.numbers().is_some_and(|numbers| {
+        let (min, max) = numbers.iter().fold((f64::MAX, f64::MIN), |(min, max), &x| (min.min(x), max.max(x)));
+        max - min < SPARSE * numbers.len() as f64
+    })
 }
 
 /// Rows whose key is known, and how many of them have the same one at most.
@@ -170,10 +176,7 @@ mod tests {
         let uuid = |n: usize| format!("1d604da9-9a81-4ba9-80c2-{n:012}");
         let people: String = (0..40).map(|n| format!("{},F\n", uuid(n))).collect();
         let stays: String = (0..80).map(|n| format!("{},{}\n", uuid(n % 40), uuid(1000 + n % 50))).collect();
-        let found = found(&[
-            ("patients", &format!("Id,sex\n{people}")),
-            ("stays", &format!("whose,device\n{stays}")),
-        ]);
+        let found = found(&[("patients", &format!("Id,sex\n{people}")), ("stays", &format!("whose,device\n{stays}"))]);
         assert_eq!(found[1].1, [("whose".to_owned(), "patients".to_owned())]);
     }
 

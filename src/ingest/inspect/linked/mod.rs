@@ -2,8 +2,8 @@
 //!
 //! Each table of a folder is drafted for itself; then keys, links, parents and moments are told from names and values.
 
-mod followers;
 mod folder;
+mod followers;
 mod keys;
 mod moments;
 mod names;
@@ -13,6 +13,7 @@ mod roles;
 use super::profile::Profile;
 use super::{ColumnReport, Finding, FindingClass, Inspection, draft, kinds, profiles, suggest};
 use crate::error::Result;
+use crate::ingest::Frame;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
 use crate::schema::{Column, Constraint, ConstraintFrom, DomainFrom, Kind, LinkedSchema, Notes, ROW, Rule};
@@ -138,8 +139,7 @@ impl Table {
         let (name, arrow_type, nullable) = (old.name.clone(), old.arrow_type.clone(), old.nullable);
         let categories = kinds::in_natural_order(&self.profiles[index].labels, |label| label.trim().parse().ok());
         let domain_from = Some(if assume_public { DomainFrom::Public } else { DomainFrom::Data });
-        let column =
-            Column { arrow_type, nullable, categories, domain_from, ..Column::new(name, Kind::Categorical) };
+        let column = Column { arrow_type, nullable, categories, domain_from, ..Column::new(name, Kind::Categorical) };
         self.redraft(index, column, FindingClass::Key, note);
     }
 
@@ -194,8 +194,9 @@ impl Table {
         let mut rules = followers::find(self, assume_public)?;
         let comparable = self.draft.comparable();
         if comparable.modelled().next().is_some() {
-            let suggested = self.raw.load(&comparable)?.map(|frame| suggest(&frame, &comparable)).for_controller();
-            let inequalities = suggested.into_iter().map(|constraint| constraint.rule);
+            let columns = self.raw.all_rows().whole_columns(&comparable)?;
+            let frame = Frame { rows: self.raw.rows, columns, unit: None };
+            let inequalities = suggest(&frame, &comparable).into_iter().map(|constraint| constraint.rule);
             rules.extend(inequalities.filter(|rule| matches!(rule, Rule::Inequality { .. })));
         }
         let from = if assume_public { ConstraintFrom::Public } else { ConstraintFrom::Data };

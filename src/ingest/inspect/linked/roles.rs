@@ -109,8 +109,7 @@ pub(super) mod tests {
     /// Tables of these names and contents.
     pub fn tables(files: &[(&str, &str)]) -> Vec<Table> {
         let temporary = tempfile::tempdir().unwrap();
-        for (place, (name, content)) in files.iter().enumerate() {
-            let _ = place;
+        for (name, content) in files {
             std::fs::write(temporary.path().join(format!("{name}.csv")), content).unwrap();
         }
         let mut tables = folder::read(temporary.path(), true).unwrap();
