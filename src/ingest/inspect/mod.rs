@@ -105,6 +105,8 @@ pub enum FindingClass {
     ManyCategories,
     QuasiIdentifier,
     Decimals,
+    /// In a folder: another column decides it.
+    Follows,
 }
 
 /// A column that may name the privacy unit.

@@ -4,13 +4,16 @@ use super::{MANY_LISTED, Table};
 use crate::error::Result;
 use crate::ingest::cells::Texts;
 use crate::ingest::frame::MISSING;
+use crate::ingest::inspect::render::thousands;
 use crate::ingest::inspect::suggest::{COMMONEST, ROWS, VALUES};
-use crate::ingest::inspect::{FindingClass, profile};
+use crate::ingest::inspect::{Finding, FindingClass, profile};
 use crate::schema::{Column, Kind, MapValue, Rule};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rows for each value of the column that decides, at least, where names do not say that the other follows from it.
 const ROWS_PER_VALUE: usize = 10;
+/// Part of the rows that may have another text than the one of their code, at most, where names say that it follows.
+const STRAY: f64 = 0.01;
 
 /// How columns are named that say in words what a code means.
 const TEXTS: [&str; 7] = ["description", "desc", "display", "text", "label", "name", "title"];
@@ -46,7 +49,7 @@ fn is_text(name: &str) -> bool {
     stem(&profile::words(name).concat(), &TEXTS).is_some()
 }
 
-/// Finds the columns that follow from another one in every row. The finest decides the others; of two that decide each
+/// Finds the columns that follow from another one. The finest decides the others; of two that decide each
 /// other it is the code.
 pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> {
     let candidates = candidates(table)?;
@@ -65,6 +68,7 @@ pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> 
             let repeated = are_paired(name(of), name(on)) && 2 * candidates[on].values() <= table.raw.rows;
             if (paired || repeated || is_telling(decides, follows))
                 && let Some(image) = image(decides, follows)
+                && image.stray as f64 <= if paired || repeated { STRAY * table.raw.rows as f64 } else { 0.0 }
             {
                 given[of] = true;
                 found.push((on, of, image, paired));
@@ -80,13 +84,19 @@ pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> 
         let name = |c: &Candidate| table.profiles[c.index].name.clone();
         let (on_name, of_name) = (name(on), name(of));
         if of.is_free {
-            table.make_list(of.index, assume_public, format!("Texts that follow from {on_name}."));
+            table.make_list(of.index, assume_public, "Long texts, or many of them.".into());
         }
+        let all_but = match image.stray {
+            0 => String::new(),
+            rows => format!(" in all but {} rows; in generated rows always", thousands(rows)),
+        };
+        let note = format!("Follows from {on_name}{all_but}.");
+        table.draft.columns[of.index].findings.push(Finding { class: FindingClass::Follows, note });
         let map = on
             .texts
             .labels
             .iter()
-            .zip(&image)
+            .zip(&image.codes)
             .map(|(label, &code)| (label.clone(), value(table.column(of.index), &of.texts.labels[code as usize])));
         rules.push(Rule::Dependency { of: of_name, on: on_name, map: map.collect::<BTreeMap<_, _>>() });
     }
@@ -134,25 +144,31 @@ fn is_telling(on: &Texts, of: &Texts) -> bool {
     rows >= ROWS && rows >= ROWS_PER_VALUE * on.labels.len() && most as f64 <= COMMONEST * rows as f64
 }
 
-/// The value that follows from each one, if there is one in every row, and is missing only where that is missing.
-fn image(on: &Texts, of: &Texts) -> Option<Vec<u32>> {
-    let mut image = vec![MISSING; on.labels.len()];
+/// What follows from each value of a column.
+struct Image {
+    /// The commonest value of each.
+    codes: Vec<u32>,
+    /// Rows that have another one.
+    stray: usize,
+}
+
+/// What follows from each value. Nothing where one column is missing in a row and the other is not.
+fn image(on: &Texts, of: &Texts) -> Option<Image> {
+    let mut counts: HashMap<(u32, u32), usize> = HashMap::new();
     for (&on, &of) in on.codes.iter().zip(&of.codes) {
         match (on == MISSING, of == MISSING) {
             (true, true) => {}
-            (false, false) => {
-                let known = &mut image[on as usize];
-                if *known == MISSING {
-                    *known = of;
-                }
-                if *known != of {
-                    return None;
-                }
-            }
+            (false, false) => *counts.entry((on, of)).or_default() += 1,
             _ => return None,
         }
     }
-    Some(image)
+    let mut best = vec![(0, 0); on.labels.len()];
+    for (&(on, of), &rows) in &counts {
+        let best = &mut best[on as usize];
+        *best = (*best).max((rows, of));
+    }
+    let stray = counts.values().sum::<usize>() - best.iter().map(|(rows, _)| rows).sum::<usize>();
+    Some(Image { codes: best.into_iter().map(|(_, code)| code).collect(), stray })
 }
 
 #[cfg(test)]
@@ -185,6 +201,17 @@ mod tests {
         let rows: String = (0..48).filter(|n| (n % 3, n % 4).0 == [0, 1, 2, 2][n % 4]).map(row).collect();
         let (found, _) = rules(&format!("CODE,DESCRIPTION\n{rows}"));
         assert_eq!(found, [("CODE".into(), "DESCRIPTION".into(), 4)]);
+    }
+
+    #[test]
+    fn a_stray_row_in_a_hundred_does_not_matter_where_names_are_paired() {
+        let text = |n: usize| if n == 5 { "one" } else { ["one", "two", "three"][n % 3] };
+        let rows: String = (0..200).map(|n| format!("{},{}\n", 100 + n % 3, text(n))).collect();
+        let (found, table) = rules(&format!("CODE,DESCRIPTION\n{rows}"));
+        assert_eq!(found, [("DESCRIPTION".into(), "CODE".into(), 3)]);
+        let note = &table.draft.columns[1].findings.last().unwrap().note;
+        assert_eq!(note, "Follows from CODE in all but 1 rows; in generated rows always.");
+        assert_eq!(rules(&format!("CODE,WARD\n{rows}")).0, []);
     }
 
     #[test]

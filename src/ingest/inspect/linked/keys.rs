@@ -125,6 +125,14 @@ fn link(tables: &[Table], keys: &[Option<usize>], known: &[HashSet<&str>], place
     containing.next().filter(|_| containing.next().is_none())
 }
 
+/// Whether another table names the rows of this one.
+pub(super) fn is_linked_to(place: usize, links: &[Vec<Link>]) -> bool {
+    let links_to = |(other, links): (usize, &Vec<Link>)| {
+        other != place && links.iter().any(|link| link.to == place && link.is_kept())
+    };
+    links.iter().enumerate().any(links_to)
+}
+
 /// Whether the keys are whole numbers with few gaps: so are those of most tables, and each holds the others.
 fn counts_rows(profile: &Profile) -> bool {
     profile.numbers().is_some_and(|numbers| {

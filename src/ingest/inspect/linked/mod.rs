@@ -77,9 +77,14 @@ struct Table {
 /// Outside the guarantee: see [`Inspection`].
 pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspection> {
     let mut tables = folder::read(folder, assume_public)?;
-    let keys = keys::keys(&tables);
+    let mut keys = keys::keys(&tables);
     let links = keys::links(&tables, &keys);
     let roles = roles::roles(&tables, &keys, &links).map_err(|e| e.file(folder))?;
+    for (place, table) in tables.iter().enumerate() {
+        // No row is left out for the sake of a key that nobody needs.
+        let is_needed = place == roles.root || keys::is_linked_to(place, &links);
+        keys[place] = keys[place].filter(|&key| is_needed || table.profiles[key].labels.len() == table.raw.rows);
+    }
     for (place, table) in tables.iter_mut().enumerate().filter(|(place, _)| roles.is_personal(*place)) {
         table.settle(place, keys[place], &links[place], &roles, assume_public);
         table.find_rules(assume_public)?;
