@@ -78,7 +78,7 @@ pub(super) fn roles(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>
 
 fn root(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>]) -> Result<usize> {
     let named = |person: &&str| tables.iter().position(|table| names::thing(&table.name) == **person);
-    if let Some(place) = PERSONS.iter().find_map(|person| named(&person)) {
+    if let Some(place) = PERSONS.iter().find_map(named) {
         return match keys[place] {
             Some(_) => Ok(place),
             None => Err(Error::bad_input(format!(
