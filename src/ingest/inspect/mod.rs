@@ -356,6 +356,8 @@ mod tests {
                 ("group", &|n| ["No", "Yes"][n % 2].to_owned()),
                 ("count", &|n| if n == 59 { "999".into() } else { (n % 30).to_string() }),
                 ("ward_type", &|n| (n % 4 + 1).to_string()),
+                ("nil", &|n| ["0", "0.0"][n % 2].to_owned()),
+                ("half", &|n| ["1.0", "2.0"][n % 2].to_owned()),
                 ("zip", &|n| format!("0{:04}", n % 40)),
                 ("day", &|n| format!("2001-01-{:02}", n % 28 + 1)),
                 ("at", &|n| format!("2001-01-01T10:{n:02}:00Z")),
@@ -373,6 +375,8 @@ mod tests {
         assert_eq!(kind("group"), (Kind::Categorical, ArrowType::UTF8));
         assert_eq!(kind("count"), (Kind::Integer, ArrowType::INT64));
         assert_eq!(kind("ward_type"), (Kind::Categorical, ArrowType::INT64));
+        assert_eq!(kind("nil"), (Kind::Integer, ArrowType::FLOAT64), "one number, spelled twice");
+        assert_eq!(kind("half"), (Kind::Categorical, ArrowType::FLOAT64));
         assert_eq!(kind("zip"), (Kind::Code, ArrowType::UTF8));
         assert_eq!(kind("day"), (Kind::Datetime, ArrowType::DATE32));
         assert_eq!(kind("at"), (Kind::Datetime, ArrowType::timestamp_us(true)));

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::ingest::Frame;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
-use crate::schema::{Column, Constraint, ConstraintFrom, DomainFrom, Kind, LinkedSchema, Notes, ROW, Rule};
+use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, DomainFrom, Kind, LinkedSchema, Notes, ROW, Rule};
 use keys::Link;
 use roles::Roles;
 use schemars::JsonSchema;
@@ -142,6 +142,9 @@ impl Table {
     fn make_list(&mut self, index: usize, assume_public: bool, note: String) {
         let old = self.column(index);
         let (name, arrow_type, nullable) = (old.name.clone(), old.arrow_type.clone(), old.nullable);
+        // A whole number that is spelled `1.0` stays as it is spelled.
+        let is_spelled = |t: &ArrowType| t.is_integer() && !self.profiles[index].all(|l| l.parse::<i64>().is_ok());
+        let arrow_type = arrow_type.map(|t| if is_spelled(&t) { ArrowType::UTF8 } else { t });
         let categories = kinds::in_natural_order(&self.profiles[index].labels, |label| label.trim().parse().ok());
         let domain_from = Some(if assume_public { DomainFrom::Public } else { DomainFrom::Data });
         let column = Column { arrow_type, nullable, categories, domain_from, ..Column::new(name, Kind::Categorical) };
