@@ -2,11 +2,12 @@
 
 use super::secrecy::say;
 use super::{Global, print, print_json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{ingest, output};
-use std::path::PathBuf;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
-/// Draft a schema from a table.
+/// Draft a schema from a table, or from a folder of tables that hang together.
 ///
 /// What is read from the rows is marked as such: check it against a codebook
 /// before you fit. Rules that hold in every row are suggested as constraints.
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  synthward inspect encounters.csv.gz --unit patient_nbr -o schema.toml")]
 pub struct Inspect {
-    /// CSV (also gzipped), Parquet or Arrow IPC; `-` reads standard input
+    /// CSV (also gzipped), Parquet or Arrow IPC; `-` reads standard input; a folder with one such file a table
     table: String,
     /// The column that names the patient, or `row` when each row is a different person
     #[arg(long, value_name = "COL|row")]
@@ -29,6 +30,9 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(self, global: &Global) -> Result<()> {
+        if Path::new(&self.table).is_dir() {
+            return self.run_on_folder(global);
+        }
         let raw = ingest::read(&self.table.as_str().into())?;
         let mut inspection = ingest::inspect(&raw, self.unit.as_deref(), self.assume_public)?;
         let comparable = inspection.comparable();
@@ -36,17 +40,30 @@ impl Inspect {
             let suggested = raw.load(&comparable)?.map(|frame| ingest::suggest(&frame, &comparable));
             inspection.suggest(suggested.for_controller());
         }
+        self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
+    }
+
+    fn run_on_folder(self, global: &Global) -> Result<()> {
+        if self.unit.is_some() {
+            return Err(Error::usage("--unit does not go with a folder")
+                .remedy("leave it out: the privacy unit is a row of the table of persons with all that hangs on it"));
+        }
+        let inspection = ingest::inspect_folder(Path::new(&self.table), self.assume_public)?;
+        self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
+    }
+
+    fn tell(&self, global: &Global, summary: &str, schema: &str, answer: &impl Serialize) -> Result<()> {
         if !global.quiet {
-            say(inspection.render().trim_end());
+            say(summary.trim_end());
         }
         match &self.output {
             Some(path) => {
-                output::write_bytes(path, inspection.to_toml().as_bytes())?;
+                output::write_bytes(path, schema.as_bytes())?;
                 tracing::info!("wrote {}", path.display());
             }
             None if global.json => {}
-            None => print(&inspection.to_toml())?,
+            None => print(schema)?,
         }
-        if global.json { print_json(&inspection) } else { Ok(()) }
+        if global.json { print_json(answer) } else { Ok(()) }
     }
 }

@@ -21,7 +21,7 @@ mod source;
 
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
-pub use inspect::{Inspection, inspect, suggest};
+pub use inspect::{Inspection, LinkedInspection, inspect, inspect_folder, suggest};
 pub use linked::{LinkedTables, read_linked, reference_files};
 pub use load::{count_outside, outside};
 pub use raw::{RawTable, read};

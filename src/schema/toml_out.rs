@@ -16,7 +16,7 @@ const FIELD: usize = 11;
 /// Width of the longest field name of the table, `max_rows_per_unit`.
 const TABLE_FIELD: usize = 17;
 
-const HEADER: &str = "\
+pub(super) const HEADER: &str = "\
 # What is public about the table. Everything in this file is treated as public:
 # it goes into the model and the reports as it stands.
 # domain_from = \"public\"  a person vouches for the domain (codebook, data dictionary, common knowledge)
@@ -24,7 +24,7 @@ const HEADER: &str = "\
 ";
 
 /// Above constraints of which some were read from the rows.
-const SUGGESTED: &str = "\
+pub(super) const SUGGESTED: &str = "\
 # Constraints with from = \"data\" were seen to hold in every row of this table; `fit` refuses them. Where one
 # holds by what the columns mean, write from = \"public\"; remove the others.
 ";
@@ -79,7 +79,7 @@ impl Schema {
     }
 }
 
-fn write_column(out: &mut String, column: &Column) {
+pub(super) fn write_column(out: &mut String, column: &Column) {
     field(out, FIELD, "name", text(&column.name));
     field(out, FIELD, "kind", text(column.kind.name()));
     let mut optional = |name: &str, value: Option<String>| {
@@ -101,7 +101,7 @@ fn write_column(out: &mut String, column: &Column) {
     optional("drop", column.drop.then(|| "true".into()));
 }
 
-fn comments(out: &mut String, notes: &[String]) {
+pub(super) fn comments(out: &mut String, notes: &[String]) {
     for line in notes.iter().flat_map(|note| note.lines()) {
         out.push_str("# ");
         // A control character would end the comment or break the file.
@@ -110,7 +110,7 @@ fn comments(out: &mut String, notes: &[String]) {
     }
 }
 
-fn field(out: &mut String, width: usize, name: &str, value: String) {
+pub(super) fn field(out: &mut String, width: usize, name: &str, value: String) {
     let _ = writeln!(out, "{name:<width$} = {value}");
 }
 
@@ -123,7 +123,7 @@ fn bound(bound: &Bound) -> String {
 }
 
 /// A basic string on one line.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let mut out = String::from("\"");
     for c in value.chars() {
         match c {
@@ -138,7 +138,7 @@ fn text(value: &str) -> String {
     out
 }
 
-fn list(values: &[String]) -> String {
+pub(super) fn list(values: &[String]) -> String {
     let items: Vec<String> = values.iter().map(|v| text(v)).collect();
     let line = format!("[{}]", items.join(", "));
     if line.len() + FIELD + 3 <= WIDTH {

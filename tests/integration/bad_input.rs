@@ -154,11 +154,10 @@ fn truncated_parquet() {
 fn a_directory_given_as_a_file() {
     let world = world(rows(3));
     std::fs::create_dir(world.path("folder")).unwrap();
-    for command in
-        ["inspect folder -o draft.toml", &FIT.replace("table.csv", "folder"), &FIT.replace("schema.toml", "folder")]
-    {
+    for command in [&FIT.replace("table.csv", "folder"), &FIT.replace("schema.toml", "folder")] {
         world.refuses(3, command, &["folder", "directory"]);
     }
+    world.refuses(3, "inspect folder -o draft.toml", &["folder", "no tables"]);
     world.refuses(3, "generate folder --rows 10 -o cohort.csv", &["folder"]);
     world.refuses(3, "ledger verify folder", &["folder"]);
     world.refuses(3, "run folder -o out", &["folder"]);

@@ -8,10 +8,11 @@ use synthward::cli::answers;
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 14] = [
+    let generated: [(&str, Schema); 15] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
         ("inspect.json", schema_for!(synthward::ingest::Inspection)),
+        ("inspect_folder.json", schema_for!(synthward::ingest::LinkedInspection)),
         ("plan.json", schema_for!(synthward::cli::RunPlan)),
         ("fit.json", schema_for!(answers::Fitted)),
         ("generate.json", schema_for!(answers::Generated)),

@@ -113,6 +113,7 @@ fn direct_by_name(profile: &Profile) -> Option<&'static str> {
         "provider",
         "contact",
         "spouse",
+        "owner",
         "sur",
     ];
     let has = |words: &[&str]| profile.has_word(words);
@@ -131,6 +132,7 @@ fn direct_by_name(profile: &Profile) -> Option<&'static str> {
                 "familyname",
                 "maidenname",
                 "patientname",
+                "ownername",
                 "vorname",
                 "nachname",
             ])

@@ -287,16 +287,16 @@ fn numeric(profile: &Profile) -> Option<Draft> {
     if numbers.iter().all(|x| x.fract() == 0.0) {
         // Beyond 2^53 a 64-bit float no longer tells whole numbers apart: such numbers are names, not counts.
         let too_large = max.abs().max(min.abs()) >= 2f64.powi(53);
-        if numbers.len() == 2
-            || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || profile.has_check_digits())
-        {
-            let mut draft = Draft::new(profile, Kind::Categorical).typed(profile, ArrowType::INT64);
-            draft.column.categories = in_natural_order(&profile.labels, |l| l.trim().parse().ok());
-            let note = "Whole numbers that look like codes: integer would mean that they can be counted.";
-            return Some(if numbers.len() == 2 { draft } else { draft.note(FindingClass::NumbersAsCodes, note) });
-        }
         let spelled_real = profile.arrow_type.is_none() && profile.labels.iter().any(|l| l.contains(['.', 'e', 'E']));
         let from_text = if spelled_real { ArrowType::FLOAT64 } else { ArrowType::INT64 };
+        let are_two = numbers.len() == 2 && min < max;
+        if are_two || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || profile.has_check_digits())
+        {
+            let mut draft = Draft::new(profile, Kind::Categorical).typed(profile, from_text);
+            draft.column.categories = in_natural_order(&profile.labels, |l| l.trim().parse().ok());
+            let note = "Whole numbers that look like codes: integer would mean that they can be counted.";
+            return Some(if are_two { draft } else { draft.note(FindingClass::NumbersAsCodes, note) });
+        }
         let mut draft = Draft::new(profile, Kind::Integer).typed(profile, from_text);
         (draft.column.min, draft.column.max) = (Some(Bound::Integer(min as i64)), Some(Bound::Integer(max as i64)));
         return Some(suspect_ends(draft, numbers));
@@ -434,7 +434,7 @@ fn decimals(label: &str) -> usize {
     }
 }
 
-fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+pub(super) fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
     let mut sorted = labels.to_vec();
     sorted.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
     sorted

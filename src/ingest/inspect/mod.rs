@@ -5,10 +5,11 @@
 //! columns that may name the patient are proposed as privacy unit. A person
 //! corrects the draft: that is why each guess comes with its reason.
 //!
-//! The rules look at one column at a time and never at another table.
+//! The rules for a column look at it alone; [`inspect_folder`] then looks for keys among the tables of a folder.
 
 mod identifiers;
 mod kinds;
+mod linked;
 mod profile;
 mod render;
 mod suggest;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use super::raw::RawTable;
 use crate::error::{Error, Result};
 use crate::schema::{Column, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Schema, TableSpec};
+pub use linked::{LinkedInspection, TableReport, inspect_folder};
 use profile::Profile;
 pub use suggest::suggest;
 
@@ -103,6 +105,8 @@ pub enum FindingClass {
     ManyCategories,
     QuasiIdentifier,
     Decimals,
+    /// In a folder: another column decides it.
+    Follows,
 }
 
 /// A column that may name the privacy unit.
@@ -130,7 +134,15 @@ pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Resul
             .expected("a column, or row")
             .remedy("check the spelling, also of capitals"));
     }
-    let profiles: Vec<Profile> = raw.columns.iter().map(|c| Profile::of(raw, c)).collect::<Result<_>>()?;
+    draft(raw, &profiles(raw)?, unit, assume_public)
+}
+
+fn profiles(raw: &RawTable) -> Result<Vec<Profile>> {
+    raw.columns.iter().map(|column| Profile::of(raw, column)).collect()
+}
+
+fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public: bool) -> Result<Inspection> {
+    let unit_column = unit.filter(|name| *name != ROW);
     let markers: BTreeSet<&str> = profiles.iter().flat_map(|p| p.markers.iter().map(String::as_str)).collect();
     let unit_rows =
         match unit_column.and_then(|name| profiles.iter().find(|p| p.name == name)) {
@@ -146,7 +158,7 @@ pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Resul
     let domain_from = if assume_public { DomainFrom::Public } else { DomainFrom::Data };
     let mut columns: Vec<Column> = Vec::new();
     let mut reports = Vec::new();
-    for profile in &profiles {
+    for profile in profiles {
         let draft = kinds::draft(profile, unit_column == Some(profile.name.as_str()));
         let mut column = draft.column;
         column.nullable = profile.missing > 0;
@@ -178,7 +190,7 @@ pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Resul
         source: raw.source.to_string(),
         sha256: raw.sha256.clone(),
         rows: raw.rows,
-        unit_candidates: identifiers::unit_candidates(&profiles, &columns),
+        unit_candidates: identifiers::unit_candidates(profiles, &columns),
         columns: reports,
         schema: Schema { table, columns, targets: vec![], survival: vec![], regressions: vec![], constraints: vec![] },
     })
@@ -344,6 +356,8 @@ mod tests {
                 ("group", &|n| ["No", "Yes"][n % 2].to_owned()),
                 ("count", &|n| if n == 59 { "999".into() } else { (n % 30).to_string() }),
                 ("ward_type", &|n| (n % 4 + 1).to_string()),
+                ("nil", &|n| ["0", "0.0"][n % 2].to_owned()),
+                ("half", &|n| ["1.0", "2.0"][n % 2].to_owned()),
                 ("zip", &|n| format!("0{:04}", n % 40)),
                 ("day", &|n| format!("2001-01-{:02}", n % 28 + 1)),
                 ("at", &|n| format!("2001-01-01T10:{n:02}:00Z")),
@@ -361,6 +375,8 @@ mod tests {
         assert_eq!(kind("group"), (Kind::Categorical, ArrowType::UTF8));
         assert_eq!(kind("count"), (Kind::Integer, ArrowType::INT64));
         assert_eq!(kind("ward_type"), (Kind::Categorical, ArrowType::INT64));
+        assert_eq!(kind("nil"), (Kind::Integer, ArrowType::FLOAT64), "one number, spelled twice");
+        assert_eq!(kind("half"), (Kind::Categorical, ArrowType::FLOAT64));
         assert_eq!(kind("zip"), (Kind::Code, ArrowType::UTF8));
         assert_eq!(kind("day"), (Kind::Datetime, ArrowType::DATE32));
         assert_eq!(kind("at"), (Kind::Datetime, ArrowType::timestamp_us(true)));

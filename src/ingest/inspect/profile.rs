@@ -57,40 +57,23 @@ impl Profile {
             labels: Vec::new(),
             counts: Vec::new(),
         };
-        let cells = match &column.stored {
+        match &column.stored {
             Stored::Unsupported(data_type) => {
                 profile.unsupported = Some(data_type.clone());
                 return Ok(profile);
             }
-            Stored::Csv(cells) => cells,
-            Stored::Typed(arrow_type, cells) => {
-                profile.arrow_type = Some(arrow_type.clone());
-                cells
-            }
-        };
-        let unreadable = |_| raw.source.bad("the column cannot be read").column(&column.name);
-        let mut texts = match profile.arrow_type.as_ref().and_then(|t| Ticks::of(t.data_type())) {
-            Some(unit) => {
-                let format = profile.moment_format();
-                let moments = ticks(cells, unit).map_err(unreadable)?;
-                Texts::of_numbers(&moments, |x| datetime::format(x, format, unit).unwrap_or_default())
-            }
-            None => Texts::of(cells).map_err(unreadable)?,
-        };
-        profile.markers =
-            texts.labels.iter().map(|l| l.trim()).filter(|l| MISSING_MARKERS.contains(l)).map(str::to_owned).collect();
-        texts.remove(|text| MISSING_MARKERS.contains(&text.trim()));
+            Stored::Csv(_) => {}
+            Stored::Typed(arrow_type, _) => profile.arrow_type = Some(arrow_type.clone()),
+        }
+        let mut texts = all_texts(raw, column)?;
+        profile.markers = texts.labels.iter().map(|l| l.trim()).filter(|l| is_marker(l)).map(str::to_owned).collect();
+        texts.remove(is_marker);
         let counts = texts.counts();
         profile.missing = raw.rows - counts.iter().sum::<usize>();
         let mut pairs: Vec<(String, usize)> = texts.labels.into_iter().zip(counts).collect();
         pairs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         (profile.labels, profile.counts) = pairs.into_iter().unzip();
         Ok(profile)
-    }
-
-    /// How the moments of a typed column are written: `None` is ISO 8601.
-    pub fn moment_format(&self) -> Option<&'static str> {
-        self.arrow_type.as_ref().filter(|t| t.is_time_of_day()).map(|_| TIME_OF_DAY)
     }
 
     pub fn present(&self) -> usize {
@@ -153,13 +136,39 @@ impl Profile {
     }
 }
 
+/// The cells of a column as texts, row by row, markers of missing cells included.
+fn all_texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
+    let unreadable = |_| raw.source.bad("the column cannot be read").column(&column.name);
+    let cells = column.stored.cells()?;
+    let arrow_type = column.stored.arrow_type()?;
+    match arrow_type.and_then(|t| Ticks::of(t.data_type())) {
+        Some(unit) => {
+            let format = arrow_type.filter(|t| t.is_time_of_day()).map(|_| TIME_OF_DAY);
+            let moments = ticks(cells, unit).map_err(unreadable)?;
+            Ok(Texts::of_numbers(&moments, |x| datetime::format(x, format, unit).unwrap_or_default()))
+        }
+        None => Texts::of(cells).map_err(unreadable),
+    }
+}
+
+/// The cells of a column as texts, row by row, as a [`Profile`] counts them.
+pub(super) fn texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
+    let mut texts = all_texts(raw, column)?;
+    texts.remove(is_marker);
+    Ok(texts)
+}
+
+fn is_marker(text: &str) -> bool {
+    MISSING_MARKERS.contains(&text.trim())
+}
+
 fn leading_zero(label: &str) -> bool {
     let digits = label.trim().trim_start_matches(['+', '-']);
     digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit()
 }
 
 /// `patient_nbr` to patient, nbr; `PatientID` to patient, id; `BIRTHDATE` to birthdate.
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut previous = ' ';
     for c in name.chars() {

@@ -12,14 +12,7 @@ impl Inspection {
     /// Outside the guarantee: for the controller only.
     pub fn render(&self) -> String {
         let mut out = format!("{}: {} rows, {} columns\n\n", self.source, thousands(self.rows), self.columns.len());
-        let header = ["column", "kind", "missing", "values", "note"].map(str::to_owned);
-        let lines: Vec<[String; 5]> = std::iter::once(header).chain(self.columns.iter().map(cells)).collect();
-        let width = |i: usize| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0);
-        let [name, kind, missing, values] = [width(0), width(1), width(2), width(3)];
-        for [a, b, c, d, e] in &lines {
-            let line = format!("{a:<name$}  {b:<kind$}  {c:>missing$}  {d:<values$}  {e}");
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
+        out.push_str(&columns(&self.columns));
         let _ = match (&self.schema.table.privacy_unit, self.unit_candidates.as_slice()) {
             (Some(unit), _) => writeln!(out, "\nprivacy unit: {unit}"),
             (None, []) => writeln!(
@@ -37,6 +30,20 @@ impl Inspection {
         };
         out
     }
+}
+
+/// A line a column.
+pub(super) fn columns(reports: &[ColumnReport]) -> String {
+    let header = ["column", "kind", "missing", "values", "note"].map(str::to_owned);
+    let lines: Vec<[String; 5]> = std::iter::once(header).chain(reports.iter().map(cells)).collect();
+    let width = |i: usize| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0);
+    let [name, kind, missing, values] = [width(0), width(1), width(2), width(3)];
+    let mut out = String::new();
+    for [a, b, c, d, e] in &lines {
+        let line = format!("{a:<name$}  {b:<kind$}  {c:>missing$}  {d:<values$}  {e}");
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
 }
 
 fn cells(column: &ColumnReport) -> [String; 5] {
@@ -83,7 +90,7 @@ impl Finding {
             FindingClass::QuasiIdentifier => "narrows down a person",
             FindingClass::Decimals => "uneven decimals",
             FindingClass::Key => "key",
-            FindingClass::DirectIdentifier | FindingClass::CodeSystem => {
+            FindingClass::DirectIdentifier | FindingClass::CodeSystem | FindingClass::Follows => {
                 self.note.split(". ").next().unwrap_or_default().trim_end_matches('.')
             }
         }

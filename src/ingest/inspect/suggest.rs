@@ -8,13 +8,13 @@ use std::collections::HashMap;
 /// Columns of each sort that are compared with each other, at most: the first ones.
 const COMPARED: usize = 24;
 /// Values of a column that may give another one, at most.
-const VALUES: usize = 64;
+pub(super) const VALUES: usize = 64;
 /// Rows without a missing cell that a suggestion rests on, at least.
-const ROWS: usize = 100;
+pub(super) const ROWS: usize = 100;
 /// Part of the rows that would break an inequality if its columns had nothing to do with each other, at least.
 const SURPRISING: f64 = 0.02;
 /// Part of the rows that the commonest value of a dependent column may have: more of it hardly depends on anything.
-const COMMONEST: f64 = 0.9;
+pub(super) const COMMONEST: f64 = 0.9;
 /// Suggestions of each kind, at most.
 const SUGGESTED: usize = 8;
 

@@ -1,11 +1,19 @@
 //! Reading and writing the schema of linked tables.
 
-use super::LinkedSchema;
+use super::{LinkedSchema, LinkedTable, Policy, Since};
 use crate::error::{Error, Result};
-use crate::schema::{Schema, parse_toml};
-use serde::Deserialize;
+use crate::schema::toml_out::{HEADER, SUGGESTED, comments, field, list, text, write_column};
+use crate::schema::{Constraint, ConstraintFrom, Notes, Schema, parse_toml};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Width of the longest field name of `[linked]`, `assumed_public`.
+const LINKED_FIELD: usize = 14;
+
+/// Width of the longest field name of a table, `on_duplicate`.
+const TABLE_FIELD: usize = 12;
 
 /// A schema of whatever kind.
 pub enum AnySchema {
@@ -54,11 +62,177 @@ impl LinkedSchema {
         Ok(schema)
     }
 
-    /// The schema as a TOML file. [`LinkedSchema::from_toml`] reads it back to an equal value.
-    ///
-    /// # Errors
-    /// The values cannot be written as TOML.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Error::failed(e.to_string()))
+    /// The schema as a TOML file that a person can read and edit.
+    /// [`LinkedSchema::from_toml`] reads it back to an equal value.
+    pub fn to_toml(&self) -> String {
+        self.to_toml_with(&[])
+    }
+
+    /// As [`LinkedSchema::to_toml`], with comments: those of the table of the same index, missing entries mean none.
+    pub fn to_toml_with(&self, notes: &[Notes]) -> String {
+        let mut out = String::from(HEADER);
+        out.push_str("\n[linked]\n");
+        field(&mut out, LINKED_FIELD, "name", text(&self.linked.name));
+        let facts = [
+            ("units", self.linked.units.map(|units| units.to_string())),
+            ("epsilon_cap", self.linked.epsilon_cap.map(|cap| format!("{cap:?}"))),
+            ("assumed_public", self.linked.assumed_public.then(|| "true".to_owned())),
+        ];
+        for (name, value) in facts {
+            value.into_iter().for_each(|value| field(&mut out, LINKED_FIELD, name, value));
+        }
+        if self.tables.iter().flat_map(|table| &table.constraints).any(|rule| rule.from == ConstraintFrom::Data) {
+            out.push('\n');
+            out.push_str(SUGGESTED);
+        }
+        let none = Notes::default();
+        for (index, table) in self.tables.iter().enumerate() {
+            write_table(&mut out, table, notes.get(index).unwrap_or(&none));
+        }
+        out
+    }
+}
+
+fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
+    out.push_str("\n[[table]]\n");
+    comments(out, &notes.table);
+    let name = |name: &Option<String>| name.as_deref().map(text);
+    let drop = |policy: Policy| (policy == Policy::Drop).then(|| text("drop"));
+    let is_plain = table.reference && table.missing == crate::schema::empty_text();
+    let fields = [
+        ("name", Some(text(&table.name))),
+        ("reference", table.reference.then(|| "true".to_owned())),
+        ("key", name(&table.key)),
+        ("parent", name(&table.parent)),
+        ("links", (!table.links.is_empty()).then(|| links(&table.links))),
+        ("order", name(&table.order)),
+        ("since", (table.since == Since::Calendar).then(|| text("calendar"))),
+        ("origin", name(&table.origin)),
+        ("end", name(&table.end)),
+        ("max_rows", table.max_rows.map(|rows| rows.to_string())),
+        ("on_dangling", drop(table.on_dangling)),
+        ("on_duplicate", drop(table.on_duplicate)),
+        ("missing", (!is_plain).then(|| list(&table.missing))),
+    ];
+    for (name, value) in fields {
+        value.into_iter().for_each(|value| field(out, TABLE_FIELD, name, value));
+    }
+    for (index, column) in table.columns.iter().enumerate() {
+        out.push_str("\n[[table.column]]\n");
+        comments(out, notes.columns.get(index).map_or(&[], Vec::as_slice));
+        write_column(out, column);
+    }
+    out.push_str(&rules(&table.constraints));
+}
+
+/// Columns and the tables whose keys they hold, on one line.
+fn links(links: &BTreeMap<String, String>) -> String {
+    let is_bare = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let key = |name: &str| if is_bare(name) && !name.is_empty() { name.to_owned() } else { text(name) };
+    let links: Vec<String> = links.iter().map(|(name, table)| format!("{} = {}", key(name), text(table))).collect();
+    format!("{{ {} }}", links.join(", "))
+}
+
+/// The rules of a table, a block each.
+fn rules(constraints: &[Constraint]) -> String {
+    #[derive(Serialize)]
+    struct File<'a> {
+        table: [Rules<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct Rules<'a> {
+        constraint: &'a [Constraint],
+    }
+    let written = toml::to_string(&File { table: [Rules { constraint: constraints }] }).unwrap_or_default();
+    written.find("[[table.constraint]]").map_or_else(String::new, |start| format!("\n{}", &written[start..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"
+        [linked]
+        name = "hospital"
+        units = 40
+        epsilon_cap = 3.0
+        assumed_public = true
+        [[table]]
+        name = "patients"
+        key = "Id"
+        origin = "born"
+        end = "died"
+        missing = ["", "?"]
+        [[table.column]]
+        name = "Id"
+        kind = "identifier"
+        [[table.column]]
+        name = "born"
+        kind = "datetime"
+        min = "1930-01-01"
+        max = "2020-01-01"
+        domain_from = "public"
+        [[table.column]]
+        name = "died"
+        kind = "datetime"
+        min = "1990-01-01"
+        max = "2020-01-01"
+        [[table]]
+        name = "stays"
+        parent = "patients"
+        links = { "whose stay" = "patients", ward = "wards" }
+        order = "start"
+        since = "calendar"
+        max_rows = 20
+        on_dangling = "drop"
+        on_duplicate = "drop"
+        [[table.column]]
+        name = "whose stay"
+        kind = "identifier"
+        [[table.column]]
+        name = "ward"
+        kind = "identifier"
+        [[table.column]]
+        name = "start"
+        kind = "datetime"
+        min = "2010-01-01"
+        max = "2020-01-01"
+        [[table.column]]
+        name = "code"
+        kind = "categorical"
+        categories = ["1", "2"]
+        [[table.column]]
+        name = "text"
+        kind = "categorical"
+        categories = ["a b", "c"]
+        [[table.constraint]]
+        kind = "dependency"
+        of = "text"
+        on = "code"
+        from = "data"
+        map = { 1 = "a b", 2 = "c" }
+        [[table.constraint]]
+        kind = "forbidden"
+        never = "code = '1' and text = 'c'"
+        [[table]]
+        name = "wards"
+        reference = true
+    "#;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let schema = LinkedSchema::from_toml(SCHEMA).unwrap();
+        let notes = Notes { table: vec!["a note".into()], columns: vec![vec!["a key".into()]] };
+        let text = schema.to_toml_with(&[notes]);
+        assert_eq!(LinkedSchema::from_toml(&text).unwrap(), schema, "{text}");
+        for part in [
+            "[[table]]\n# a note\nname         = \"patients\"\n",
+            "[[table.column]]\n# a key\nname        = \"Id\"\n",
+            "links        = { ward = \"wards\", \"whose stay\" = \"patients\" }\n",
+            "[[table.constraint]]\n",
+            "name         = \"wards\"\nreference    = true\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

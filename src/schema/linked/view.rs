@@ -70,7 +70,8 @@ pub struct View {
     pub columns: Vec<ViewColumn>,
     /// Pairs of columns that are measured.
     pub pairs: Vec<[usize; 2]>,
-    /// How many columns are drawn: they come first.
+    /// How many columns are measured here: they come first. After them are those that follow from others by a map, and what
+    /// rows are told from.
     pub drawn: usize,
 }
 
@@ -187,7 +188,7 @@ impl Builder<'_> {
             Some(origin) => range_seconds(origin)?.0.min(first),
             None => first,
         };
-        Ok(Some(whole("age".into(), 0.0, ((last - from) / DAY).ceil().max(1.0), true)))
+        Ok(Some(whole("age before the row".into(), 0.0, ((last - from) / DAY).ceil().max(1.0), true)))
     }
 
     /// What the rows of a table say of those below them.
@@ -210,10 +211,14 @@ impl LinkedTable {
         self.order.as_ref().or(self.origin.as_ref()).and_then(|name| self.column(name))
     }
 
-    /// Columns that a whole map computes from another one: nothing is to be learnt of them.
+    /// Columns that a map gives from another one, for each of its categories: nothing is to be learnt of them.
     fn computed(&self) -> impl Iterator<Item = &str> {
         self.constraints.iter().filter_map(|constraint| match &constraint.rule {
-            Rule::Dependency { of, .. } => Some(of.as_str()),
+            Rule::Dependency { of, on, map } => {
+                let categories = self.column(on).map_or(&[][..], |column| &column.categories);
+                let is_whole = !categories.is_empty() && categories.iter().all(|category| map.contains_key(category));
+                is_whole.then_some(of.as_str())
+            }
             _ => None,
         })
     }
@@ -251,7 +256,9 @@ impl LinkedSchema {
     pub fn view(&self, table: usize) -> Result<View> {
         let own = &self.tables[table];
         let mut builder = Builder { schema: self, table, columns: Vec::new() };
-        for (index, column) in own.columns.iter().enumerate().filter(|(_, column)| column.is_modelled()) {
+        let is_computed = |column: &&Column| own.computed().any(|name| name == column.name);
+        let modelled = own.columns.iter().enumerate().filter(|(_, column)| column.is_modelled());
+        for (index, column) in modelled.clone().filter(|(_, column)| !is_computed(column)) {
             let is_moment = column.kind == Kind::Datetime;
             let stands_for_itself =
                 own.parent.is_none() && (own.origin.is_none() || own.origin.as_ref() == Some(&column.name));
@@ -273,6 +280,9 @@ impl LinkedSchema {
             builder.push(count, From::Count(child), 1.0);
         }
         let drawn = builder.columns.len();
+        for (index, column) in modelled.filter(|(_, column)| is_computed(column)) {
+            builder.push(column.clone(), From::Own(index), 1.0);
+        }
         if let Some(parent) = self.parent(table) {
             let root = self.tree()[0];
             builder.told_by(root);
@@ -284,12 +294,10 @@ impl LinkedSchema {
             for index in 0..drawn {
                 let (column, ViewColumn { from, .. }) = builder.columns[index].clone();
                 let From::Own(place) = from else { continue };
-                if !own.computed().any(|name| name == column.name) {
-                    let previous = Column { name: format!("previous {}", column.name), nullable: true, ..column };
-                    builder.push(previous, From::Previous(place), 1.0);
-                }
+                let previous = Column { name: format!("previous {}", column.name), nullable: true, ..column };
+                builder.push(previous, From::Previous(place), 1.0);
             }
-            let mut place = Column::new("place", Kind::Categorical);
+            let mut place = Column::new("place of the row", Kind::Categorical);
             place.categories = (1..=PLACES).map(|place| place.to_string()).collect();
             place.other = Some(PLACES.to_string());
             place.nullable = false;
@@ -299,7 +307,7 @@ impl LinkedSchema {
                 builder.push(age, From::Age, 1.0);
             }
         }
-        let pairs = pairs(own, &builder.columns);
+        let pairs = pairs(&builder.columns, drawn);
         let (columns, sources): (Vec<Column>, Vec<ViewColumn>) = builder.columns.into_iter().unzip();
         let constraints =
             own.constraints.iter().filter(|rule| holds_in_view(rule, &columns, &sources)).cloned().collect();
@@ -329,9 +337,7 @@ fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewCol
 /// The pairs of columns that tell how a row follows from what is known: those of drawn columns, and each of them with what
 /// it is told from. Of the row before, a column is told from the same one; and the columns of the row before are told with
 /// each other, since in a first row all are missing.
-fn pairs(table: &LinkedTable, columns: &[(Column, ViewColumn)]) -> Vec<[usize; 2]> {
-    let computed = |j: usize| table.computed().any(|name| name == columns[j].0.name);
-    let drawn: Vec<usize> = (0..columns.len()).filter(|&j| columns[j].1.from.is_drawn() && !computed(j)).collect();
+fn pairs(columns: &[(Column, ViewColumn)], drawn: usize) -> Vec<[usize; 2]> {
     let known = |j: &usize| !columns[*j].1.from.is_drawn();
     let mut pairs = Vec::new();
     let about_before: Vec<usize> =
@@ -339,8 +345,8 @@ fn pairs(table: &LinkedTable, columns: &[(Column, ViewColumn)]) -> Vec<[usize; 2
     for (i, &a) in about_before.iter().enumerate() {
         pairs.extend(about_before[i + 1..].iter().map(|&b| [a, b]));
     }
-    for (i, &a) in drawn.iter().enumerate() {
-        pairs.extend(drawn[i + 1..].iter().map(|&b| [a, b]));
+    for a in 0..drawn {
+        pairs.extend((a + 1..drawn).map(|b| [a, b]));
         for b in (0..columns.len()).filter(known) {
             let is_told = match (columns[a].1.from, columns[b].1.from) {
                 (From::Own(own), From::Previous(previous)) => own == previous,

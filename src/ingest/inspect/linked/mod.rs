@@ -1,0 +1,349 @@
+//! A first draft of the schema of tables that hang together, made by looking at their rows.
+//!
+//! Each table of a folder is drafted for itself; then keys, links, parents and moments are told from names and values.
+
+mod folder;
+mod followers;
+mod keys;
+mod moments;
+mod names;
+mod render;
+mod roles;
+
+use super::profile::Profile;
+use super::{ColumnReport, Finding, FindingClass, Inspection, draft, kinds, profiles, suggest};
+use crate::error::Result;
+use crate::ingest::Frame;
+use crate::ingest::raw::RawTable;
+use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
+use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, DomainFrom, Kind, LinkedSchema, Notes, ROW, Rule};
+use keys::Link;
+use roles::Roles;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::path::Path;
+
+/// Distinct keys of a reference table that are listed as categories, at most.
+const FEW_KEYS: usize = 500;
+/// Distinct codes or texts that are listed as categories where names or keys tell what they are, at most.
+const MANY_LISTED: usize = 2_000;
+
+/// What was seen in the tables of a folder, and the schema drafted from them.
+///
+/// # Privacy
+/// Outside the guarantee, as [`Inspection`].
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct LinkedInspection {
+    /// Path of the folder.
+    pub source: String,
+    /// In the order of the schema.
+    pub tables: Vec<TableReport>,
+    pub schema: LinkedSchema,
+}
+
+/// What was seen in one table.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct TableReport {
+    /// Path of the table.
+    pub source: String,
+    /// SHA-256 of its bytes as stored.
+    pub sha256: String,
+    pub rows: usize,
+    /// Rows whose parent is not there.
+    pub dangling: usize,
+    /// Rows whose key an earlier row has.
+    pub duplicates: usize,
+    /// Sentences about the table, which become comments in the schema.
+    pub notes: Vec<String>,
+    pub columns: Vec<ColumnReport>,
+}
+
+/// A table while it is drafted.
+struct Table {
+    raw: RawTable,
+    name: String,
+    profiles: Vec<Profile>,
+    draft: Inspection,
+    notes: Vec<String>,
+}
+
+/// Drafts the schema of all tables in a folder. With `assume_public`, somebody vouches that what is read from them is
+/// public; the schema says so for ever after.
+///
+/// # Errors
+/// Bad input, when the folder has no tables, a table cannot be read, or no table of persons is found.
+///
+/// # Privacy
+/// Outside the guarantee: see [`Inspection`].
+pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspection> {
+    let mut tables = folder::read(folder, assume_public)?;
+    let mut keys = keys::keys(&tables);
+    let links = keys::links(&tables, &keys);
+    let roles = roles::roles(&tables, &keys, &links).map_err(|e| e.file(folder))?;
+    for (place, table) in tables.iter().enumerate() {
+        // No row is left out for the sake of a key that nobody needs.
+        let is_needed = place == roles.root || keys::is_linked_to(place, &links);
+        keys[place] = keys[place].filter(|&key| is_needed || table.profiles[key].labels.len() == table.raw.rows);
+    }
+    for (place, table) in tables.iter_mut().enumerate().filter(|(place, _)| roles.is_personal(*place)) {
+        table.settle(place, keys[place], &links[place], &roles, assume_public);
+        table.find_rules(assume_public)?;
+    }
+    let mut drafted = Vec::new();
+    let mut reports = Vec::new();
+    for place in roles.tree.iter().copied().chain((0..tables.len()).filter(|&place| !roles.is_personal(place))) {
+        let (table, report) = write(&tables, place, &keys, &links, &roles)?;
+        drafted.push(table);
+        reports.push(report);
+    }
+    let linked = LinkedSpec {
+        name: folder::name(folder),
+        units: assume_public.then_some((reports[0].rows - reports[0].duplicates) as u64),
+        epsilon_cap: None,
+        assumed_public: assume_public,
+    };
+    let schema = LinkedSchema { linked, tables: drafted };
+    schema.check().map_err(|e| e.file(folder))?;
+    Ok(LinkedInspection { source: folder.display().to_string(), tables: reports, schema })
+}
+
+impl Table {
+    fn new(raw: RawTable, assume_public: bool) -> Result<Self> {
+        let profiles = profiles(&raw)?;
+        let draft = draft(&raw, &profiles, Some(ROW), assume_public)?;
+        Ok(Self { name: raw.source.table_name(), profiles, draft, notes: Vec::new(), raw })
+    }
+
+    fn column(&self, index: usize) -> &Column {
+        &self.draft.schema.columns[index]
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.draft.schema.columns
+    }
+
+    /// Replaces what was drafted of a column.
+    fn redraft(&mut self, index: usize, column: Column, class: FindingClass, note: impl Into<String>) {
+        let report = &mut self.draft.columns[index];
+        (report.kind, report.dropped) = (column.kind, column.drop);
+        report.findings = vec![Finding { class, note: note.into() }];
+        self.draft.schema.columns[index] = column;
+    }
+
+    /// Makes a column one that holds keys.
+    fn make_key(&mut self, index: usize, note: String) {
+        let old = self.column(index);
+        let (name, arrow_type, nullable) = (old.name.clone(), old.arrow_type.clone(), old.nullable);
+        let column = Column { arrow_type, nullable, ..Column::new(name, Kind::Identifier) };
+        self.redraft(index, column, FindingClass::Key, note);
+    }
+
+    /// Makes a column one of categories, those that it has.
+    fn make_list(&mut self, index: usize, assume_public: bool, note: String) {
+        let old = self.column(index);
+        let (name, arrow_type, nullable) = (old.name.clone(), old.arrow_type.clone(), old.nullable);
+        // A whole number that is spelled `1.0` stays as it is spelled.
+        let is_spelled = |t: &ArrowType| t.is_integer() && !self.profiles[index].all(|l| l.parse::<i64>().is_ok());
+        let arrow_type = arrow_type.map(|t| if is_spelled(&t) { ArrowType::UTF8 } else { t });
+        let categories = kinds::in_natural_order(&self.profiles[index].labels, |label| label.trim().parse().ok());
+        let domain_from = Some(if assume_public { DomainFrom::Public } else { DomainFrom::Data });
+        let column = Column { arrow_type, nullable, categories, domain_from, ..Column::new(name, Kind::Categorical) };
+        self.redraft(index, column, FindingClass::Key, note);
+    }
+
+    fn leave_out(&mut self, index: usize, class: FindingClass, note: String) {
+        let column = Column { drop: true, ..self.column(index).clone() };
+        self.redraft(index, column, class, note);
+    }
+
+    /// Gives the columns that hold keys their kinds.
+    fn settle(&mut self, place: usize, key: Option<usize>, links: &[Link], roles: &Roles, assume_public: bool) {
+        if let Some(key) = key {
+            self.make_key(key, "The key of the table; generated rows get fresh ones.".into());
+        }
+        for (index, link) in links.iter().enumerate() {
+            let to = &link.name;
+            if link.to == place {
+                let note = format!("Names another row of `{to}`. Left out.");
+                self.leave_out(link.column, FindingClass::Key, note);
+            } else if roles.is_kept(place, index, links) {
+                self.make_key(link.column, format!("A key of `{to}`."));
+            } else if roles.is_personal(link.to) {
+                let note = if link.is_kept() {
+                    format!("A key of `{to}`, which another column links to. Left out.")
+                } else {
+                    format!("Named like a key of `{to}`, where most of them are not. Left out.")
+                };
+                self.leave_out(link.column, FindingClass::Key, note);
+            } else {
+                self.settle_reference(link, assume_public);
+            }
+        }
+    }
+
+    /// A column that holds keys of a table of nobody's.
+    fn settle_reference(&mut self, link: &Link, assume_public: bool) {
+        let kind = self.column(link.column).kind;
+        let most = if kind == Kind::Identifier { FEW_KEYS } else { MANY_LISTED };
+        let to = &link.name;
+        if kind.has_labels() || kind == Kind::Code || self.column(link.column).drop {
+            return;
+        }
+        if self.profiles[link.column].labels.len() <= most {
+            self.make_list(link.column, assume_public, format!("A key of `{to}`, which is public."));
+        } else {
+            let note = format!("A key of `{to}`, of which there are too many to list. Left out.");
+            self.leave_out(link.column, FindingClass::Key, note);
+        }
+    }
+
+    /// Inequalities as they are suggested for a single table, and columns that follow from another one.
+    fn find_rules(&mut self, assume_public: bool) -> Result<()> {
+        let mut rules = followers::find(self, assume_public)?;
+        let comparable = self.draft.comparable();
+        if comparable.modelled().next().is_some() {
+            let columns = self.raw.all_rows().whole_columns(&comparable)?;
+            let frame = Frame { rows: self.raw.rows, columns, unit: None };
+            let inequalities = suggest(&frame, &comparable).into_iter().map(|constraint| constraint.rule);
+            rules.extend(inequalities.filter(|rule| matches!(rule, Rule::Inequality { .. })));
+        }
+        let from = if assume_public { ConstraintFrom::Public } else { ConstraintFrom::Data };
+        let schema = &mut self.draft.schema;
+        for rule in rules {
+            schema.constraints.push(Constraint { from, ..Constraint::new(rule) });
+            if schema.check().is_err() {
+                schema.constraints.pop();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A table of the schema, and what was seen of it.
+fn write(
+    tables: &[Table],
+    place: usize,
+    keys: &[Option<usize>],
+    links: &[Vec<Link>],
+    roles: &Roles,
+) -> Result<(LinkedTable, TableReport)> {
+    let table = &tables[place];
+    let mut report = TableReport {
+        source: table.raw.source.to_string(),
+        sha256: table.raw.sha256.clone(),
+        rows: table.raw.rows,
+        dangling: 0,
+        duplicates: 0,
+        notes: table.notes.clone(),
+        columns: table.draft.columns.clone(),
+    };
+    let mut drafted = LinkedTable {
+        name: table.name.clone(),
+        reference: !roles.is_personal(place),
+        key: None,
+        parent: None,
+        links: Default::default(),
+        order: None,
+        since: Since::Parent,
+        origin: None,
+        end: None,
+        max_rows: None,
+        on_dangling: Policy::Refuse,
+        on_duplicate: Policy::Refuse,
+        missing: table.draft.schema.table.missing.clone(),
+        columns: Vec::new(),
+        constraints: Vec::new(),
+    };
+    if drafted.reference {
+        drafted.missing = vec![String::new()];
+        report.notes.push("Nothing in it links to a person: taken for public, and copied as it is.".into());
+        return Ok((drafted, report));
+    }
+    let name = |index: usize| table.column(index).name.clone();
+    if let Some(key) = keys[place] {
+        drafted.key = Some(name(key));
+        report.duplicates = table.raw.rows - table.profiles[key].labels.len();
+    }
+    for (index, link) in links[place].iter().enumerate() {
+        if roles.is_kept(place, index, &links[place]) {
+            drafted.links.insert(name(link.column), link.name.clone());
+        }
+    }
+    match roles.parents[place].map(|index| &links[place][index]) {
+        None => {
+            drafted.origin = moments::origin(table).map(name);
+            drafted.end = moments::end(table).filter(|_| drafted.origin.is_some()).map(name);
+        }
+        Some(link) => {
+            drafted.parent = Some(link.name.clone());
+            let order = moments::order(table);
+            drafted.order = order.map(name);
+            if let Some(order) = order.filter(|_| link.to == roles.root) {
+                let origin = moments::origin(&tables[roles.root]);
+                let root = (&tables[roles.root], keys[roles.root], origin);
+                drafted.since = moments::since(table, link.column, order, root)?;
+            }
+            drafted.max_rows = Some(generous(link.most));
+            report.dangling = table.raw.rows - link.present;
+            report.notes.push(format!(
+                "At most {} rows of one row of `{}` were seen; max_rows leaves room.",
+                super::render::thousands(link.most),
+                link.name
+            ));
+        }
+    }
+    let told = [
+        (report.dangling, "have no row of the parent", &mut drafted.on_dangling),
+        (report.duplicates, "have a key that an earlier row has", &mut drafted.on_duplicate),
+    ];
+    for (rows, what, policy) in told.into_iter().filter(|(rows, ..)| *rows > 0) {
+        *policy = Policy::Drop;
+        let of = super::render::thousands(table.raw.rows);
+        report.notes.push(format!("{} of {of} rows {what}: they are left out.", super::render::thousands(rows)));
+    }
+    drafted.columns = table.columns().to_vec();
+    drafted.constraints.clone_from(&table.draft.schema.constraints);
+    Ok((drafted, report))
+}
+
+/// The next of 1, 2, 5, 10, 20, 50, …
+fn generous(most: usize) -> u32 {
+    let steps = (0..9).flat_map(|power| [1, 2, 5].map(|n| n * 10u32.pow(power)));
+    steps.into_iter().find(|&step| step as usize >= most).unwrap_or(u32::MAX)
+}
+
+impl LinkedInspection {
+    /// The drafted schema as a commented TOML file.
+    ///
+    /// # Privacy
+    /// Outside the guarantee: the comments too were made from the rows.
+    pub fn to_toml(&self) -> String {
+        let notes: Vec<Notes> = self
+            .tables
+            .iter()
+            .zip(&self.schema.tables)
+            .map(|(report, table)| Notes {
+                table: report.notes.clone(),
+                columns: match table.reference {
+                    true => Vec::new(),
+                    false => report
+                        .columns
+                        .iter()
+                        .map(|column| column.findings.iter().map(|finding| finding.note.clone()).collect())
+                        .collect(),
+                },
+            })
+            .collect();
+        self.schema.to_toml_with(&notes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_rounded_up() {
+        assert_eq!([0, 1, 2, 3, 6, 10, 1381].map(generous), [1, 1, 2, 5, 10, 10, 2000]);
+    }
+}

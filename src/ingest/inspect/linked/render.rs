@@ -1,0 +1,42 @@
+//! The inspection of a folder as tables for the terminal.
+
+use super::super::render::{columns, thousands};
+use super::LinkedInspection;
+use std::fmt::Write;
+
+impl LinkedInspection {
+    /// A line a table, then a line a column of each table of persons.
+    ///
+    /// # Privacy
+    /// Outside the guarantee: for the controller only.
+    pub fn render(&self) -> String {
+        let mut out = format!("{}: {} tables\n\n", self.source, self.tables.len());
+        let mut lines = vec![["table", "rows", "hangs on", "order", "note"].map(str::to_owned)];
+        for (table, report) in self.schema.tables.iter().zip(&self.tables) {
+            let hangs_on = match &table.parent {
+                _ if table.reference => "- (reference)".to_owned(),
+                None => "- (root)".to_owned(),
+                Some(parent) => parent.clone(),
+            };
+            let told = [(report.dangling, "without a parent"), (report.duplicates, "with a key twice")];
+            let notes: Vec<String> = told
+                .into_iter()
+                .filter(|(rows, _)| *rows > 0)
+                .map(|(rows, what)| format!("{} rows {what}", thousands(rows)))
+                .collect();
+            let order = table.order.clone().unwrap_or_else(|| "-".into());
+            lines.push([table.name.clone(), thousands(report.rows), hangs_on, order, notes.join(", ")]);
+        }
+        let width = |i: usize| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0);
+        let [name, rows, hangs_on, order] = [width(0), width(1), width(2), width(3)];
+        for [a, b, c, d, e] in &lines {
+            let line = format!("{a:<name$}  {b:>rows$}  {c:<hangs_on$}  {d:<order$}  {e}");
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        for (table, report) in self.schema.tables.iter().zip(&self.tables).filter(|(table, _)| !table.reference) {
+            let _ = write!(out, "\n{}\n\n{}", table.name, columns(&report.columns));
+        }
+        let _ = writeln!(out, "\nprivacy unit: a row of {} with all that hangs on it", self.schema.tables[0].name);
+        out
+    }
+}
