@@ -22,10 +22,6 @@ const LEAST_PERSONS: u64 = 10;
 /// Below so many a model is hardly more than its noise.
 const FEW_PERSONS: f64 = 1000.0;
 
-/// Where persons times a table's part of epsilon are fewer than this ...
-const COARSE_BELOW: f64 = 10_000.0;
-/// ... numeric columns have so many cells at most.
-const COARSE_BINS: usize = 16;
 /// Cells of ages.
 const AGES: usize = 16;
 
@@ -51,8 +47,6 @@ pub struct LinkedPlanned {
 struct Story {
     table: usize,
     parent: Option<usize>,
-    /// Its part of the budget, of rho.
-    share: f64,
     /// What the names of its events begin with.
     scope: String,
     view: View,
@@ -94,12 +88,11 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
             drawn,
         })
     };
-    let mut stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
+    let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
     let all: usize = stories.iter().map(|story| story.view.drawn).sum();
     let mut planned = Vec::new();
-    for (number, story) in stories.iter_mut().enumerate() {
+    for (number, story) in stories.iter().enumerate() {
         let share = story.view.drawn as f64 / all.max(1) as f64;
-        story.share = share;
         if number > 0 || schema.linked.units.is_none() {
             planned.push(Request {
                 name: format!("{}{COUNT}", story.scope),
@@ -213,7 +206,7 @@ fn tell(
         check_persons(&request.budget, units)?;
     }
     let is_independent = request.model == ModelKind::Independent;
-    let bins = if is_independent { MAX_BINS } else { bins(story, units, request.budget.epsilon()) };
+    let bins = if is_independent { MAX_BINS } else { tables::bins(domain, units, request.budget.epsilon()) };
     let mut columns = measure(plan, scope, &grid, drawn, rounds, units, bins, &Unwatched)?;
     for j in view.drawn..view.columns.len() {
         let codec = known_codec(story, j, &columns, (stories, told))?;
@@ -238,13 +231,6 @@ fn tell(
         }
     });
     Ok((part, mixture))
-}
-
-/// The most cells of a numeric column, from public facts and the number of persons.
-fn bins(story: &Story, units: f64, epsilon: f64) -> usize {
-    let epsilon = epsilon * story.share.sqrt();
-    let bins = tables::bins(&story.domain, units, epsilon);
-    if units * epsilon < COARSE_BELOW { bins.min(COARSE_BINS) } else { bins }
 }
 
 /// The codec of a column that is known before a row is drawn: that of the column where it was drawn, else cells that are
