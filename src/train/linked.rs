@@ -77,16 +77,7 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
         let domain = TableDomain::of_view(&view)?;
         let scope = format!("{}: ", schema.tables[table].name);
         let drawn = TableDomain { columns: domain.columns[..view.drawn].to_vec(), ..domain.clone() };
-        Ok(Story {
-            table,
-            parent: schema.parent(table),
-            share: 0.0,
-            scope,
-            rounds: rounds(&drawn),
-            view,
-            domain,
-            drawn,
-        })
+        Ok(Story { table, parent: schema.parent(table), scope, rounds: rounds(&drawn), view, domain, drawn })
     };
     let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
     let all: usize = stories.iter().map(|story| story.view.drawn).sum();
