@@ -117,11 +117,22 @@ pub(super) fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec
     ([plain, labelled].concat(), parts)
 }
 
-/// The pairs of which both columns have more than one cell, with their weights.
-pub(super) fn choose_pairs(layout: &Layout, pairs: &[[usize; 2]]) -> (Vec<Vec<usize>>, Vec<Part>) {
-    let varying = pairs.iter().filter(|pair| pair.iter().all(|&column| layout.cells[column] > 1));
-    let tables: Vec<Vec<usize>> = varying.map(|pair| pair.to_vec()).collect();
-    let parts = weighted(layout, &tables, 1.0);
+/// The pairs of which both columns have more than one cell, with their weights: each group of them has the same share, and
+/// in a group the squared weight goes with the square root of the cells.
+pub(super) fn choose_pairs(layout: &Layout, groups: &[Vec<[usize; 2]>]) -> (Vec<Vec<usize>>, Vec<Part>) {
+    let is_varying = |pair: &&[usize; 2]| pair.iter().all(|&column| layout.cells[column] > 1);
+    let groups: Vec<Vec<&[usize; 2]>> = groups.iter().map(|group| group.iter().filter(is_varying).collect()).collect();
+    let filled = groups.iter().filter(|group| !group.is_empty()).count() as f64;
+    let (mut tables, mut parts) = (Vec::new(), Vec::new());
+    for group in groups {
+        let cells: Vec<usize> =
+            group.iter().map(|pair| pair.iter().map(|&column| layout.cells[column]).product()).collect();
+        let total: f64 = cells.iter().map(|&c| (c as f64).sqrt()).sum();
+        for (pair, cells) in group.iter().zip(cells) {
+            parts.push(Part { cells, weight: ((cells as f64).sqrt() / (total * filled)).sqrt() });
+            tables.push(pair.to_vec());
+        }
+    }
     (tables, parts)
 }
 
@@ -137,6 +148,17 @@ fn weighted(layout: &Layout, tables: &[Vec<usize>], share: f64) -> Vec<Part> {
 mod tests {
     use super::*;
     use crate::encode::ModelColumn;
+
+    #[test]
+    fn groups_of_pairs_share_alike_and_a_column_of_one_cell_has_no_pair() {
+        let layout = Layout { cells: vec![4, 9, 1, 16] };
+        let groups = [vec![[0, 1], [0, 3]], vec![[0, 2], [2, 3]], vec![[1, 3]]];
+        let (tables, parts) = choose_pairs(&layout, &groups);
+        assert_eq!(tables, [vec![0, 1], vec![0, 3], vec![1, 3]]);
+        let squares: Vec<f64> = parts.iter().map(|part| part.weight.powi(2)).collect();
+        assert!((squares[0] + squares[1] - 0.5).abs() < 1e-12 && (squares[2] - 0.5).abs() < 1e-12);
+        assert!((squares[1] / squares[0] - 8.0 / 6.0).abs() < 1e-12 && parts[2].cells == 144);
+    }
 
     #[test]
     fn all_pairs_and_the_label_with_every_other_pair() {

@@ -68,8 +68,8 @@ pub struct View {
     pub schema: Schema,
     /// One for each column of the schema.
     pub columns: Vec<ViewColumn>,
-    /// Pairs of columns that are measured.
-    pub pairs: Vec<[usize; 2]>,
+    /// Pairs of columns that are measured, in groups that are measured alike.
+    pub pairs: Vec<Vec<[usize; 2]>>,
     /// How many columns are measured here: they come first. After them are those that follow from others by a map, and what
     /// rows are told from.
     pub drawn: usize,
@@ -334,29 +334,27 @@ fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewCol
     }
 }
 
-/// The pairs of columns that tell how a row follows from what is known: those of drawn columns, and each of them with what
-/// it is told from. Of the row before, a column is told from the same one; and the columns of the row before are told with
-/// each other, since in a first row all are missing.
-fn pairs(columns: &[(Column, ViewColumn)], drawn: usize) -> Vec<[usize; 2]> {
-    let known = |j: &usize| !columns[*j].1.from.is_drawn();
-    let mut pairs = Vec::new();
-    let about_before: Vec<usize> =
-        (0..columns.len()).filter(|&j| matches!(columns[j].1.from, From::Previous(_) | From::Place)).collect();
-    for (i, &a) in about_before.iter().enumerate() {
-        pairs.extend(about_before[i + 1..].iter().map(|&b| [a, b]));
+/// The pairs of columns that tell how a row follows from what is known, in groups that are measured alike: how rows follow
+/// from those before them, what goes together in a row, and what follows from the rows above. Of the row before, a column
+/// is told from the same one; and the columns of the row before are told with each other, since in a first row all are
+/// missing.
+fn pairs(columns: &[(Column, ViewColumn)], drawn: usize) -> Vec<Vec<[usize; 2]>> {
+    let is_before = |j: usize| matches!(columns[j].1.from, From::Previous(_) | From::Place);
+    let known: Vec<usize> = (0..columns.len()).filter(|&j| !columns[j].1.from.is_drawn()).collect();
+    let (mut before, mut within, mut above) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, &a) in known.iter().enumerate().filter(|(_, a)| is_before(**a)) {
+        before.extend(known[i + 1..].iter().filter(|&&b| is_before(b)).map(|&b| [a, b]));
     }
     for a in 0..drawn {
-        pairs.extend((a + 1..drawn).map(|b| [a, b]));
-        for b in (0..columns.len()).filter(known) {
-            let is_told = match (columns[a].1.from, columns[b].1.from) {
-                (From::Own(own), From::Previous(previous)) => own == previous,
-                (_, From::Previous(_)) => false,
-                _ => true,
-            };
-            if is_told {
-                pairs.push([a, b]);
+        within.extend((a + 1..drawn).map(|b| [a, b]));
+        for &b in &known {
+            match (columns[a].1.from, columns[b].1.from) {
+                (From::Own(own), From::Previous(previous)) if own == previous => before.push([a, b]),
+                (_, From::Previous(_)) => {}
+                (_, From::Place) => before.push([a, b]),
+                _ => above.push([a, b]),
             }
         }
     }
-    pairs
+    [before, within, above].into_iter().filter(|group| !group.is_empty()).collect()
 }
