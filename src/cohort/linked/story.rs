@@ -82,7 +82,7 @@ impl LinkedCohort<'_> {
             };
             block.tables.push(drawn);
         }
-        self.end(&mut block);
+        self.end(&mut block)?;
         Ok(block)
     }
 
@@ -137,7 +137,10 @@ impl LinkedCohort<'_> {
         let mut drawn = Drawn::new(part.view.columns.len());
         let mut posterior = Posterior::default();
         let (mut codes, mut positions) = (vec![0u16; drawn.width], vec![MISSING; drawn.width]);
-        let order_range = declared.moment().map(range_seconds).transpose()?;
+        let range = match declared.moment() {
+            Some(column) => range_seconds(column)?,
+            None => (f64::NEG_INFINITY, f64::INFINITY),
+        };
         let moment_above = schema.moment_above(part.table);
         for row_above in 0..above.rows() {
             let count = table.count.map_or(0, |column| above.position(row_above, column));
@@ -153,11 +156,15 @@ impl LinkedCohort<'_> {
                         Since::Parent if !moment_above.is_nan() => moment_above,
                         _ => schema.calendar(part.table),
                     },
-                    first: [known, moment_above, origin].into_iter().fold(f64::NEG_INFINITY, f64::max),
-                    last: order_range.map_or(f64::INFINITY, |(_, last)| last),
+                    first: [known, moment_above, origin].into_iter().fold(range.0, f64::max),
+                    last: range.1,
                     known: if schema.age_is_of_parent(part.table) { moment_above } else { known },
                     origin: if origin.is_nan() { schema.calendar(part.table) } else { origin },
                 };
+                // After the end of the calendar there are no rows.
+                if before.first > before.last {
+                    break;
+                }
                 for (j, source) in part.view.columns.iter().enumerate() {
                     let most = part.model.domain.columns[j].domain.positions() - 1;
                     positions[j] = match source.from {
@@ -225,7 +232,7 @@ impl LinkedCohort<'_> {
         let gap = part.view.columns.iter().position(|column| matches!(column.from, From::Gap(_)));
         gap.map_or(f64::NAN, |j| {
             let moment = before.base + self.passed(part, j, positions[j]) * part.view.columns[j].step;
-            moment.clamp(before.first.min(before.last), before.last)
+            moment.clamp(before.first, before.last)
         })
     }
 
@@ -282,11 +289,16 @@ impl LinkedCohort<'_> {
         Err(cannot_hold(&self.schema().tables[part.table].name))
     }
 
-    /// Puts the end of each person after all that was drawn of the person.
-    fn end(&self, block: &mut Block) {
+    /// Puts the end of each person after all that was drawn of the person. An end after the calendar's is none.
+    fn end(&self, block: &mut Block) -> Result<()> {
         let part = &self.model.parts[0];
+        let declared = &self.schema().tables[part.table];
+        let Some(column) = declared.end.as_ref().and_then(|name| declared.column(name)) else { return Ok(()) };
+        let last = range_seconds(column)?.1;
         let passed: Vec<usize> = told_as_passed(part).collect();
-        let Some(end) = passed.iter().position(|&j| matches!(part.view.columns[j].from, From::End(_))) else { return };
+        let Some(end) = passed.iter().position(|&j| matches!(part.view.columns[j].from, From::End(_))) else {
+            return Ok(());
+        };
         let persons = block.tables[0].rows();
         let mut last_moment = block.tables[0].moments.clone();
         let mut last_time = last_moment.clone();
@@ -303,8 +315,10 @@ impl LinkedCohort<'_> {
         for person in 0..persons {
             let after = self.passed(part, passed[end], block.tables[0].position(person, passed[end])) * step;
             let time = (last_moment[person] + after).max(last_time[person]);
-            block.tables[0].times[person * passed.len() + end] = if after.is_nan() { f64::NAN } else { time };
+            let is_none = after.is_nan() || time > last && column.nullable;
+            block.tables[0].times[person * passed.len() + end] = if is_none { f64::NAN } else { time };
         }
+        Ok(())
     }
 }
 
