@@ -1,5 +1,6 @@
 //! What commands print with `--json`, where no type of the library says it.
 
+use super::linked::{LinkedAudit, LinkedEvaluation};
 use crate::audit::Audit;
 use crate::cohort::Rarity;
 use crate::evaluate::Evaluation;
@@ -113,6 +114,21 @@ pub enum LedgerAnswer<'a> {
         verified: bool,
         lines: usize,
     },
+}
+
+/// The answer of `run` for linked tables.
+#[derive(Serialize, JsonSchema)]
+pub struct RanLinked<'a> {
+    pub output: &'a Path,
+    /// A number, or "inf" where no noise was asked for.
+    #[schemars(schema_with = "number_or_infinity")]
+    pub epsilon: OrInfinity,
+    pub delta: f64,
+    /// Whose whole contribution is protected.
+    #[schemars(with = "Value")]
+    pub unit: &'a PrivacyUnit,
+    pub evaluation: &'a LinkedEvaluation,
+    pub audit: &'a LinkedAudit,
 }
 
 /// The answer of `run`.

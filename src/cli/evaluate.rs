@@ -1,14 +1,15 @@
 //! `synthward evaluate`.
 
+use super::linked::{Folders, LinkedEvaluation};
 use super::progress::Progress;
 use super::{Global, print, print_json, to_json};
 use crate::error::Result;
 use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, SurvivalGroup, evaluate};
 use crate::ingest::{self, Frame, Source};
 use crate::output;
-use crate::schema::Schema;
 use crate::schema::target::Task;
-use std::path::PathBuf;
+use crate::schema::{AnySchema, LinkedSchema, Schema};
+use std::path::{Path, PathBuf};
 
 /// Compare a synthetic table with real ones.
 ///
@@ -44,7 +45,10 @@ impl Evaluate {
         if let Some(path) = &self.output {
             output::check_writable(path)?;
         }
-        let schema = Schema::read(&self.schema)?;
+        let schema = match AnySchema::read(&self.schema)? {
+            AnySchema::Linked(schema) => return self.run_linked(global, &schema),
+            AnySchema::Table(schema) => schema,
+        };
         let comparing = Progress::endless(global, "comparing the tables");
         let tables = Tables::read(&schema, &self.real, &self.holdout, &self.synthetic)?;
         let evaluation = tables.evaluate(&schema, self.seed)?;
@@ -53,6 +57,23 @@ impl Evaluate {
             output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
         }
         if global.json { print_json(&evaluation) } else { print(&summary(&evaluation)) }
+    }
+}
+
+impl Evaluate {
+    fn run_linked(&self, global: &Global, schema: &LinkedSchema) -> Result<()> {
+        let comparing = Progress::endless(global, "comparing the tables");
+        let [real, holdout, synthetic] = [&self.real, &self.holdout, &self.synthetic].map(Path::new);
+        let evaluation = LinkedEvaluation::of(&Folders::read(schema, real, holdout, synthetic)?, self.seed)?;
+        drop(comparing);
+        if let Some(path) = &self.output {
+            output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
+        }
+        if global.json {
+            return print_json(&evaluation);
+        }
+        let tables = evaluation.tables.iter().map(|(name, figures)| format!("{name}\n{}", summary(figures)));
+        print(&tables.collect::<Vec<_>>().join("\n"))
     }
 }
 

@@ -9,7 +9,7 @@ use super::generate::write_cohort;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
-use super::{Global, print, print_json, to_json};
+use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::ingest::{self, Source};
 use crate::model::{self, ModelFile};
 use crate::output;
 use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, coarse, marginal_plots, render};
-use crate::schema::{Kind, Schema};
+use crate::schema::{AnySchema, Kind, Schema};
 use crate::selftest::selftest;
 use crate::train::FitRequest;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,16 @@ impl Run {
         let base = self.config.parent().unwrap_or(Path::new(""));
         let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
         let (table, holdout) = (path(&config.input.table), path(&config.input.holdout));
-        let schema = Schema::read(base.join(&config.input.schema))?;
+        let schema = match AnySchema::read(base.join(&config.input.schema))? {
+            AnySchema::Linked(schema) => {
+                if self.resume {
+                    return Err(Error::usage("--resume is for single tables").remedy("leave it out"));
+                }
+                let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
+                return linked::run(global, asked, what, &self.output, self.memory.of_table()?);
+            }
+            AnySchema::Table(schema) => schema,
+        };
         let source: Source = table.as_str().into();
         let request = FitRequest {
             source: &source,
@@ -168,7 +177,8 @@ fn salt(path: &Path) -> Result<Vec<u8>> {
     Ok(salt)
 }
 
-fn name_of(path: &Path) -> String {
+/// The name of a file without its folder.
+pub fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
@@ -182,7 +192,8 @@ fn file(role: &str, path: &str, rows: &usize) -> Result<FileFact> {
     })
 }
 
-fn plots(schema: &Schema, tables: &Tables) -> Vec<MarginalPlot> {
+/// Distributions of the columns, real and synthetic.
+pub fn plots(schema: &Schema, tables: &Tables) -> Vec<MarginalPlot> {
     marginal_plots(&tables.holdout, &tables.synthetic, |name| {
         let column = schema.column(name)?;
         Some(match (column.kind, column.range()) {

@@ -63,22 +63,35 @@ struct Block {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
-    Ok(Sensitive::new(stored(source, schema, memory, |_| Ok(()))?))
+    let mut parts = Parts::open(source, false)?;
+    let store = stored(&mut parts, source, schema, memory, |_| Ok(()))?;
+    parts.refuse_empty()?;
+    Ok(Sensitive::new(store))
 }
 
-/// As [`store`], with each part shown to `also`.
+/// As [`store`], with each part shown to `also`; of a table that may have no rows.
 pub(super) fn stored(
+    parts: &mut Parts,
     source: &Source,
     schema: &Schema,
     memory: u64,
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
-    let mut parts = Parts::open(source, false)?;
     let mut builder = Builder::new(memory)?;
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source, before: builder.store.rows, rows, columns: &columns };
         also(&part)?;
         builder.append(rows, part.whole_columns(schema)?, part.units(schema)?)?;
+    }
+    if builder.store.rows == 0 {
+        let empty = |column: &crate::schema::Column| FrameColumn {
+            name: column.name.clone(),
+            values: match column.kind.is_numeric() {
+                true => Values::Number(Vec::new()),
+                false => Values::Text { codes: Vec::new(), labels: Vec::new() },
+            },
+        };
+        builder.append(0, schema.modelled().map(empty).collect(), None)?;
     }
     Ok(builder.store)
 }

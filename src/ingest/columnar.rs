@@ -28,7 +28,6 @@ pub(super) struct Reader {
     /// The fields of the file with their Arrow types; the name of an unsupported one stands as the error.
     pub fields: Vec<(String, Result<ArrowType, String>)>,
     batches: Batches,
-    rows: usize,
 }
 
 impl Reader {
@@ -47,25 +46,19 @@ impl Reader {
         let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         check_names(source, &names)?;
         let fields = schema.fields().iter().map(|field| (field.name().clone(), supported(field))).collect();
-        Ok(Self { source: source.clone(), format, fields, batches, rows: 0 })
+        Ok(Self { source: source.clone(), format, fields, batches })
     }
 
     /// The supported columns of the next rows. `None` at the end.
     ///
     /// # Errors
-    /// Bad input: a damaged file, no rows at all.
+    /// Bad input: a damaged file.
     pub fn next(&mut self) -> Result<Option<(usize, Vec<ArrayRef>)>> {
         loop {
             let next = guard::quietly(|| self.batches.next().transpose());
             match next.ok_or_else(|| damaged(&self.source, self.format))? {
                 Some(batch) if batch.num_rows() == 0 => {}
-                Some(batch) => {
-                    self.rows += batch.num_rows();
-                    return Ok(Some((batch.num_rows(), batch.columns().to_vec())));
-                }
-                None if self.rows == 0 => {
-                    return Err(self.source.bad("the table has no rows").remedy("export the table again"));
-                }
+                Some(batch) => return Ok(Some((batch.num_rows(), batch.columns().to_vec()))),
                 None => return Ok(None),
             }
         }

@@ -70,7 +70,7 @@ impl Reader {
     ///
     /// # Errors
     /// Bad input, naming the row: a number of fields that is not the header's, text that is not UTF-8, a quote that is never
-    /// closed, no rows at all.
+    /// closed.
     pub fn next(&mut self) -> Result<Option<(usize, Vec<ArrayRef>)>> {
         let mut cells: Vec<StringBuilder> = self.names.iter().map(|_| StringBuilder::new()).collect();
         let (mut rows, mut bytes) = (0, 0);
@@ -92,9 +92,6 @@ impl Reader {
         }
         if rows > 0 {
             return Ok(Some((rows, cells.into_iter().map(|mut cells| Arc::new(cells.finish()) as ArrayRef).collect())));
-        }
-        if self.rows == 0 {
-            return Err(self.source.bad("the file has a header line and no rows").remedy("export the table again"));
         }
         let last = self.reader.get_ref().from(self.last_start);
         let quotes = last.iter().filter(|b| **b == b'"').count();

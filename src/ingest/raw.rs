@@ -88,6 +88,7 @@ pub fn read(source: &Source) -> Result<RawTable> {
             }
         }
     }
+    parts.refuse_empty()?;
     whole.ok_or_else(|| source.bad("the table has no rows").remedy("export the table again"))
 }
 
@@ -97,6 +98,8 @@ pub(super) struct Parts {
     check: Option<Unchanged>,
     sha256: Option<String>,
     source: Source,
+    /// Whether there was a row.
+    is_empty: bool,
 }
 
 enum Reader {
@@ -117,7 +120,7 @@ impl Parts {
             }
             (format, bytes) => Reader::Columnar(columnar::Reader::new(source, bytes, format)?),
         };
-        Ok(Self { reader, check, sha256, source: source.clone() })
+        Ok(Self { reader, check, sha256, source: source.clone(), is_empty: true })
     }
 
     /// The next rows: how many, and their columns. `None` at the end.
@@ -151,7 +154,20 @@ impl Parts {
         {
             check.run().map_err(|e| self.source.unreadable(e.kind()))?;
         }
+        self.is_empty &= part.is_none();
         Ok(part)
+    }
+
+    /// Refuses a table of which the end was reached without a row.
+    ///
+    /// # Errors
+    /// Bad input: there was none.
+    pub fn refuse_empty(&self) -> Result<()> {
+        let what = match &self.reader {
+            Reader::Csv(_) => "the file has a header line and no rows",
+            Reader::Columnar(_) => "the table has no rows",
+        };
+        if self.is_empty { Err(self.source.bad(what).remedy("export the table again")) } else { Ok(()) }
     }
 }
 

@@ -15,13 +15,13 @@ use synthward_privacy::Sensitive;
 use super::column_store::{ColumnStore, stored};
 use super::count_class;
 use super::frame::{MISSING, Values};
+use super::raw::Parts;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::schema::linked::{LinkedSchema, LinkedTable, Policy, seconds_per_tick};
-use folder::find;
 use keys::{Key, KeyHasher, KeyPlaces};
 
-pub use folder::reference_files;
+pub use folder::{reference_files, table_file};
 
 /// Tables that hang together, each in the order of its story.
 ///
@@ -69,11 +69,11 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
     let mut places: Vec<KeyPlaces> = schema.tables.iter().map(|_| KeyPlaces::default()).collect();
     for &place in &tree {
         let table = &schema.tables[place];
-        let source = find(folder, &table.name)?;
+        let source = table_file(folder, &table.name)?;
         let alone = table.alone();
         let (mut own, mut links) = (Vec::new(), Vec::new());
         let share = memory / tree.len() as u64;
-        let store = stored(&source, &alone, share, |part| {
+        let store = stored(&mut Parts::open(&source, false)?, &source, &alone, share, |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);
             }

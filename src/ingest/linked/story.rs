@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::column_store::{ColumnStore, Make};
-use super::super::frame::{MISSING, Values};
+use super::super::frame::{Frame, MISSING, Values};
 use super::{LinkedTables, Rows};
 use crate::error::{Error, Result};
 use crate::schema::Column;
@@ -39,6 +39,18 @@ impl LinkedTables {
             (column.name.clone(), make)
         });
         ColumnStore::made(unit.len(), unit, columns)
+    }
+
+    /// The table's view with all its cells, in memory.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    ///
+    /// # Privacy
+    /// As [`LinkedTables::view`].
+    pub fn view_frame(self: &Arc<Self>, table: usize, view: &View) -> Result<Frame> {
+        let names: Vec<String> = view.schema.columns.iter().map(|column| column.name.clone()).collect();
+        self.view(table, view)?.frame(&names)
     }
 
     /// The cells of a column of a table's view.

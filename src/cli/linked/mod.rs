@@ -1,5 +1,8 @@
 //! The commands on folders of tables that hang together.
 
+mod judge;
+mod run;
+
 use super::answers::{FittedLinked, GeneratedLinked};
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
@@ -10,6 +13,9 @@ use crate::model::LinkedModel;
 use crate::output;
 use crate::train::{self, LedgerFile, LinkedRequest};
 use std::path::Path;
+
+pub use judge::{Folders, LinkedAudit, LinkedEvaluation};
+pub use run::run;
 
 /// Fits and writes a model of linked tables. Returns the model and the SHA-256 of its file.
 pub fn fit(global: &Global, request: &LinkedRequest, ledger: &Path, output: &Path) -> Result<(LinkedModel, String)> {

@@ -1,0 +1,170 @@
+//! Evaluation and audit of linked tables: table by table, of the rows beside what they are told from. Distances of pairs of
+//! columns then say how rows follow from each other, and the rows of a person are attacked together.
+
+use super::super::audit::{AuditTables, refuse_leak, refuse_shared_people};
+use super::super::evaluate::Tables;
+use crate::audit::{Audit, Verdict};
+use crate::error::Result;
+use crate::evaluate::Evaluation;
+use crate::ingest::{self, Frame, LinkedTables, read_linked, table_file};
+use crate::schema::LinkedSchema;
+use crate::schema::linked::View;
+use crate::train::TABLE_MEMORY;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Persons with rows in a table whom each of the three folders has to have, or the table is left out.
+const LEAST_PERSONS: usize = 10;
+
+/// Figures of each table.
+#[derive(Serialize, JsonSchema)]
+pub struct LinkedEvaluation {
+    pub tables: BTreeMap<String, Evaluation>,
+    /// Tables of too few persons to be compared.
+    pub left_out: Vec<String>,
+}
+
+/// Audits of each table. A leak is one that stands when all of them are judged together.
+#[derive(Serialize, JsonSchema)]
+pub struct LinkedAudit {
+    pub verdict: Verdict,
+    pub tables: BTreeMap<String, Audit>,
+    /// Tables of too few persons to be audited.
+    pub left_out: Vec<String>,
+}
+
+/// Three folders of linked tables.
+pub struct Folders<'s> {
+    schema: &'s LinkedSchema,
+    real: Arc<LinkedTables>,
+    holdout: Arc<LinkedTables>,
+    synthetic: Arc<LinkedTables>,
+}
+
+/// The same table of the three folders.
+pub struct Views {
+    pub view: View,
+    pub tables: Tables,
+}
+
+impl<'s> Folders<'s> {
+    /// Reads the folders.
+    ///
+    /// # Errors
+    /// Bad input, and a person who is in both real folders.
+    ///
+    /// # Privacy
+    /// Touches sensitive data for the controller's own evaluation and audit, outside the guarantee.
+    pub fn read(schema: &'s LinkedSchema, real: &Path, holdout: &Path, synthetic: &Path) -> Result<Self> {
+        refuse_shared_persons(schema, real, holdout)?;
+        let read =
+            |folder: &Path| read_linked(folder, schema, TABLE_MEMORY).map(|tables| Arc::new(tables.for_controller()));
+        Ok(Self { schema, real: read(real)?, holdout: read(holdout)?, synthetic: read(synthetic)? })
+    }
+
+    /// A table of all three, unless too few persons have rows there.
+    ///
+    /// # Errors
+    /// The temporary files cannot be read.
+    pub fn views(&self, table: usize) -> Result<Option<Views>> {
+        let view = self.schema.view(table)?;
+        let frame = |tables: &Arc<LinkedTables>| tables.view_frame(table, &view);
+        let tables =
+            Tables { real: frame(&self.real)?, holdout: frame(&self.holdout)?, synthetic: frame(&self.synthetic)? };
+        let persons = |frame: &Frame| frame.unit.iter().flatten().max().map_or(0, |&last| last as usize + 1);
+        let least = [&tables.real, &tables.holdout, &tables.synthetic].into_iter().map(persons).min();
+        Ok((least >= Some(LEAST_PERSONS)).then_some(Views { view, tables }))
+    }
+
+    /// Looks at each table in turn.
+    ///
+    /// # Errors
+    /// What `look` gives.
+    pub fn each<T>(
+        &self,
+        mut look: impl FnMut(&str, Views) -> Result<T>,
+    ) -> Result<(BTreeMap<String, T>, Vec<String>)> {
+        let (mut seen, mut left_out) = (BTreeMap::new(), Vec::new());
+        for table in self.schema.tree() {
+            let name = &self.schema.tables[table].name;
+            match self.views(table)? {
+                Some(views) => {
+                    seen.insert(name.clone(), look(name, views)?);
+                }
+                None => {
+                    tracing::warn!(
+                        "table `{name}`: fewer than {LEAST_PERSONS} persons have rows there; it is left out"
+                    );
+                    left_out.push(name.clone());
+                }
+            }
+        }
+        Ok((seen, left_out))
+    }
+}
+
+impl Views {
+    pub fn evaluate(&self, seed: u64) -> Result<Evaluation> {
+        self.tables.evaluate(&self.view.schema, seed)
+    }
+
+    pub fn audit(self, seed: u64) -> Result<Audit> {
+        let Tables { real, holdout, synthetic } = self.tables;
+        AuditTables::of(real, holdout, synthetic).audit(&self.view.schema, None, seed)
+    }
+}
+
+impl LinkedEvaluation {
+    pub fn of(folders: &Folders, seed: u64) -> Result<Self> {
+        let (tables, left_out) = folders.each(|_, views| views.evaluate(seed))?;
+        Ok(Self { tables, left_out })
+    }
+}
+
+impl LinkedAudit {
+    pub fn of(folders: &Folders, seed: u64) -> Result<Self> {
+        let (tables, left_out) = folders.each(|_, views| views.audit(seed))?;
+        Ok(Self::judged(tables, left_out))
+    }
+
+    /// The verdict over all tables: each was tested as if it were alone, so that its level is shared out among them.
+    pub fn judged(tables: BTreeMap<String, Audit>, left_out: Vec<String>) -> Self {
+        let leaks = |audit: &Audit| {
+            let attacks = audit.attacks.iter().map(|attack| attack.p_holm);
+            let least = attacks.chain(audit.risks.iter().map(|risk| risk.p_holm)).fold(1.0, f64::min);
+            audit.verdict == Verdict::LeakFound && least * tables.len() as f64 <= audit.family_wise_level
+        };
+        let verdict = if tables.values().any(leaks) {
+            Verdict::LeakFound
+        } else if tables.values().any(|audit| audit.verdict == Verdict::NoLeakFound) {
+            Verdict::NoLeakFound
+        } else {
+            Verdict::Inconclusive
+        };
+        Self { verdict, tables, left_out }
+    }
+
+    /// An error, with its exit code, where a leak was found.
+    pub fn refuse_leak(&self) -> Result<()> {
+        match self.tables.values().find(|audit| audit.verdict == Verdict::LeakFound) {
+            Some(audit) if self.verdict == Verdict::LeakFound => refuse_leak(audit),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error where a person is in both folders.
+///
+/// # Privacy
+/// Touches sensitive data for the controller, releases nothing but the refusal.
+pub fn refuse_shared_persons(schema: &LinkedSchema, members: &Path, holdout: &Path) -> Result<()> {
+    let root = &schema.tables[schema.tree()[0]];
+    let Some(key) = &root.key else { return Ok(()) };
+    let mut alone = root.alone();
+    alone.table.privacy_unit = Some(key.clone());
+    let read = |folder: &Path| ingest::read(&table_file(folder, &root.name)?);
+    refuse_shared_people(&alone, &read(members)?, &read(holdout)?)
+}

@@ -1,0 +1,163 @@
+//! `synthward run` on folders of linked tables.
+
+use super::super::answers::RanLinked;
+use super::super::facts::{facts, ledger_lines};
+use super::super::fit::{budget, kind};
+use super::super::progress::Progress;
+use super::super::run::{name_of, plots};
+use super::super::selftest::refuse_fault;
+use super::super::{Global, print, print_json, to_json};
+use super::judge::{Folders, LinkedAudit, LinkedEvaluation, refuse_shared_persons};
+use super::{Asked, fit, generate};
+use crate::cohort::Format;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::ingest::table_file;
+use crate::model;
+use crate::output;
+use crate::report::{FileFact, Report, Reproduce, coarse, render};
+use crate::schema::LinkedSchema;
+use crate::selftest::selftest;
+use crate::train::LinkedRequest;
+use std::collections::BTreeMap;
+use std::path::Path;
+use synthward_privacy::infinite::OrInfinity;
+
+/// Does all that a run file asks for: model, cohort, evaluation, audit, a report a table, ledger.
+pub fn run(
+    global: &Global,
+    (config, text, base): (&RunConfig, &str, &Path),
+    (run_file, schema): (&Path, &LinkedSchema),
+    output: &Path,
+    memory: u64,
+) -> Result<()> {
+    let (table, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
+    let refused =
+        [(config.fit.discover_epsilon.is_some(), "discover_epsilon"), (config.audit.canaries.is_some(), "canaries")];
+    if let Some((_, setting)) = refused.iter().find(|(given, _)| *given) {
+        return Err(Error::bad_input(format!("{setting} is for single tables")).file(run_file).remedy("leave it out"));
+    }
+    let request = LinkedRequest {
+        folder: &table,
+        schema,
+        model: kind(config.fit.model),
+        budget: budget(config.fit.epsilon, config.fit.delta)?,
+        seed: config.fit.seed,
+        memory,
+    };
+    std::fs::create_dir_all(output)
+        .map_err(|e| Error::failed(format!("the folder cannot be made ({})", e.kind())).file(output))?;
+    let out = |name: &str| output.join(name);
+    output::check_new_folder(&out("cohort"))?;
+    // A copy that does not work must not see a row.
+    let checked = selftest()?;
+    refuse_fault(&checked)?;
+    // Before anything is spent on a run whose audit would be refused.
+    refuse_shared_persons(schema, &table, &holdout)?;
+    let (model, sha256) = fit(global, &request, &out("ledger.jsonl"), &out("model.safetensors"))?;
+    let root = &schema.tables[schema.tree()[0]];
+    let asked = Asked {
+        persons: config.cohort.rows,
+        seed: config.cohort.seed,
+        output: &out("cohort"),
+        format: format_of(&table, &root.name)?,
+        reference: Some(&table),
+    };
+    generate(global, &model, &sha256, &asked)?;
+
+    let judging = Progress::endless(global, "comparing and auditing the cohort");
+    let folders = Folders::read(schema, &table, &holdout, &out("cohort"))?;
+    let (mut evaluations, mut audits, mut shown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let (_, left_out) = folders.each(|name, views| {
+        let evaluation = views.evaluate(config.cohort.seed)?;
+        let plots = plots(&views.view.schema, &views.tables);
+        let rows = [&views.tables.real, &views.tables.holdout, &views.tables.synthetic].map(|frame| frame.rows as u64);
+        let audit = views.audit(config.cohort.seed)?;
+        shown.push((name.to_owned(), plots, rows, coarse::evaluation(&evaluation), coarse::audit(&audit)));
+        evaluations.insert(name.to_owned(), evaluation);
+        audits.insert(name.to_owned(), audit);
+        Ok(())
+    })?;
+    let evaluation = LinkedEvaluation { tables: evaluations, left_out: left_out.clone() };
+    let audit = LinkedAudit::judged(audits, left_out);
+    output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
+    output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
+    drop(judging);
+
+    for (name, marginals, rows, evaluation, audit) in shown {
+        let Some(part) = model.parts.iter().find(|part| schema.tables[part.table].name == name) else { continue };
+        let file = |role: &str, folder: &Path, rows: u64| -> Result<FileFact> {
+            let source = table_file(folder, &name)?;
+            let (role, name) = (role.into(), name_of(source.as_path()));
+            Ok(FileFact { role, name, sha256: source.sha256()?, rows: Some(rows) })
+        };
+        let made = |role: &str, path: &Path, sha256: String| FileFact {
+            role: role.into(),
+            name: name_of(path),
+            sha256,
+            rows: None,
+        };
+        let report = Report {
+            title: format!("Synthetic cohort of {}: {name}", schema.linked.name),
+            files: vec![
+                file("training table", &table, rows[0])?,
+                file("holdout", &holdout, rows[1])?,
+                file("cohort", &out("cohort"), rows[2])?,
+                made("model", &out("model.safetensors"), sha256.clone()),
+                made("run file", run_file, model::sha256(text.as_bytes())),
+            ],
+            ledger: ledger_lines(&out("ledger.jsonl"))?,
+            evaluation: Some(evaluation),
+            audit: Some(audit),
+            stated: config.report.clone(),
+            marginals,
+            selftest: Some(checked.clone()),
+            reproduce: Some(Reproduce {
+                commands: vec![format!("synthward run {}", run_file.display())],
+                run_toml: Some(text.to_owned()),
+            }),
+            ..facts(&part.model, config.cohort.seed)
+        };
+        let twin = to_json(&report)?;
+        let page = render(&report, Some(&model::sha256(twin.as_bytes())))?;
+        let stem = if name == root.name { "report".to_owned() } else { format!("report-{name}") };
+        output::write_bytes(&out(&format!("{stem}.json")), twin.as_bytes())?;
+        output::write_bytes(&out(&format!("{stem}.html")), page.as_bytes())?;
+    }
+    tracing::info!("wrote {}", output.display());
+    let plan = &model.header.plan;
+    if global.json {
+        let (epsilon, delta, unit) = (OrInfinity(plan.epsilon()), plan.delta(), plan.unit());
+        print_json(&RanLinked { output, epsilon, delta, unit, evaluation: &evaluation, audit: &audit })?;
+    } else {
+        print(&summary(&evaluation, &audit))?;
+    }
+    audit.refuse_leak()
+}
+
+/// The headline figures of each table.
+pub fn summary(evaluation: &LinkedEvaluation, audit: &LinkedAudit) -> String {
+    let mut text = format!("{:<28}{:>10}{:>10}{:>14}{:>20}\n", "", "1-way TVD", "2-way TVD", "detection AUC", "audit");
+    for (name, figures) in &evaluation.tables {
+        let cell = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.4}"));
+        let verdict = audit.tables.get(name).map_or_else(String::new, |audit| audit.verdict.to_string());
+        text.push_str(&format!(
+            "{name:<28}{:>10}{:>10}{:>14}{verdict:>20}\n",
+            cell(Some(figures.tvd.one_way.synthetic)),
+            cell(figures.tvd.two_way.map(|figure| figure.synthetic)),
+            cell(figures.detection_auc.map(|figure| figure.synthetic)),
+        ));
+    }
+    text.push_str(&format!("all tables together: {}\n", audit.verdict));
+    text
+}
+
+/// The cohort's files are of the kind of the input's.
+fn format_of(folder: &Path, root: &str) -> Result<Format> {
+    let name = table_file(folder, root)?.to_string().to_ascii_lowercase();
+    Ok(match name.rsplit('.').next() {
+        Some("parquet") => Format::Parquet,
+        Some("arrow") => Format::Arrow,
+        _ => Format::Csv,
+    })
+}
