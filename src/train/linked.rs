@@ -121,8 +121,9 @@ pub fn fit_linked(
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes());
     let attempt = Attempt::begin(Asked { ledger, output, plan: &planned.plan, request: &asked_for })?;
-    let tables = match read_linked(request.folder, request.schema, request.memory / 2) {
-        Ok(tables) => tables.map(Arc::new),
+    let read = read_linked(request.folder, request.schema, request.memory / 2).map(|tables| tables.map(Arc::new));
+    let tables = match read.and_then(|tables| with_public_persons(request, tables)) {
+        Ok(tables) => tables,
         Err(e) => {
             // Nothing was released yet.
             attempt.refuse()?;
@@ -183,10 +184,7 @@ fn tell(
         })
         .transpose()?;
     let units = match request.schema.linked.units.filter(|_| is_root) {
-        Some(units) => {
-            check_public(request, tables, units)?;
-            units as f64
-        }
+        Some(units) => units as f64,
         None => {
             let count = plan.histogram(&format!("{scope}{COUNT}"))?;
             let count = count.release(&grid, Grid::units, 1, |_, _, into| into.push(0))?;
@@ -255,15 +253,19 @@ fn known_codec(
     Ok(if column.nullable { codec.with_missing() } else { codec })
 }
 
-/// Refuses tables that do not have the number of persons that is public.
-fn check_public(request: &LinkedRequest, tables: &Sensitive<Arc<LinkedTables>>, units: u64) -> Result<()> {
-    let same = tables.map_ref(|tables| match tables.persons()? as u64 == units {
-        true => Ok(()),
+/// Tables that have the number of persons that is public.
+fn with_public_persons(
+    request: &LinkedRequest,
+    tables: Sensitive<Arc<LinkedTables>>,
+) -> Result<Sensitive<Arc<LinkedTables>>> {
+    let Some(units) = request.schema.linked.units else { return Ok(tables) };
+    let same = tables.map(|tables| match tables.persons()? as u64 == units {
+        true => Ok(tables),
         false => Err(Error::bad_input("the root does not have the number of rows that the schema makes public")
             .file(request.folder)
             .remedy("correct `units` in [linked], or remove it to have the persons counted privately")),
     });
-    same.transpose().map(drop)
+    same.transpose()
 }
 
 fn check_persons(budget: &Budget, persons: f64) -> Result<()> {

@@ -4,7 +4,7 @@
 use super::super::audit::{AuditTables, refuse_leak, refuse_shared_people};
 use super::super::evaluate::Tables;
 use crate::audit::{Audit, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::ingest::{self, Frame, LinkedTables, read_linked, table_file};
 use crate::schema::LinkedSchema;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// Persons with rows in a table whom each of the three folders has to have, or the table is left out.
 const LEAST_PERSONS: usize = 10;
+
+/// Rows of a table that are judged, but one of each person in any case.
+const JUDGED_ROWS: usize = 10_000;
 
 /// Figures of each table.
 #[derive(Serialize, JsonSchema)]
@@ -71,11 +74,14 @@ impl<'s> Folders<'s> {
     /// The temporary files cannot be read.
     pub fn views(&self, table: usize) -> Result<Option<Views>> {
         let view = self.schema.view(table)?;
-        let frame = |tables: &Arc<LinkedTables>| tables.view_frame(table, &view);
+        // All persons are looked at, and of each as many rows as time allows.
+        let frame = |tables: &Arc<LinkedTables>| {
+            let frame = tables.view_frame(table, &view)?;
+            Ok::<_, Error>(frame.thinned(JUDGED_ROWS / frame.units().max(1)))
+        };
         let tables =
             Tables { real: frame(&self.real)?, holdout: frame(&self.holdout)?, synthetic: frame(&self.synthetic)? };
-        let persons = |frame: &Frame| frame.unit.iter().flatten().max().map_or(0, |&last| last as usize + 1);
-        let least = [&tables.real, &tables.holdout, &tables.synthetic].into_iter().map(persons).min();
+        let least = [&tables.real, &tables.holdout, &tables.synthetic].into_iter().map(Frame::units).min();
         Ok((least >= Some(LEAST_PERSONS)).then_some(Views { view, tables }))
     }
 
