@@ -16,6 +16,7 @@ mod hospital;
 mod infer;
 mod inspect;
 mod ledger;
+mod linked;
 mod linked_inspect;
 mod load;
 mod memory;
