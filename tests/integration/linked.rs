@@ -307,7 +307,11 @@ fn keys_that_do_not_fit_are_refused_or_left_out_as_the_schema_says() {
         world.write("train/VISITS.csv", format!("{visits}{rows}")).write("schema.toml", SCHEMA);
         world.refuses(3, &fit, &["VISITS.csv", words, "remedy"]);
         world.write("schema.toml", SCHEMA.replace("order = \"START\"", &format!("order = \"START\"\n{policy}")));
-        world.run(&fit.replace("-o model", "-o other")).succeeds().says(&["table `visits`", words, "left out"]);
+        world.run(&fit.replace("-o model", "--ledger other.jsonl -o other")).succeeds().says(&[
+            "table `visits`",
+            words,
+            "left out",
+        ]);
     }
 }
 
@@ -368,7 +372,7 @@ fn copied_patients_are_found() {
     let judge = "--holdout holdout --schema schema.toml -o";
     let found = WORLD.run(&format!("audit --members train --synthetic train {judge} copied.json")).exits(5);
     assert!(found.stdout.contains("all tables together: leak found"), "{found}");
-    assert_eq!(WORLD.json("copied.json")["tables"]["visits"]["verdict"], "leak found");
+    assert_eq!(WORLD.json("copied.json")["tables"]["visits"]["verdict"], "leak_found");
     WORLD.run(&format!("audit --members train --synthetic cohort {judge} audit.json")).runs();
     WORLD.run(&format!("evaluate --real train --synthetic cohort {judge} evaluation.json")).succeeds();
     let distance = WORLD.json("evaluation.json")["tables"]["visits"]["tvd"]["one_way"]["synthetic"].as_f64().unwrap();
@@ -389,6 +393,9 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
         "[input]\ntable = \"train\"\nschema = \"schema.toml\"\nholdout = \"holdout\"\n\
          [fit]\nepsilon = 3\ndelta = 1e-5\n[cohort]\nrows = 200\n",
     );
+    let plan = WORLD.run("plan run.toml -o planned --json").succeeds().json();
+    assert_eq!((&plan["unit"], &plan["missing"]), (&"patients".into(), &serde_json::json!([])));
+    assert!(plan["events"].as_array().is_some_and(|events| events.len() > 10), "{plan}");
     let ran = WORLD.run("run run.toml -o out --json").runs().json();
     assert!(ran["epsilon"].as_f64().is_some_and(|epsilon| epsilon <= 3.0 && epsilon > 2.9));
     for file in [

@@ -10,11 +10,11 @@ use super::progress::Progress;
 use super::{Global, print, print_json};
 use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::Source;
+use crate::ingest::{Source, table_file};
 use crate::output;
 use crate::report::{BudgetLine, ColumnFact, by_share, number_or_infinity};
-use crate::schema::Schema;
-use crate::train::{self, FitRequest, LedgerFile};
+use crate::schema::{AnySchema, Column, LinkedSchema};
+use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use probe::{Asked, Estimate};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -62,7 +62,7 @@ pub struct RunPlan {
     pub columns: Vec<ColumnFact>,
     /// What keeps the run from starting.
     pub missing: Vec<String>,
-    /// Time and memory; absent where something is missing.
+    /// Time and memory; absent where something is missing, and for linked tables.
     pub estimate: Option<Estimate>,
 }
 
@@ -70,7 +70,10 @@ impl PlanCommand {
     pub fn run(self, global: &Global) -> Result<()> {
         let (config, _) = RunConfig::read(&self.config)?;
         let base = self.config.parent().unwrap_or(Path::new(""));
-        let schema = Schema::read(base.join(&config.input.schema))?;
+        let schema = match AnySchema::read(base.join(&config.input.schema))? {
+            AnySchema::Linked(schema) => return self.run_linked(global, &config, base, &schema),
+            AnySchema::Table(schema) => schema,
+        };
         let source = Source::Path(base.join(&config.input.table));
         let holdout = base.join(&config.input.holdout);
         let request = FitRequest {
@@ -124,10 +127,61 @@ impl PlanCommand {
             missing: missing.errors.iter().map(ToString::to_string).collect(),
             estimate,
         };
+        self.tell(global, &run, missing)
+    }
+
+    /// The plan of a folder of linked tables: what it would spend. Time and memory are not measured.
+    fn run_linked(&self, global: &Global, config: &RunConfig, base: &Path, schema: &LinkedSchema) -> Result<()> {
+        let (folder, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
+        let request = LinkedRequest {
+            folder: &folder,
+            schema,
+            model: kind(config.fit.model),
+            budget: budget(config.fit.epsilon, config.fit.delta)?,
+            seed: config.fit.seed,
+            memory: self.memory.of_table()?,
+        };
+        let mut missing = Missing::default();
+        for folder in [&folder, &holdout] {
+            for table in schema.tree() {
+                missing.found(table_file(folder, &schema.tables[table].name));
+            }
+        }
+        let planned = missing.found(train::plan_linked(&request));
+        let plan = planned.as_ref().map(|planned| &planned.plan);
+        let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.linked.table());
+        let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
+        let root = &schema.tables[schema.tree()[0]];
+        let columns = schema.tree().into_iter().flat_map(|table| {
+            let table = &schema.tables[table];
+            table.columns.iter().map(move |column| {
+                let named = Column { name: format!("{}.{}", table.name, column.name), ..column.clone() };
+                column_fact(&named, schema.linked.assumed_public)
+            })
+        });
+        let run = RunPlan {
+            table: schema.linked.name.clone(),
+            unit: Some(root.name.clone()),
+            max_rows_per_unit: 1,
+            units: schema.linked.units,
+            model: request.model.to_string(),
+            epsilon: OrInfinity(config.fit.epsilon),
+            delta: config.fit.delta,
+            accountant: plan.map(|plan| plan.accountant().to_string()),
+            spent: spent.map(OrInfinity),
+            events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
+            columns: columns.collect(),
+            missing: missing.errors.iter().map(ToString::to_string).collect(),
+            estimate: None,
+        };
+        self.tell(global, &run, missing)
+    }
+
+    fn tell(&self, global: &Global, run: &RunPlan, missing: Missing) -> Result<()> {
         if global.json {
-            print_json(&run)?
+            print_json(run)?
         } else {
-            print(&render(&run, &self.config))?
+            print(&render(run, &self.config))?
         }
         missing.refuse()
     }

@@ -190,3 +190,6 @@ impl LinkedTables {
         self.tables[table].as_ref().ok_or_else(|| Error::failed("a table of the story was not read"))
     }
 }
+
+#[cfg(test)]
+mod tests;
