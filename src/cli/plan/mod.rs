@@ -91,7 +91,7 @@ impl PlanCommand {
         }
         let planned = missing.found(train::plan(&request));
         // Without what is yet to be learnt: the draft may have it from the rows.
-        let public = planned.as_ref().map_or(&schema, |planned| &planned.schema);
+        let public = planned.as_ref().map_or(&*schema, |planned| &planned.schema);
         let columns = public.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect();
         let plan = planned.as_ref().map(|planned| &planned.plan);
         let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.table);
