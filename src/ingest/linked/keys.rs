@@ -1,6 +1,7 @@
 //! Keys, as far as it must be told whether two are the same.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 use super::super::cells::Texts;
@@ -26,9 +27,20 @@ impl KeyHasher {
 pub(super) struct KeyPlaces(HashMap<Key, u32>);
 
 impl KeyPlaces {
-    /// Notes that there is such a key; false where there was one before.
-    pub fn insert(&mut self, key: Key) -> bool {
-        self.0.insert(key, MISSING).is_none()
+    /// Notes which row of the file has the key, unless one before it has it: then that one.
+    pub fn insert(&mut self, key: Key, row: u32) -> Option<u32> {
+        match self.0.entry(key) {
+            Entry::Occupied(entry) => Some(*entry.get()),
+            Entry::Vacant(entry) => {
+                entry.insert(row);
+                None
+            }
+        }
+    }
+
+    /// The keys without rows: it will be said anew which row has each.
+    pub fn forget_places(&mut self) {
+        self.0.values_mut().for_each(|place| *place = MISSING);
     }
 
     /// Says which row has the key.

@@ -104,13 +104,6 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn in_order(self, above: Option<(&Rows, &KeyPlaces)>) -> Result<(Rows, KeyPlaces)> {
         let (table, all) = (self.table, self.store.rows());
-        let mut keys = KeyPlaces::default();
-        let mut is_kept = vec![true; all];
-        let twice = self.own.iter().zip(&mut is_kept).filter(|(key, _)| key.is_some()).filter_map(|(key, kept)| {
-            *kept = keys.insert((*key)?);
-            (!*kept).then_some(())
-        });
-        self.judge(twice.count(), table.on_duplicate, "have a key that an earlier row has")?;
         let parents: Vec<u32> = match above {
             None => (0..all as u32).collect(),
             Some((_, places)) => {
@@ -120,6 +113,22 @@ impl Reading<'_> {
                 parents.into_iter().map(|parent| parent.unwrap_or(MISSING)).collect()
             }
         };
+        let person_of = |row: usize| match above {
+            Some((above, _)) => above.person.get(parents[row] as usize).copied().unwrap_or(MISSING),
+            None => row as u32,
+        };
+        let (mut keys, mut is_kept) = (KeyPlaces::default(), vec![true; all]);
+        let (mut twice, mut shared) = (0, 0);
+        for (row, key) in self.own.iter().enumerate() {
+            let Some(first) = key.and_then(|key| keys.insert(key, row as u32)) else { continue };
+            is_kept[row] = false;
+            twice += 1;
+            // Whether a person's rows are read may not depend on who else is there.
+            shared += usize::from(above.is_some() && person_of(first as usize) != person_of(row));
+        }
+        self.judge(shared, Policy::Refuse, "have a key that a row of another person has")?;
+        self.judge(twice, table.on_duplicate, "have a key that an earlier row has")?;
+        keys.forget_places();
         let moments = self.moments()?;
         let mut rows: Vec<u32> =
             (0..all as u32).filter(|&r| is_kept[r as usize] && parents[r as usize] != MISSING).collect();

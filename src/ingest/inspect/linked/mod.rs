@@ -92,7 +92,9 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
     let mut drafted = Vec::new();
     let mut reports = Vec::new();
     for place in roles.tree.iter().copied().chain((0..tables.len()).filter(|&place| !roles.is_personal(place))) {
-        let (table, report) = write(&tables, place, &keys, &links, &roles)?;
+        let (mut table, report) = write(&tables, place, &keys, &links, &roles)?;
+        // A bound that was read from the rows says something of the person who has most.
+        table.max_rows = table.max_rows.filter(|_| assume_public);
         drafted.push(table);
         reports.push(report);
     }
@@ -286,7 +288,7 @@ fn write(
             drafted.max_rows = Some(generous(link.most));
             report.dangling = table.raw.rows - link.present;
             report.notes.push(format!(
-                "At most {} rows of one row of `{}` were seen; max_rows leaves room.",
+                "At most {} rows of one row of `{}` were seen; max_rows (100 unless it is said) is to leave room, and is public.",
                 super::render::thousands(link.most),
                 link.name
             ));
