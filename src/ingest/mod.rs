@@ -1,4 +1,4 @@
-//! Tables in: CSV, Parquet and Arrow IPC, checked against a schema.
+//! Tables in: CSV, Parquet, Arrow IPC and FHIR's NDJSON, checked against a schema.
 //!
 //! [`read`] finds the cells, [`RawTable::load`] gives them their meaning, and
 //! [`inspect`] drafts the schema that says what the meaning is. Errors name the
@@ -10,6 +10,7 @@ mod cells;
 mod column_store;
 mod columnar;
 mod csv;
+pub mod fhir;
 mod frame;
 mod guard;
 pub mod inspect;
