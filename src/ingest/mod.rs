@@ -147,7 +147,7 @@ mod tests {
     fn every_data_file_is_listed_with_its_hash() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let listed = std::fs::read_to_string(fixtures.join("README.md")).unwrap();
-        for folder in ["diabetes130", "golden", "malformed"] {
+        for folder in ["diabetes130", "fhir", "golden", "malformed"] {
             for file in std::fs::read_dir(fixtures.join(folder)).unwrap() {
                 let path = file.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap();
