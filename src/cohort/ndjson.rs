@@ -28,7 +28,7 @@ impl<W: Write> NdjsonSink<W> {
     /// A table named after a type of resource that is read, all columns of which are its own, is written as such.
     pub fn new(file: W, table: &str, schema: &Schema) -> Self {
         let fields = || schema.fields().iter().map(AsRef::as_ref);
-        let resource = Resource::of(table).and_then(|resource| {
+        let resource = Resource::of_table(table).and_then(|resource| {
             let column = |field: &Field| resource.element(field.name()).map(Column::Element);
             Some((Some(resource), fields().map(column).collect::<Option<_>>()?))
         });

@@ -152,6 +152,11 @@ impl Resource {
         RESOURCES.iter().find(|resource| resource.name == name)
     }
 
+    /// The type that a table is named after; capitals do not matter.
+    pub fn of_table(name: &str) -> Option<&'static Self> {
+        RESOURCES.iter().find(|resource| resource.name.eq_ignore_ascii_case(name))
+    }
+
     /// The names of all types that are read.
     pub(super) fn names() -> String {
         RESOURCES.each_ref().map(|resource| resource.name).join(", ")

@@ -145,7 +145,9 @@ impl Reading<'_> {
             };
             if next < most {
                 keys.put(self.own.get(row as usize).copied().flatten(), kept.len() as u32);
-                (kept.push(row), parent.push(own), place.push(next));
+                kept.push(row);
+                parent.push(own);
+                place.push(next);
             } else {
                 cut += 1;
             }

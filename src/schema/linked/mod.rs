@@ -130,7 +130,7 @@ pub struct LinkedTable {
     /// Rows whose key an earlier row has.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_duplicate: Policy,
-    /// Lines of NDJSON that are no resource of the table.
+    /// Lines of NDJSON that are no resource of the table; rows of other files are refused where they are damaged.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_broken: Policy,
     /// Texts that mean a missing cell, compared without surrounding blanks.
