@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  synthward inspect encounters.csv.gz --unit patient_nbr -o schema.toml")]
 pub struct Inspect {
-    /// CSV (also gzipped), Parquet or Arrow IPC; `-` reads standard input; a folder with one such file a table
+    /// CSV (also gzipped), Parquet, Arrow IPC or NDJSON of FHIR; `-` reads standard input; a folder with one such file a table
     table: String,
     /// The column that names the patient, or `row` when each row is a different person
     #[arg(long, value_name = "COL|row")]

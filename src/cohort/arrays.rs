@@ -24,11 +24,11 @@ pub fn data_type(column: &Column) -> DataType {
     column.arrow_type.clone().unwrap_or_else(default).data_type().clone()
 }
 
-/// The type in a file of this format: as [`data_type`], but CSV has moments as the input wrote them, where the schema says
+/// The type in a file of this format: as [`data_type`], but CSV and NDJSON have moments as the input wrote them, where the schema says
 /// how.
 pub fn written_type(column: &Column, format: Format) -> DataType {
     match (column.kind, format, &column.format) {
-        (Kind::Datetime, Format::Csv, Some(_)) => DataType::Utf8,
+        (Kind::Datetime, Format::Csv | Format::Ndjson, Some(_)) => DataType::Utf8,
         _ => data_type(column),
     }
 }

@@ -22,6 +22,7 @@ mod arrays;
 mod condition;
 mod generate;
 mod linked;
+mod ndjson;
 mod numbers;
 mod rules;
 mod settled;

@@ -1,6 +1,7 @@
-//! Files of rows: Parquet, CSV, Arrow IPC; whole or not at all.
+//! Files of rows: Parquet, CSV, Arrow IPC, NDJSON; whole or not at all.
 
 use super::generate::{Cohort, generate};
+use super::ndjson::NdjsonSink;
 use crate::error::{Error, Result};
 use crate::output;
 use arrow_array::RecordBatch;
@@ -24,6 +25,8 @@ pub enum Format {
     Parquet,
     Csv,
     Arrow,
+    /// FHIR resources, where tables and columns are named as theirs; plain objects elsewhere.
+    Ndjson,
 }
 
 impl Format {
@@ -33,6 +36,7 @@ impl Format {
             Self::Parquet => "parquet",
             Self::Csv => "csv",
             Self::Arrow => "arrow",
+            Self::Ndjson => "ndjson",
         }
     }
 
@@ -91,7 +95,8 @@ pub fn write_batches(
 ) -> Result<()> {
     let format = Format::of(path)?;
     output::atomically(path, |file| {
-        let mut sink = sink(format, file, &schema, provenance)?;
+        let table = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut sink = sink(format, (&table, file), &schema, provenance)?;
         let mut empty = true;
         fill(&mut |batches| {
             empty = false;
@@ -105,7 +110,7 @@ pub fn write_batches(
 }
 
 /// What went wrong is not repeated: the error of a writer may quote a cell, and `infer` writes real ones.
-fn failed<E>(_error: E) -> Error {
+pub(super) fn failed<E>(_error: E) -> Error {
     Error::failed("the table cannot be written").remedy(
         "check the room on the disk; where a value does not fit the format, write another one: .parquet or .arrow",
     )
@@ -116,16 +121,17 @@ fn with_provenance(schema: &Schema, provenance: &Provenance) -> SchemaRef {
     Arc::new(schema.clone().with_metadata(metadata))
 }
 
-/// Where rows of this schema go, in a file of this format.
+/// Where rows of a table of this name and schema go, in a file of this format.
 pub(super) fn sink<'f>(
     format: Format,
-    file: impl Write + Send + 'f,
+    (table, file): (&str, impl Write + Send + 'f),
     schema: &SchemaRef,
     provenance: &Provenance,
 ) -> Result<Box<dyn Sink + 'f>> {
     Ok(match format {
         Format::Parquet => Box::new(ParquetSink::new(file, schema, provenance)?),
         Format::Csv => Box::new(CsvSink(arrow_csv::WriterBuilder::new().with_header(true).build(file))),
+        Format::Ndjson => Box::new(NdjsonSink::new(file, table, schema)),
         Format::Arrow => Box::new(ArrowSink::new(file, schema.clone(), provenance)?),
     })
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 impl RawTable {
     /// True when every cell is text, as in CSV.
     pub fn is_text(&self) -> bool {
-        self.columns.iter().all(|column| matches!(column.stored, Stored::Csv(_)))
+        self.columns.iter().all(|column| matches!(column.stored, Stored::Text(_)))
     }
 
     /// The columns that are wanted, as they were read and in the file's own

@@ -11,6 +11,7 @@ use super::raw::{Parts, Rows};
 use super::source::Source;
 use crate::error::Result;
 use crate::schema::Schema;
+use crate::schema::linked::Policy;
 use crate::spill::Spill;
 
 /// Cells of a block, at most.
@@ -63,8 +64,8 @@ struct Block {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
-    let mut parts = Parts::open(source, false)?;
-    let store = stored(&mut parts, source, schema, memory, |_| Ok(()))?;
+    let mut parts = Parts::open(source, false, Policy::Refuse)?;
+    let store = stored(&mut parts, schema, memory, |_| Ok(()))?;
     parts.refuse_empty()?;
     Ok(Sensitive::new(store))
 }
@@ -72,14 +73,13 @@ pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<
 /// As [`store`], with each part shown to `also`; of a table that may have no rows.
 pub(super) fn stored(
     parts: &mut Parts,
-    source: &Source,
     schema: &Schema,
     memory: u64,
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
     let mut builder = Builder::new(memory)?;
     while let Some((rows, columns)) = parts.next()? {
-        let part = Rows { source, before: builder.store.rows, rows, columns: &columns };
+        let part = Rows { source: &parts.source, before: builder.store.rows, rows, columns: &columns };
         also(&part)?;
         builder.append(rows, part.whole_columns(schema)?, part.units(schema)?)?;
     }

@@ -183,7 +183,7 @@ mod tests {
                 writer.write(batch).unwrap();
                 writer.finish().unwrap();
             }
-            Format::ArrowFile | Format::Csv => {
+            Format::ArrowFile | Format::Csv | Format::Ndjson => {
                 let mut writer = FileWriter::try_new(file, &batch.schema()).unwrap();
                 writer.write(batch).unwrap();
                 writer.finish().unwrap();

@@ -1,4 +1,4 @@
-//! Tables in: CSV, Parquet and Arrow IPC, checked against a schema.
+//! Tables in: CSV, Parquet, Arrow IPC and FHIR's NDJSON, checked against a schema.
 //!
 //! [`read`] finds the cells, [`RawTable::load`] gives them their meaning, and
 //! [`inspect`] drafts the schema that says what the meaning is. Errors name the
@@ -10,6 +10,7 @@ mod cells;
 mod column_store;
 mod columnar;
 mod csv;
+pub mod fhir;
 mod frame;
 mod guard;
 pub mod inspect;
@@ -146,7 +147,7 @@ mod tests {
     fn every_data_file_is_listed_with_its_hash() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let listed = std::fs::read_to_string(fixtures.join("README.md")).unwrap();
-        for folder in ["diabetes130", "golden", "malformed"] {
+        for folder in ["diabetes130", "fhir", "golden", "malformed"] {
             for file in std::fs::read_dir(fixtures.join(folder)).unwrap() {
                 let path = file.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap();

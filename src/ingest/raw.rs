@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use arrow_array::ArrayRef;
 
 use super::source::{Format, Opened, Source, Unchanged};
-use super::{columnar, csv};
+use super::{columnar, csv, fhir};
 use crate::error::Result;
 use crate::schema::ArrowType;
+use crate::schema::linked::Policy;
 
 /// The cells of a table with their own types, before a schema says what they mean.
 ///
@@ -19,6 +20,8 @@ pub struct RawTable {
     /// SHA-256 of the bytes as stored, in hex.
     pub sha256: String,
     pub rows: usize,
+    /// Lines of NDJSON that are left out: they are no rows.
+    pub(super) broken: usize,
     pub(super) columns: Vec<RawColumn>,
 }
 
@@ -30,8 +33,8 @@ pub(super) struct RawColumn {
 
 /// The cells of a column, in one part or several, and what the file says about their type.
 pub(super) enum Stored {
-    /// CSV: text, of whatever meaning.
-    Csv(Vec<ArrayRef>),
+    /// CSV, NDJSON: text, of whatever meaning.
+    Text(Vec<ArrayRef>),
     /// Parquet or Arrow IPC.
     Typed(ArrowType, Vec<ArrayRef>),
     /// A column of an Arrow type of this name, which is not supported: it can only be dropped.
@@ -39,10 +42,10 @@ pub(super) enum Stored {
 }
 
 impl Stored {
-    /// The type in the file; `None` for the text of a CSV file.
+    /// The type in the file; `None` for the text of a CSV or NDJSON file.
     pub fn arrow_type(&self) -> Result<Option<&ArrowType>> {
         match self {
-            Self::Csv(_) => Ok(None),
+            Self::Text(_) => Ok(None),
             Self::Typed(arrow_type, _) => Ok(Some(arrow_type)),
             Self::Unsupported(name) => Err(ArrowType::unsupported(name)),
         }
@@ -50,7 +53,7 @@ impl Stored {
 
     pub fn cells(&self) -> Result<&[ArrayRef]> {
         match self {
-            Self::Csv(cells) | Self::Typed(_, cells) => Ok(cells),
+            Self::Text(cells) | Self::Typed(_, cells) => Ok(cells),
             Self::Unsupported(name) => Err(ArrowType::unsupported(name)),
         }
     }
@@ -66,7 +69,7 @@ pub(super) struct Rows<'a> {
     pub columns: &'a [RawColumn],
 }
 
-/// Reads a table: CSV (also gzipped), Parquet, or Arrow IPC as file or stream,
+/// Reads a table: CSV or NDJSON (also gzipped), Parquet, or Arrow IPC as file or stream,
 /// told apart by their first bytes.
 ///
 /// # Errors
@@ -76,12 +79,19 @@ pub(super) struct Rows<'a> {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn read(source: &Source) -> Result<RawTable> {
-    let mut parts = Parts::open(source, true)?;
+    read_with(source, Policy::Refuse)
+}
+
+/// As [`read`]; `on_broken` says what is done with lines of NDJSON that are no resource of the table.
+pub(super) fn read_with(source: &Source, on_broken: Policy) -> Result<RawTable> {
+    let mut parts = Parts::open(source, true, on_broken)?;
     let sha256 = parts.sha256.take().unwrap_or_default();
     let mut whole: Option<RawTable> = None;
     while let Some((rows, columns)) = parts.next()? {
         match &mut whole {
-            None => whole = Some(RawTable { source: source.clone(), sha256: sha256.clone(), rows, columns }),
+            None => {
+                whole = Some(RawTable { source: source.clone(), sha256: sha256.clone(), rows, broken: 0, columns });
+            }
             Some(whole) => {
                 whole.rows += rows;
                 whole.columns.iter_mut().zip(columns).for_each(|(column, part)| column.extend(part));
@@ -89,6 +99,7 @@ pub fn read(source: &Source) -> Result<RawTable> {
         }
     }
     parts.refuse_empty()?;
+    let whole = whole.map(|whole| RawTable { broken: parts.broken(), ..whole });
     whole.ok_or_else(|| source.bad("the table has no rows").remedy("export the table again"))
 }
 
@@ -97,7 +108,7 @@ pub(super) struct Parts {
     reader: Reader,
     check: Option<Unchanged>,
     sha256: Option<String>,
-    source: Source,
+    pub source: Source,
     /// Whether there was a row.
     is_empty: bool,
 }
@@ -105,6 +116,7 @@ pub(super) struct Parts {
 enum Reader {
     Csv(csv::Reader),
     Columnar(columnar::Reader),
+    Fhir(fhir::Reader),
 }
 
 impl Parts {
@@ -112,11 +124,14 @@ impl Parts {
     ///
     /// # Errors
     /// As [`read`].
-    pub fn open(source: &Source, hashed: bool) -> Result<Self> {
+    pub fn open(source: &Source, hashed: bool, on_broken: Policy) -> Result<Self> {
         let Opened { format, bytes, is_packed, sha256, check } = source.open(hashed)?;
         let reader = match (format, bytes) {
             (Format::Csv, super::source::Bytes::Stream(bytes)) => {
                 Reader::Csv(csv::Reader::new(source, bytes, is_packed)?)
+            }
+            (Format::Ndjson, super::source::Bytes::Stream(bytes)) => {
+                Reader::Fhir(fhir::Reader::new(source, bytes, is_packed, on_broken))
             }
             (format, bytes) => Reader::Columnar(columnar::Reader::new(source, bytes, format)?),
         };
@@ -130,11 +145,10 @@ impl Parts {
     pub fn next(&mut self) -> Result<Option<(usize, Vec<RawColumn>)>> {
         let part = match &mut self.reader {
             Reader::Csv(reader) => reader.next()?.map(|(rows, cells)| {
-                let column = |(name, cells): (&String, ArrayRef)| RawColumn {
-                    name: name.clone(),
-                    stored: Stored::Csv(vec![cells]),
-                };
-                (rows, reader.names.iter().zip(cells).map(column).collect())
+                (rows, reader.names.iter().zip(cells).map(|(name, cells)| RawColumn::text(name, cells)).collect())
+            }),
+            Reader::Fhir(reader) => reader.next()?.map(|(rows, cells)| {
+                (rows, cells.into_iter().map(|(name, cells)| RawColumn::text(name, cells)).collect())
             }),
             Reader::Columnar(reader) => reader.next()?.map(|(rows, cells)| {
                 let mut cells = cells.into_iter();
@@ -165,16 +179,28 @@ impl Parts {
     pub fn refuse_empty(&self) -> Result<()> {
         let what = match &self.reader {
             Reader::Csv(_) => "the file has a header line and no rows",
-            Reader::Columnar(_) => "the table has no rows",
+            Reader::Columnar(_) | Reader::Fhir(_) => "the table has no rows",
         };
         if self.is_empty { Err(self.source.bad(what).remedy("export the table again")) } else { Ok(()) }
+    }
+
+    /// Lines that are left out so far.
+    pub fn broken(&self) -> usize {
+        match &self.reader {
+            Reader::Fhir(reader) => reader.broken,
+            Reader::Csv(_) | Reader::Columnar(_) => 0,
+        }
     }
 }
 
 impl RawColumn {
+    fn text(name: &str, cells: ArrayRef) -> Self {
+        Self { name: name.to_owned(), stored: Stored::Text(vec![cells]) }
+    }
+
     /// Puts the cells of a later part behind the others.
     fn extend(&mut self, part: Self) {
-        if let (Stored::Csv(cells) | Stored::Typed(_, cells), Stored::Csv(more) | Stored::Typed(_, more)) =
+        if let (Stored::Text(cells) | Stored::Typed(_, cells), Stored::Text(more) | Stored::Typed(_, more)) =
             (&mut self.stored, part.stored)
         {
             cells.extend(more);
@@ -238,7 +264,7 @@ mod tests {
         let path = folder.path().join("t.csv");
         for hashed in [false, true] {
             std::fs::write(&path, "a,b\n1,2\n").unwrap();
-            let mut parts = Parts::open(&Source::from(&path), hashed).unwrap();
+            let mut parts = Parts::open(&Source::from(&path), hashed, Policy::Refuse).unwrap();
             std::fs::write(&path, "a,b\n1,2\n3,4\n").unwrap();
             let outcome = std::iter::from_fn(|| parts.next().transpose()).find_map(Result::err);
             assert!(outcome.is_some_and(|e| e.what.contains("changed while it was read")), "{hashed}");

@@ -113,7 +113,7 @@ impl Source {
         };
         let format = sniff(self, &first)?;
         let bytes = match (format, file) {
-            (Format::Csv, _) => Bytes::Stream(bytes),
+            (Format::Csv | Format::Ndjson, _) => Bytes::Stream(bytes),
             (_, Some(file)) if !is_packed => Bytes::File(file),
             _ => {
                 let (mut bytes, mut all) = (bytes, Vec::new());
@@ -268,6 +268,7 @@ fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, LookedAt<R>)> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Csv,
+    Ndjson,
     Parquet,
     ArrowFile,
     ArrowStream,
@@ -282,6 +283,8 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
         Ok(Format::ArrowFile)
     } else if starts(&[0xff; 4]) {
         Ok(Format::ArrowStream)
+    } else if bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).starts_with(b"{") {
+        Ok(Format::Ndjson)
     } else if starts(b"PARE") {
         Err(source.bad("the Parquet file is encrypted").remedy("decrypt it first"))
     } else if starts(b"PK\x03\x04") {
@@ -359,6 +362,7 @@ mod tests {
         assert_eq!(of(b"ARROW1\0\0").unwrap(), Format::ArrowFile);
         assert_eq!(of(&[0xff, 0xff, 0xff, 0xff, 1]).unwrap(), Format::ArrowStream);
         assert_eq!(of(b"PARTY,a\n1,2\n").unwrap(), Format::Csv);
+        assert_eq!((of(b"{\"a\":1}").unwrap(), of(b"\xef\xbb\xbf{\"a\"").unwrap()), (Format::Ndjson, Format::Ndjson));
         for bad in [&b""[..], b"PK\x03\x04", &[0xff, 0xfe, b'a', 0]] {
             assert_eq!(of(bad).unwrap_err().kind.exit_code(), 3);
         }

@@ -11,6 +11,7 @@ mod condition;
 mod constraints;
 mod discover;
 mod faults;
+mod fhir;
 mod golden;
 mod hospital;
 mod infer;

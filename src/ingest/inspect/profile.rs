@@ -62,7 +62,7 @@ impl Profile {
                 profile.unsupported = Some(data_type.clone());
                 return Ok(profile);
             }
-            Stored::Csv(_) => {}
+            Stored::Text(_) => {}
             Stored::Typed(arrow_type, _) => profile.arrow_type = Some(arrow_type.clone()),
         }
         let mut texts = all_texts(raw, column)?;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::schema::linked::LinkedSchema;
 
 /// Endings of tables, as they are looked for.
-const ENDINGS: [&str; 4] = ["csv", "csv.gz", "parquet", "arrow"];
+pub(in crate::ingest) const ENDINGS: [&str; 6] = ["csv", "csv.gz", "parquet", "arrow", "ndjson", "ndjson.gz"];
 
 /// The file of a table in a folder; capitals do not matter.
 ///
@@ -19,11 +19,11 @@ pub fn table_file(folder: &Path, table: &str) -> Result<Source> {
         [file] => Ok(Source::Path(file.clone())),
         [] => Err(Error::bad_input(format!("the folder has no table `{table}`"))
             .file(folder)
-            .expected(format!("{table}.csv, .csv.gz, .parquet or .arrow"))
+            .expected(format!("{table}.csv, .csv.gz, .parquet, .arrow, .ndjson or .ndjson.gz"))
             .remedy("add the file, or take the table out of the schema")),
         [first, ..] => Err(Error::bad_input(format!("the folder has several files of table `{table}`"))
             .file(first)
-            .remedy("leave one of them in the folder")),
+            .remedy("leave one of them in the folder; parts of NDJSON may be joined, one after the other")),
     }
 }
 
@@ -37,6 +37,15 @@ pub fn reference_files(folder: &Path, schema: &LinkedSchema) -> Result<Vec<PathB
     Ok(files.concat())
 }
 
+/// Whether a table's file may end so: FHIR's may have a number, as `Patient.000.ndjson`.
+pub(in crate::ingest) fn is_ending(ending: &str) -> bool {
+    let unnumbered = match ending.split_once('.') {
+        Some((number, rest)) if rest.starts_with("ndjson") && number.bytes().all(|b| b.is_ascii_digit()) => rest,
+        _ => ending,
+    };
+    ENDINGS.contains(&unnumbered)
+}
+
 fn files(folder: &Path, table: &str) -> Result<Vec<PathBuf>> {
     let unreadable = |e: std::io::Error| {
         Error::bad_input(format!("the folder cannot be read ({})", e.kind())).file(folder).remedy("check the path")
@@ -45,7 +54,8 @@ fn files(folder: &Path, table: &str) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if ENDINGS.iter().any(|ending| name == format!("{}.{ending}", table.to_ascii_lowercase())) {
+        let rest = name.strip_prefix(&table.to_ascii_lowercase()).and_then(|rest| rest.strip_prefix('.'));
+        if rest.is_some_and(is_ending) {
             found.push(path);
         }
     }

@@ -3,7 +3,7 @@
 //! The rows of each table are put in the order of the story: by the person, by the row that they hang on, by their moment.
 //! What is kept of a key is 128 keyed bits while the tables are read, and then the place of the row that it names.
 
-mod folder;
+pub(super) mod folder;
 mod keys;
 mod story;
 
@@ -73,7 +73,8 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
         let alone = table.alone();
         let (mut own, mut links) = (Vec::new(), Vec::new());
         let share = memory / tree.len() as u64;
-        let store = stored(&mut Parts::open(&source, false)?, &source, &alone, share, |part| {
+        let mut parts = Parts::open(&source, false, table.on_broken)?;
+        let store = stored(&mut parts, &alone, share, |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);
             }
@@ -82,6 +83,9 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
             }
             Ok(())
         })?;
+        if let Some(class) = count_class(parts.broken()) {
+            tracing::warn!("table `{}`: {class} lines are no resources of it; they are left out", table.name);
+        }
         let reading = Reading { source: &source, table, store, own, links };
         let parent = schema.parent(place);
         let above = parent.and_then(|parent| Some((tables[parent].as_ref()?, &places[parent])));
@@ -149,7 +153,9 @@ impl Reading<'_> {
             };
             if next < most {
                 keys.put(self.own.get(row as usize).copied().flatten(), kept.len() as u32);
-                (kept.push(row), parent.push(own), place.push(next));
+                kept.push(row);
+                parent.push(own);
+                place.push(next);
             } else {
                 cut += 1;
             }

@@ -5,7 +5,7 @@
 //! name = "hospital"
 //!
 //! [[table]]
-//! name   = "patients"          # the file patients.csv, .csv.gz, .parquet or .arrow of the folder
+//! name   = "patients"          # the file patients.csv, .csv.gz, .parquet, .arrow or .ndjson of the folder
 //! key    = "Id"
 //! origin = "BIRTHDATE"         # the moment that a person's other moments are told from
 //! end    = "DEATHDATE"         # no row of the person lies after it
@@ -70,7 +70,7 @@ pub struct LinkedSpec {
     pub assumed_public: bool,
 }
 
-/// What is done with rows whose keys do not fit.
+/// What is done with rows whose keys do not fit, and with lines that are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
@@ -130,6 +130,9 @@ pub struct LinkedTable {
     /// Rows whose key an earlier row has.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_duplicate: Policy,
+    /// Lines of NDJSON that are no resource of the table; rows of other files are refused where they are damaged.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_broken: Policy,
     /// Texts that mean a missing cell, compared without surrounding blanks.
     #[serde(default = "super::empty_text")]
     pub missing: Vec<String>,

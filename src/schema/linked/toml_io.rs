@@ -112,6 +112,7 @@ fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
         ("max_rows", table.max_rows.map(|rows| rows.to_string())),
         ("on_dangling", drop(table.on_dangling)),
         ("on_duplicate", drop(table.on_duplicate)),
+        ("on_broken", drop(table.on_broken)),
         ("missing", (!is_plain).then(|| list(&table.missing))),
     ];
     for (name, value) in fields {
@@ -186,6 +187,7 @@ mod tests {
         max_rows = 20
         on_dangling = "drop"
         on_duplicate = "drop"
+        on_broken = "drop"
         [[table.column]]
         name = "whose stay"
         kind = "identifier"

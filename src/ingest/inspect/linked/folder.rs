@@ -2,20 +2,20 @@
 
 use super::Table;
 use crate::error::{Error, Result};
-use crate::ingest::{Source, raw};
+use crate::ingest::linked::folder::ENDINGS;
+use crate::ingest::{Source, fhir, raw};
+use crate::schema::linked::Policy;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// How the names of tables end.
-const ENDINGS: [&str; 4] = [".csv", ".csv.gz", ".parquet", ".arrow"];
-
 fn is_table(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-    !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending)) && path.is_file()
+    let is_ending = |ending: &&str| name.strip_suffix(*ending).is_some_and(|stem| stem.ends_with('.'));
+    !name.starts_with('.') && ENDINGS.iter().any(is_ending) && path.is_file()
 }
 
-/// Reads the tables of a folder, in the order of their names.
-pub(super) fn read(folder: &Path, assume_public: bool) -> Result<Vec<Table>> {
+/// Reads the tables of a folder, in the order of their names; and the names of the files of FHIR that are none.
+pub(super) fn read(folder: &Path, assume_public: bool) -> Result<(Vec<Table>, Vec<String>)> {
     let unreadable =
         |e: std::io::Error| Error::bad_input(format!("the folder cannot be read ({})", e.kind())).file(folder);
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
@@ -23,10 +23,23 @@ pub(super) fn read(folder: &Path, assume_public: bool) -> Result<Vec<Table>> {
         entries.map(|entry| entry.map(|entry| entry.path()).map_err(unreadable)).collect::<Result<_>>()?;
     paths.retain(|path| is_table(path));
     paths.sort();
+    let outside = |mut e: Error| {
+        let or = e.remedy.map(|remedy| format!("{remedy}, or ")).unwrap_or_default();
+        e.remedy = Some(format!("{or}take the file out of the folder"));
+        e
+    };
+    let mut skipped = Vec::new();
+    for path in std::mem::take(&mut paths) {
+        if fhir::is_table(&Source::from(&path)).map_err(outside)? {
+            paths.push(path);
+        } else {
+            skipped.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
     if paths.is_empty() {
         return Err(Error::bad_input("the folder has no tables")
             .file(folder)
-            .expected(format!("one file a table, ending in {}", ENDINGS.join(", ")))
+            .expected(format!("one file a table, ending in {}", ENDINGS.map(|ending| format!(".{ending}")).join(", ")))
             .remedy("put the tables there, or name another folder"));
     }
     let mut names: HashMap<String, PathBuf> = HashMap::new();
@@ -41,16 +54,14 @@ pub(super) fn read(folder: &Path, assume_public: bool) -> Result<Vec<Table>> {
         if names.insert(name.to_ascii_lowercase(), path.clone()).is_some() {
             return Err(Error::bad_input(format!("two files hold a table `{name}`"))
                 .file(path)
-                .remedy("take one of them out of the folder"));
+                .remedy("take one of them out of the folder; parts of NDJSON may be joined, one after the other"));
         }
     }
-    let outside = |mut e: Error| {
-        let or = e.remedy.map(|remedy| format!("{remedy}, or ")).unwrap_or_default();
-        e.remedy = Some(format!("{or}take the file out of the folder"));
-        e
+    let table = |path: &PathBuf| {
+        raw::read_with(&Source::from(path), Policy::Drop).and_then(|raw| Table::new(raw, assume_public))
     };
-    let table = |path: &PathBuf| raw::read(&Source::from(path)).and_then(|raw| Table::new(raw, assume_public));
-    paths.iter().map(|path| table(path).map_err(outside)).collect()
+    let tables = paths.iter().map(|path| table(path).map_err(outside)).collect::<Result<_>>()?;
+    Ok((tables, skipped))
 }
 
 /// The folder's own name.

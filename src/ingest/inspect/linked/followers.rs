@@ -42,7 +42,8 @@ fn stem<'n>(name: &'n str, parts: &[&str]) -> Option<&'n str> {
 /// Whether names say that one column is the text of the other.
 fn are_paired(code: &str, text: &str) -> bool {
     let (code, text) = (profile::words(code).concat(), profile::words(text).concat());
-    stem(&code, &CODES).zip(stem(&text, &TEXTS)).is_some_and(|(code, text)| code == text)
+    // `CODE` and `DESCRIPTION`, `type` and `type_display`.
+    stem(&text, &TEXTS).is_some_and(|text| text == code || stem(&code, &CODES) == Some(text))
 }
 
 fn is_text(name: &str) -> bool {

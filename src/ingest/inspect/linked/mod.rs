@@ -38,6 +38,8 @@ pub struct LinkedInspection {
     pub source: String,
     /// In the order of the schema.
     pub tables: Vec<TableReport>,
+    /// Files of NDJSON that hold no resources of a type that is read.
+    pub skipped: Vec<String>,
     pub schema: LinkedSchema,
 }
 
@@ -53,6 +55,8 @@ pub struct TableReport {
     pub dangling: usize,
     /// Rows whose key an earlier row has.
     pub duplicates: usize,
+    /// Lines of NDJSON that are no resource of the table, beside its rows.
+    pub broken: usize,
     /// Sentences about the table, which become comments in the schema.
     pub notes: Vec<String>,
     pub columns: Vec<ColumnReport>,
@@ -76,7 +80,7 @@ struct Table {
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
 pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspection> {
-    let mut tables = folder::read(folder, assume_public)?;
+    let (mut tables, skipped) = folder::read(folder, assume_public)?;
     let mut keys = keys::keys(&tables);
     let links = keys::links(&tables, &keys);
     let roles = roles::roles(&tables, &keys, &links).map_err(|e| e.file(folder))?;
@@ -106,7 +110,7 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
     };
     let schema = LinkedSchema { linked, tables: drafted };
     schema.check().map_err(|e| e.file(folder))?;
-    Ok(LinkedInspection { source: folder.display().to_string(), tables: reports, schema })
+    Ok(LinkedInspection { source: folder.display().to_string(), tables: reports, skipped, schema })
 }
 
 impl Table {
@@ -236,6 +240,7 @@ fn write(
         rows: table.raw.rows,
         dangling: 0,
         duplicates: 0,
+        broken: table.raw.broken,
         notes: table.notes.clone(),
         columns: table.draft.columns.clone(),
     };
@@ -252,6 +257,7 @@ fn write(
         max_rows: None,
         on_dangling: Policy::Refuse,
         on_duplicate: Policy::Refuse,
+        on_broken: Policy::Refuse,
         missing: table.draft.schema.table.missing.clone(),
         columns: Vec::new(),
         constraints: Vec::new(),
@@ -302,6 +308,11 @@ fn write(
         *policy = Policy::Drop;
         let of = super::render::thousands(table.raw.rows);
         report.notes.push(format!("{} of {of} rows {what}: they are left out.", super::render::thousands(rows)));
+    }
+    if report.broken > 0 {
+        drafted.on_broken = Policy::Drop;
+        let lines = super::render::thousands(report.broken);
+        report.notes.push(format!("{lines} lines of the file are no resource of this table: they are left out."));
     }
     drafted.columns = table.columns().to_vec();
     drafted.constraints.clone_from(&table.draft.schema.constraints);

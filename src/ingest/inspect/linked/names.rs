@@ -16,6 +16,8 @@ pub(super) const PERSONS: [&str; 8] =
 /// How well a name fits a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
+    /// Both are words for a person: `subject` and `Patient`.
+    Person,
     /// It ends in the table's: `PRECEDING_VISIT_ID`. Longer names of tables fit better.
     End(usize),
     /// It is the table's: `VISIT`, `visit_id`.
@@ -67,8 +69,11 @@ pub(super) fn fits(column: &str, table: &str) -> Option<Fit> {
         None
     } else if subject.concat() == table.concat() {
         Some(Fit::Whole)
+    } else if subject.ends_with(&table) {
+        Some(Fit::End(table.concat().len()))
     } else {
-        subject.ends_with(&table).then(|| Fit::End(table.concat().len()))
+        let is_person = |words: &[String]| PERSONS.contains(&words.concat().as_str());
+        (is_person(&subject) && is_person(&table)).then_some(Fit::Person)
     }
 }
 
@@ -99,6 +104,7 @@ mod tests {
             assert_eq!(fits(column, table), Some(Fit::Whole), "{column}");
         }
         assert_eq!(fits("PRECEDING_VISIT_ID", "visits"), Some(Fit::End(5)));
+        assert_eq!(fits("subject", "Patient"), Some(Fit::Person));
         assert!(fits("x_visit_detail_id", "visit_detail") > fits("x_visit_detail_id", "detail"));
         for (column, table) in [("ENCOUNTERCLASS", "encounters"), ("Id", "patients"), ("visit_type", "visits")] {
             assert_eq!(fits(column, table), None, "{column}");

@@ -18,11 +18,15 @@ impl LinkedInspection {
                 None => "- (root)".to_owned(),
                 Some(parent) => parent.clone(),
             };
-            let told = [(report.dangling, "without a parent"), (report.duplicates, "with a key twice")];
+            let told = [
+                (report.dangling, "rows without a parent"),
+                (report.duplicates, "rows with a key twice"),
+                (report.broken, "lines that are no resource"),
+            ];
             let notes: Vec<String> = told
                 .into_iter()
                 .filter(|(rows, _)| *rows > 0)
-                .map(|(rows, what)| format!("{} rows {what}", thousands(rows)))
+                .map(|(rows, what)| format!("{} {what}", thousands(rows)))
                 .collect();
             let order = table.order.clone().unwrap_or_else(|| "-".into());
             lines.push([table.name.clone(), thousands(report.rows), hangs_on, order, notes.join(", ")]);
@@ -32,6 +36,9 @@ impl LinkedInspection {
         for [a, b, c, d, e] in &lines {
             let line = format!("{a:<name$}  {b:>rows$}  {c:<hangs_on$}  {d:<order$}  {e}");
             let _ = writeln!(out, "{}", line.trim_end());
+        }
+        for file in &self.skipped {
+            let _ = writeln!(out, "{file} is left out: it holds no resources of a type that is read");
         }
         for (table, report) in self.schema.tables.iter().zip(&self.tables).filter(|(table, _)| !table.reference) {
             let _ = write!(out, "\n{}\n\n{}", table.name, columns(&report.columns));

@@ -1,0 +1,316 @@
+//! NDJSON, line by line.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_array::builder::StringBuilder;
+use serde_json::Value;
+
+use super::super::source::{Bytes, Format, Opened, Source};
+use super::resource::Resource;
+use crate::error::Result;
+use crate::schema::linked::Policy;
+
+/// Rows in one part of the table, and bytes of their cells: whichever is reached first.
+const PART_ROWS: usize = 1 << 14;
+const PART_BYTES: usize = 16 << 20;
+/// The longest line.
+const LONGEST_LINE: usize = 16 << 20;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A file of resources that is being read.
+pub(in crate::ingest) struct Reader {
+    source: Source,
+    is_packed: bool,
+    bytes: BufReader<Box<dyn Read + Send>>,
+    on_broken: Policy,
+    /// The type of the first resource: that of all others.
+    resource: Option<&'static Resource>,
+    line: Vec<u8>,
+    is_too_long: bool,
+    lines: u64,
+    rows: usize,
+    /// Lines that are left out.
+    pub broken: usize,
+}
+
+/// The columns of some rows, with their names.
+type Cells = Vec<(&'static str, ArrayRef)>;
+
+/// Whether a file is a table: NDJSON is none where its first resource is of a type that is not read.
+///
+/// # Errors
+/// Bad input when the file cannot be read.
+pub(in crate::ingest) fn is_table(source: &Source) -> Result<bool> {
+    let Opened { format: Format::Ndjson, bytes: Bytes::Stream(bytes), is_packed, .. } = source.open(false)? else {
+        return Ok(true);
+    };
+    let mut reader = Reader::new(source, bytes, is_packed, Policy::Drop);
+    while reader.advance()? {
+        if let Ok(first) = serde_json::from_slice::<Value>(&reader.line) {
+            return Ok(resource_of(&first).is_some());
+        }
+    }
+    // What is wrong with it is told where it is read.
+    Ok(true)
+}
+
+fn resource_of(line: &Value) -> Option<&'static Resource> {
+    Resource::of(line.get("resourceType")?.as_str()?)
+}
+
+impl Reader {
+    pub fn new(source: &Source, bytes: Box<dyn Read + Send>, is_packed: bool, on_broken: Policy) -> Self {
+        Self {
+            source: source.clone(),
+            is_packed,
+            bytes: BufReader::with_capacity(1 << 16, bytes),
+            on_broken,
+            resource: None,
+            line: Vec::new(),
+            is_too_long: false,
+            lines: 0,
+            rows: 0,
+            broken: 0,
+        }
+    }
+
+    /// The cells of the next rows, as text. `None` at the end.
+    ///
+    /// # Errors
+    /// Bad input: no resource that is read; a line that is none, where that is not left out.
+    pub fn next(&mut self) -> Result<Option<(usize, Cells)>> {
+        let mut cells: Vec<StringBuilder> = Vec::new();
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < PART_ROWS && bytes < PART_BYTES && self.advance()? {
+            match self.parsed() {
+                Ok((resource, line)) => {
+                    cells.resize_with(resource.elements.len(), StringBuilder::new);
+                    for (element, cells) in resource.elements.iter().zip(&mut cells) {
+                        let cell = element.cell(&line);
+                        bytes += cell.len();
+                        cells.append_value(cell);
+                    }
+                    rows += 1;
+                }
+                Err(_) if self.on_broken == Policy::Drop => self.broken += 1,
+                Err(what) => {
+                    return Err(self.source.bad(what).row(self.lines).expected(self.expected()).remedy(
+                        "export the file again; of linked tables, on_broken = \"drop\" in the [[table]] leaves such lines out",
+                    ));
+                }
+            }
+        }
+        self.rows += rows;
+        match self.resource {
+            Some(resource) if rows > 0 => {
+                let column = |mut cells: StringBuilder| Arc::new(cells.finish()) as ArrayRef;
+                let names = resource.elements.iter().map(|element| element.column);
+                Ok(Some((rows, names.zip(cells.into_iter().map(column)).collect())))
+            }
+            _ if self.rows > 0 => Ok(None),
+            _ => Err(self
+                .source
+                .bad("no line of the file is a resource that is read")
+                .expected(self.expected())
+                .remedy("export the file again")),
+        }
+    }
+
+    fn expected(&self) -> String {
+        match self.resource {
+            Some(resource) => format!("a FHIR resource a line, each a {}", resource.name),
+            None => format!("a FHIR resource a line, all of one type: {}", Resource::names()),
+        }
+    }
+
+    /// The line at hand as a resource, or what is wrong with it.
+    fn parsed(&mut self) -> Result<(&'static Resource, Value), &'static str> {
+        if self.is_too_long {
+            return Err("the line is longer than 16 MB");
+        }
+        let line: Value = serde_json::from_slice(&self.line).map_err(|_| "the line is not JSON")?;
+        let resource = resource_of(&line).ok_or("the line is no resource of a type that is read")?;
+        let own = self.resource.get_or_insert(resource);
+        if own.name == resource.name {
+            Ok((resource, line))
+        } else {
+            Err("the line is a resource of another type than the first one")
+        }
+    }
+
+    /// Goes to the next line that is not blank; false at the end.
+    fn advance(&mut self) -> Result<bool> {
+        loop {
+            self.line.clear();
+            let bytes = &mut self.bytes;
+            let read = bytes.take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut self.line).and_then(|read| {
+                self.is_too_long = read > LONGEST_LINE && !self.line.ends_with(b"\n");
+                if self.is_too_long { bytes.skip_until(b'\n').map(|_| read) } else { Ok(read) }
+            });
+            if read.map_err(|e| self.source.broken(self.is_packed, &e))? == 0 {
+                return Ok(false);
+            }
+            self.lines += 1;
+            if self.lines == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, repeat};
+
+    use arrow_array::cast::AsArray;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, proptest};
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::error::Error;
+
+    fn reader(bytes: impl Read + Send + 'static, on_broken: Policy) -> Reader {
+        Reader::new(&Source::Stdin, Box::new(bytes), false, on_broken)
+    }
+
+    /// All rows, and how many lines were left out.
+    fn rows(text: &str, on_broken: Policy) -> Result<(Vec<Vec<String>>, usize)> {
+        let mut reader = reader(Cursor::new(text.to_owned()), on_broken);
+        let mut all = Vec::new();
+        while let Some((rows, cells)) = reader.next()? {
+            let cell = |row: usize, column: &ArrayRef| column.as_string::<i32>().value(row).to_owned();
+            all.extend((0..rows).map(|row| cells.iter().map(|(_, column)| cell(row, column)).collect::<Vec<_>>()));
+        }
+        Ok((all, reader.broken))
+    }
+
+    fn refusal(text: &str) -> Error {
+        let e = rows(text, Policy::Refuse).unwrap_err();
+        assert!(e.kind.exit_code() == 3 && e.remedy.is_some() && e.expected.is_some(), "{e}");
+        assert!(!e.to_string().contains("secret"), "{e}");
+        e
+    }
+
+    const CONDITION: &str = r#"{"resourceType":"Condition","id":"c1","subject":{"reference":"Patient/p1"},"encounter":{"reference":"urn:uuid:e1"},"code":{"coding":[{"system":"http://snomed.info/sct","code":"44054006","display":"Diabetes"},{"code":"other"}]},"onsetDateTime":"2020-01-02T03:04:05Z"}"#;
+
+    #[test]
+    fn a_resource_is_a_row() {
+        let (rows, _) = rows(&format!("\u{feff}{CONDITION}\r\n\n  \n"), Policy::Refuse).unwrap();
+        let expected =
+            ["c1", "p1", "e1", "44054006", "Diabetes", "http://snomed.info/sct", "", "2020-01-02T03:04:05Z", "", ""];
+        assert_eq!(rows, [expected]);
+    }
+
+    #[test]
+    fn a_broken_line_is_refused_by_its_number() {
+        let claim = r#"{"resourceType":"Claim","id":"secret"}"#;
+        let patient = r#"{"resourceType":"Patient","id":"secret"}"#;
+        for (line, what) in [
+            ("{\"secret\":", "not JSON"),
+            ("secret", "not JSON"),
+            ("{\"id\":\"\u{1}\"}", "not JSON"),
+            (claim, "no resource of a type that is read"),
+            (patient, "another type than the first"),
+            ("[\"secret\"]", "no resource of a type that is read"),
+        ] {
+            let text = format!("{CONDITION}\n\n{line}\n{CONDITION}\n");
+            let e = refusal(&text);
+            assert_eq!(e.row, Some(3), "{e}");
+            assert!(e.what.contains(what), "{e}");
+            let (rows, broken) = rows(&text, Policy::Drop).unwrap();
+            assert_eq!((rows.len(), broken), (2, 1), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_resources_is_refused() {
+        for text in ["{}\n", "{\"resourceType\":\"Claim\"}\n"] {
+            assert_eq!(refusal(text).row, Some(1));
+            let e = rows(text, Policy::Drop).unwrap_err();
+            assert!(e.what.contains("no line"), "{e}");
+        }
+    }
+
+    #[test]
+    fn deep_json_is_refused() {
+        let deep = "[".repeat(100_000);
+        assert!(refusal(&deep).what.contains("not JSON"));
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_the_memory() {
+        let long = LONGEST_LINE as u64 * 2;
+        let text = || Cursor::new(b"{\"a\":\"".to_vec()).chain(repeat(b'x').take(long)).chain(Cursor::new("\n"));
+        let mut refused = reader(text(), Policy::Refuse);
+        let e = refused.next().unwrap_err();
+        assert_eq!((e.row, e.what.as_str()), (Some(1), "the line is longer than 16 MB"));
+        assert!(refused.line.capacity() <= 2 * LONGEST_LINE + 2);
+        let mut dropped = reader(text().chain(Cursor::new(CONDITION)), Policy::Drop);
+        assert_eq!(dropped.next().unwrap().map(|(rows, _)| rows), Some(1));
+        assert_eq!((dropped.broken, dropped.lines), (1, 2));
+    }
+
+    #[test]
+    fn a_table_comes_in_parts() {
+        let text = format!("{CONDITION}\n").repeat(PART_ROWS + 3);
+        let mut reader = reader(Cursor::new(text), Policy::Refuse);
+        let lengths: Vec<usize> = std::iter::from_fn(|| reader.next().unwrap().map(|(rows, _)| rows)).collect();
+        assert_eq!(lengths, [PART_ROWS, 3]);
+    }
+
+    /// Cells of any resource: ids where they are references, numbers where they are amounts.
+    fn cells() -> impl Strategy<Value = (&'static Resource, Vec<Vec<Option<String>>>)> {
+        let names = select(vec!["Patient", "Encounter", "Condition", "MedicationRequest", "Observation", "Procedure"]);
+        names.prop_flat_map(|name| {
+            let resource = Resource::of(name).unwrap();
+            let cell = |column: &'static str| {
+                let cell = match column {
+                    "id" | "subject" | "encounter" => "[A-Za-z0-9.-]{1,20}".prop_map(String::from).boxed(),
+                    "value" => {
+                        any::<f64>().prop_filter("finite", |x| x.is_finite()).prop_map(|x| format!("{x:?}")).boxed()
+                    }
+                    _ => "[ -~äß\n\"\\\\]{1,12}".prop_map(String::from).boxed(),
+                };
+                option::of(cell)
+            };
+            let row: Vec<_> = resource.elements.iter().map(|element| cell(element.column)).collect();
+            vec(row, 1..5).prop_map(move |rows| (resource, rows))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn what_is_written_is_read((resource, table) in cells()) {
+            let mut text = String::new();
+            for row in &table {
+                let mut line = resource.empty();
+                for (element, cell) in resource.elements.iter().zip(row) {
+                    if let Some(cell) = cell {
+                        element.put(&mut line, cell);
+                    }
+                }
+                text.push_str(&format!("{line}\n"));
+            }
+            let (read, _) = rows(&text, Policy::Refuse).unwrap();
+            for (read, row) in read.iter().zip(&table) {
+                for ((element, read), cell) in resource.elements.iter().zip(read).zip(row) {
+                    let cell = cell.clone().unwrap_or_default();
+                    if element.column == "value" && !cell.is_empty() {
+                        prop_assert_eq!(read.parse::<f64>().unwrap(), cell.parse::<f64>().unwrap());
+                    } else {
+                        prop_assert_eq!(read, &cell);
+                    }
+                }
+            }
+        }
+    }
+}
