@@ -7,6 +7,7 @@ use synthward_privacy::Sensitive;
 
 use super::cells::Texts;
 use super::frame::{Frame, FrameColumn, MISSING, Values};
+use super::load::Demand;
 use super::raw::{Parts, Rows};
 use super::source::Source;
 use crate::error::Result;
@@ -63,13 +64,14 @@ struct Block {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
-    Ok(Sensitive::new(stored(source, schema, memory, |_| Ok(()))?))
+    Ok(Sensitive::new(stored(source, schema, Demand::Whole, memory, |_| Ok(()))?))
 }
 
-/// As [`store`], with each part shown to `also`.
+/// As [`store`], of what is demanded of the rows, with each part shown to `also`.
 pub(super) fn stored(
     source: &Source,
     schema: &Schema,
+    demand: Demand,
     memory: u64,
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
@@ -78,7 +80,7 @@ pub(super) fn stored(
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source, before: builder.store.rows, rows, columns: &columns };
         also(&part)?;
-        builder.append(rows, part.whole_columns(schema)?, part.units(schema)?)?;
+        builder.append(rows, part.columns(schema, demand)?, part.units(schema)?)?;
     }
     Ok(builder.store)
 }

@@ -14,7 +14,7 @@ const ENDINGS: [&str; 4] = ["csv", "csv.gz", "parquet", "arrow"];
 ///
 /// # Errors
 /// Bad input where the folder cannot be read, or has no such file or several.
-pub(super) fn find(folder: &Path, table: &str) -> Result<Source> {
+pub fn table_source(folder: &Path, table: &str) -> Result<Source> {
     match &files(folder, table)?[..] {
         [file] => Ok(Source::Path(file.clone())),
         [] => Err(Error::bad_input(format!("the folder has no table `{table}`"))
