@@ -68,7 +68,9 @@ impl Infer {
             AnyModel::Table(model, sha256) => (model, sha256),
         };
         if self.format.is_some() {
-            return Err(Error::usage("--format is for linked tables").remedy("leave it out: the name of the output tells"));
+            return Err(
+                Error::usage("--format is for linked tables").remedy("leave it out: the name of the output tells")
+            );
         }
         if Path::new(&self.table).is_dir() {
             return Err(Error::usage("is a folder, and the model is one of a single table")
@@ -187,7 +189,8 @@ fn summary(scores: &Scores) -> String {
 }
 
 fn summary_linked(scores: &LinkedScores) -> String {
-    let mut text = format!("mean cross-entropy: {:.4} nats per person, {} persons\n", scores.nats_per_person, scores.persons);
+    let mut text =
+        format!("mean cross-entropy: {:.4} nats per person, {} persons\n", scores.nats_per_person, scores.persons);
     text.push_str(&format!("{:.4} nats per row, {} rows\n", scores.nats_per_row, scores.rows));
     if scores.impossible_rows > 0 {
         text.push_str(&format!("impossible in the model: {} rows\n", scores.impossible_rows));

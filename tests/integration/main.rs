@@ -16,6 +16,7 @@ mod hospital;
 mod infer;
 mod inspect;
 mod ledger;
+mod linked_infer;
 mod linked_inspect;
 mod load;
 mod memory;

@@ -41,7 +41,14 @@ impl<'m> Dependency<'m> {
             best.map_or(0, |(position, _)| position)
         };
         let likeliest = law.outer_iter().map(likeliest).collect();
-        Self { of, on, on_codec: &model.header.codecs[on], on_positions: columns[on].domain.positions(), declared, likeliest }
+        Self {
+            of,
+            on,
+            on_codec: &model.header.codecs[on],
+            on_positions: columns[on].domain.positions(),
+            declared,
+            likeliest,
+        }
     }
 
     /// The position of `of` that a position of `on` gives; none where a row may not have the latter.

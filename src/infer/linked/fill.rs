@@ -160,7 +160,8 @@ impl<'a> LinkedFill<'a> {
             }
             let read = &arrays[column];
             let domain = &part.model.domain.columns[j].domain;
-            let values = ColumnValues::in_type(&declared[index], domain, read.data_type().clone())?.array(&positions)?;
+            let values =
+                ColumnValues::in_type(&declared[index], domain, read.data_type().clone())?.array(&positions)?;
             arrays[column] = arrow_select::interleave::interleave(&[read as &dyn Array, &values], &cells)
                 .map_err(|e| Error::failed(e.to_string()))?;
         }
@@ -184,9 +185,8 @@ impl Story<'_> {
 
     /// The missing cells of a row, `before` having those of the row before it.
     fn row(&self, row: usize, before: Option<&Cells>) -> Cells {
-        let is_missing = |j: &usize| {
-            matches!(self.roles[*j], Role::Filled { .. }) && self.records.row(row)[*j] == UNKNOWN
-        };
+        let is_missing =
+            |j: &usize| matches!(self.roles[*j], Role::Filled { .. }) && self.records.row(row)[*j] == UNKNOWN;
         let missing: Vec<usize> = (0..self.roles.len()).filter(is_missing).collect();
         let Some((positions, numbers)) = self.records.cells(row).filter(|_| !missing.is_empty()) else {
             return Cells::new();
@@ -249,7 +249,9 @@ impl Story<'_> {
     /// follow from it by a map.
     fn agreement(&self, j: usize, positions: &[u32]) -> Option<Vec<f32>> {
         let giving = self.rules.as_ref().and_then(|rules| rules.giving(j, positions));
-        giving.map(|giving| self.part.model.header.codecs[j].shares(&giving)).or_else(|| self.modelled[j].present.clone())
+        giving
+            .map(|giving| self.part.model.header.codecs[j].shares(&giving))
+            .or_else(|| self.modelled[j].present.clone())
     }
 }
 

@@ -20,3 +20,6 @@ fn told(part: &Part, tables: &Arc<LinkedTables>) -> Result<Frame> {
     let names: Vec<String> = part.view.schema.columns.iter().map(|column| column.name.clone()).collect();
     tables.view(part.table, &part.view)?.frame(&names)
 }
+
+#[cfg(test)]
+mod tests;
