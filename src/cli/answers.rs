@@ -4,7 +4,7 @@ use super::linked::{LinkedAudit, LinkedEvaluation};
 use crate::audit::Audit;
 use crate::cohort::Rarity;
 use crate::evaluate::Evaluation;
-use crate::infer::Scores;
+use crate::infer::{LinkedScores, Scores};
 use crate::model::{Header, LinkedHeader};
 use crate::report::number_or_infinity;
 use schemars::JsonSchema;
@@ -74,6 +74,7 @@ pub struct Asked<'a> {
 #[serde(untagged)]
 pub enum Inferred<'a> {
     Scored(&'a Scores),
+    ScoredLinked(&'a LinkedScores),
     Filled { imputations: usize, seed: u64, model_sha256: &'a str, output: &'a Path },
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Codec;
-use super::domain::TableDomain;
+use super::domain::{ModelColumn, TableDomain};
 use super::grid::positions;
 use crate::ingest::{Frame, MISSING, Values};
 
@@ -91,15 +91,17 @@ impl Records {
         self.cells.as_ref().map(|cells| (&cells.positions[row.clone()], &cells.numbers[row]))
     }
 
-    /// The codes, a missing cell being a value like any other: rows by columns. A unit of which the number of rows is
-    /// not known has one.
+    /// The codes, a missing cell being a value like any other: rows by columns. In a column that is declared complete it
+    /// counts as it does when a model is fitted. A unit of which the number of rows is not known has one.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn complete(&self, rows_column: Option<usize>, codecs: &[Codec]) -> Vec<u16> {
-        let missing: Vec<u16> = codecs.iter().map(|codec| codec.joint_code(MISSING)).collect();
+    pub fn complete(&self, domain: &TableDomain, codecs: &[Codec]) -> Vec<u16> {
+        let position = |column: &ModelColumn| if column.nullable { MISSING } else { column.domain.fallback() };
+        let columns = domain.columns.iter().zip(codecs);
+        let missing: Vec<u16> = columns.map(|(column, codec)| codec.joint_code(position(column))).collect();
         let code = |(cell, &code): (usize, &u16)| match (code, cell % self.width) {
-            (UNKNOWN, j) if Some(j) == rows_column => 0,
+            (UNKNOWN, j) if Some(j) == domain.rows_column => 0,
             (UNKNOWN, j) => missing[j],
             (code, _) => code,
         };
@@ -127,7 +129,7 @@ fn rows_of_units(frame: &Frame, most: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Domain, Leaf, MAX_BINS, ModelColumn};
+    use crate::encode::{Domain, Leaf, MAX_BINS};
     use crate::ingest::FrameColumn;
 
     #[test]
@@ -185,6 +187,8 @@ mod tests {
         let (positions, numbers) = kept.cells(2).unwrap();
         assert_eq!((positions[0], numbers[0]), (1, 9.0), "the number is the table's, its place is in the domain");
         assert!(positions[1] == MISSING && numbers[1].is_nan());
+        let complete = records.complete(&domain, &codecs);
+        assert_eq!(complete[4..12], [0, 1, 1, 0, 1, 2, 1, 1], "whatever is missing counts as in a fit");
         frame.unit = None;
         assert_eq!(Records::new(&frame, &domain, &codecs).row(0)[3], UNKNOWN);
     }

@@ -1,14 +1,14 @@
 //! Missing cells, drawn from what the model makes of the others.
 
-use crate::cohort::{ColumnValues, Row, Rules, Setting, data_type};
-use crate::encode::{Codec, Decoder, Layout, Records, UNKNOWN};
+use super::modelled::{Incomplete, Modelled};
+use crate::cohort::{ColumnValues, Rules, data_type};
+use crate::encode::{Codec, Layout, Records, UNKNOWN};
 use crate::error::{Error, Result};
-use crate::ingest::MISSING;
 use crate::model::{Evidence, ModelFile};
 use crate::schema::Column;
 use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -16,8 +16,6 @@ use std::sync::Arc;
 
 /// Versions of each row, at most.
 pub const MAX_IMPUTATIONS: usize = 100;
-/// Times that a row is drawn anew because it breaks a constraint, at most.
-const ATTEMPTS: usize = 8;
 /// The column that numbers the versions of a row.
 const IMPUTATION: &str = "imputation";
 /// Rows of the output made at a time: it bounds the memory, and has no influence on the rows.
@@ -51,42 +49,6 @@ struct Output<'a> {
     read: Option<&'a ArrayRef>,
     /// The model's column that completes it, with what makes its values.
     drawn: Option<(usize, ColumnValues)>,
-}
-
-/// What draws one column of the model.
-struct Modelled {
-    decoder: Decoder,
-    /// Released probability of each cell, the missing one left out.
-    marginal: Vec<f64>,
-    /// 1 for each cell but the missing one; `None` where no cell is missing, or all are.
-    present: Option<Vec<f32>>,
-}
-
-impl Modelled {
-    fn new(codec: &Codec, nullable: bool) -> Self {
-        let missing = usize::from(codec.joint_code(MISSING));
-        let mut marginal = codec.marginal();
-        if nullable {
-            marginal[missing] = 0.0;
-        }
-        let present = (nullable && codec.cells() > 1)
-            .then(|| (0..codec.cells()).map(|cell| if cell == missing { 0.0 } else { 1.0 }).collect());
-        Self { decoder: Decoder::new(codec), marginal, present }
-    }
-
-    /// A cell by its released probability alone, where the model has none for the rest of the row.
-    fn fallback(&self, rng: &mut ChaCha8Rng) -> u16 {
-        let mut rest = rng.random::<f64>() * self.marginal.iter().sum::<f64>();
-        let mut last = 0;
-        for (cell, &probability) in self.marginal.iter().enumerate().filter(|(_, p)| **p > 0.0) {
-            last = cell;
-            rest -= probability;
-            if rest < 0.0 {
-                break;
-            }
-        }
-        last as u16
-    }
 }
 
 impl<'a> Fill<'a> {
@@ -218,7 +180,12 @@ impl<'a> Fill<'a> {
                 positions.extend(missing.iter().map(|&j| self.modelled[j].decoder.draw(version[j], &mut rng)));
                 continue;
             };
-            let held = self.holding(rules, cells, version.to_vec(), &missing, &evidence, &mut rng);
+            let incomplete = Incomplete { positions: cells.0, numbers: cells.1, missing: &missing };
+            let mut offsets = Vec::new();
+            let held = incomplete.holding(rules, &self.modelled, version, &mut rng, |others, rng| {
+                self.model.generator.generate(1, None, Some(&evidence), rng, others, &mut offsets);
+                self.complete(others, &missing, &evidence, rng);
+            });
             positions.extend(missing.iter().map(|&j| held[j]));
         }
         positions
@@ -231,37 +198,6 @@ impl<'a> Fill<'a> {
                 version[j] = self.modelled[j].fallback(rng);
             }
         }
-    }
-
-    /// The positions of a row with which it holds the rules, as far as its known cells allow it.
-    fn holding(
-        &self,
-        rules: &Rules,
-        (positions, numbers): (&[u32], &[f64]),
-        mut codes: Vec<u16>,
-        missing: &[usize],
-        evidence: &Evidence,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<u32> {
-        let mut free = vec![false; codes.len()];
-        missing.iter().for_each(|&j| free[j] = true);
-        let decoders = self.modelled.iter().map(|modelled| &modelled.decoder).collect();
-        let setting = Setting { decoders, region: None, free: Some(free) };
-        let mut positions = positions.to_vec();
-        let (mut others, mut offsets) = (Vec::new(), Vec::new());
-        for attempt in 0..=ATTEMPTS {
-            for &j in missing {
-                positions[j] = self.modelled[j].decoder.draw(codes[j], rng);
-            }
-            let mut row = Row { positions: &mut positions, codes: &codes, known: numbers };
-            if rules.settle(&mut row, &setting, rng) || attempt == ATTEMPTS && rules.repair(&mut row, &setting) {
-                break;
-            }
-            self.model.generator.generate(1, None, Some(evidence), rng, &mut others, &mut offsets);
-            self.complete(&mut others, missing, evidence, rng);
-            codes.clone_from(&others);
-        }
-        positions
     }
 
     fn batch(&self, rows: Range<usize>, drawn: &[Vec<u32>]) -> Result<RecordBatch> {

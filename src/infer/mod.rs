@@ -4,7 +4,10 @@
 //! controller, and lies outside the guarantee.
 
 mod fill;
+mod linked;
+mod modelled;
 mod score;
 
 pub use fill::{Fill, MAX_IMPUTATIONS};
+pub use linked::{LinkedFill, LinkedScores, TableScores, score_linked};
 pub use score::{ColumnScore, Scores, score};

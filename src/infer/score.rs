@@ -51,7 +51,7 @@ pub struct ColumnScore {
 pub fn score(model: &ModelFile, records: &Records, seed: u64) -> Scores {
     let width = records.width;
     let rows_column = model.domain.rows_column;
-    let codes = records.complete(rows_column, &model.header.codecs);
+    let codes = records.complete(&model.domain, &model.header.codecs);
     let mut log_likelihood_bound = Vec::with_capacity(records.rows());
     let mut sums = vec![0.0; width];
     let mut nats = Vec::new();

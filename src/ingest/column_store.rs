@@ -7,6 +7,7 @@ use synthward_privacy::Sensitive;
 
 use super::cells::Texts;
 use super::frame::{Frame, FrameColumn, MISSING, Values};
+use super::load::Demand;
 use super::raw::{Parts, Rows};
 use super::source::Source;
 use crate::error::Result;
@@ -65,15 +66,16 @@ struct Block {
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
     let mut parts = Parts::open(source, false, Policy::Refuse)?;
-    let store = stored(&mut parts, schema, memory, |_| Ok(()))?;
+    let store = stored(&mut parts, schema, Demand::Whole, memory, |_| Ok(()))?;
     parts.refuse_empty()?;
     Ok(Sensitive::new(store))
 }
 
-/// As [`store`], with each part shown to `also`; of a table that may have no rows.
+/// As [`store`], of what is demanded of the rows, with each part shown to `also`; of a table that may have no rows.
 pub(super) fn stored(
     parts: &mut Parts,
     schema: &Schema,
+    demand: Demand,
     memory: u64,
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
@@ -81,7 +83,7 @@ pub(super) fn stored(
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source: &parts.source, before: builder.store.rows, rows, columns: &columns };
         also(&part)?;
-        builder.append(rows, part.whole_columns(schema)?, part.units(schema)?)?;
+        builder.append(rows, part.columns(schema, demand)?, part.units(schema)?)?;
     }
     if builder.store.rows == 0 {
         let empty = |column: &crate::schema::Column| FrameColumn {

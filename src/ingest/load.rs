@@ -11,14 +11,15 @@ use crate::schema::{ArrowType, Column, Kind, Schema, datetime};
 
 /// What a column must be present for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Demand {
+pub(super) enum Demand {
     /// Real rows: every column but the dropped ones, and whole where the schema says so.
     Whole,
     /// Generated rows: what is modelled; identifiers may be left out, and missing cells are for the evaluation to judge.
     Modelled,
     /// Real rows to score: what is modelled, and whole where the schema says so.
     Scored,
-    /// Real rows to audit with: what is modelled, missing cells anywhere, and the privacy unit.
+    /// Real rows to audit with, or those of linked tables to fill: what is modelled, missing cells anywhere, and the privacy
+    /// unit.
     Audited,
     /// Real rows to fill: any of what is modelled; what is missing is asked for.
     Partial,
@@ -110,12 +111,8 @@ impl Rows<'_> {
         Ok(Frame { rows: self.rows, columns, unit })
     }
 
-    /// The modelled columns of real rows, as [`RawTable::load`] has them.
-    pub(super) fn whole_columns(&self, schema: &Schema) -> Result<Vec<FrameColumn>> {
-        self.columns(schema, Demand::Whole)
-    }
-
-    fn columns(&self, schema: &Schema, demand: Demand) -> Result<Vec<FrameColumn>> {
+    /// The modelled columns.
+    pub(super) fn columns(&self, schema: &Schema, demand: Demand) -> Result<Vec<FrameColumn>> {
         self.check_columns(schema, demand)?;
         let columns: Vec<(&Column, &RawColumn)> =
             schema.modelled().filter_map(|column| Some((column, self.column(&column.name)?))).collect();

@@ -37,7 +37,7 @@ pub enum Channel {
 /// Touches sensitive data; for the data's controller.
 pub fn scores(model: &ModelFile, pool: &Pool) -> Vec<Vec<f64>> {
     let records = Records::new(pool.frame(), &model.domain, &model.header.codecs);
-    let codes = records.complete(model.domain.rows_column, &model.header.codecs);
+    let codes = records.complete(&model.domain, &model.header.codecs);
     let score = |channel: &Channel| match channel {
         Channel::Likelihood => pool.by_unit(&likelihood(model, &codes)),
         Channel::Measured => pool.by_unit(&measured(model, &codes)),

@@ -4,15 +4,20 @@ mod judge;
 mod run;
 
 use super::answers::{FittedLinked, GeneratedLinked};
+use super::infer::tell_real;
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
-use crate::cohort::{self, Format, LinkedCohort};
+use crate::cohort::{self, Format, LinkedCohort, Provenance, write_batches};
 use crate::error::{Error, Result};
-use crate::ingest::reference_files;
+use crate::infer::{LinkedFill, LinkedScores, score_linked};
+use crate::ingest::{self, RawTable, read_linked, read_linked_to_fill, reference_files, table_file};
 use crate::model::LinkedModel;
 use crate::output;
 use crate::train::{self, LedgerFile, LinkedRequest};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, UInt32Array};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 use std::path::Path;
+use std::sync::Arc;
 
 pub use judge::{Folders, LinkedAudit, LinkedEvaluation};
 pub use run::run;
@@ -90,4 +95,75 @@ pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked:
 pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel) -> Result<()> {
     let (persons, seed, output) = (asked.persons, asked.seed, asked.output);
     print_json(&GeneratedLinked { persons, seed, model_sha256, private: model.header.plan.is_private(), output })
+}
+
+/// What a model of linked tables is asked about.
+pub struct Inferring<'a> {
+    pub model: &'a LinkedModel,
+    pub folder: &'a Path,
+    pub output: &'a Path,
+    pub provenance: Provenance,
+}
+
+/// Scores persons and writes the scores beside their keys.
+pub fn score(asked: &Inferring<'_>) -> Result<LinkedScores> {
+    let Inferring { model, folder, output, provenance } = asked;
+    Format::of(output)?;
+    output::check_writable(output)?;
+    let schema = &model.header.schema;
+    let tables = Arc::new(read_linked(folder, schema, u64::MAX)?.for_controller());
+    tell_real();
+    let scores = score_linked(model, &tables)?;
+    let root = &schema.tables[schema.tree()[0]];
+    let keys = raw(folder, &root.name)?.batch(|name| root.key.as_deref() == Some(name))?.for_controller();
+    let rows = scored(&keys, tables.file_rows(schema.tree()[0])?, &scores)?;
+    write_batches(rows.schema(), provenance, output, |sink| sink(vec![rows]))?;
+    tracing::info!("wrote {}", output.display());
+    Ok(scores)
+}
+
+/// Fills the tables of a folder and writes them to another one.
+pub fn fill(asked: &Inferring<'_>, seed: u64, format: Format) -> Result<()> {
+    let Inferring { model, folder, output, provenance } = asked;
+    output::check_new_folder(output)?;
+    let schema = &model.header.schema;
+    let reference = reference_files(folder, schema)?;
+    let tables = Arc::new(read_linked_to_fill(folder, schema, u64::MAX)?.for_controller());
+    tell_real();
+    output::folder_atomically(output, |filled| {
+        let read = |table: &str| Ok(raw(folder, table)?.batch(|_| true)?.for_controller());
+        let write = |table: &str, rows: RecordBatch| {
+            let name = table_file(folder, table)?.table_name();
+            let file = filled.join(format!("{name}.{}", format.ending()));
+            write_batches(rows.schema(), provenance, &file, |sink| sink(vec![rows]))
+        };
+        LinkedFill::new(model, &tables, seed).run(read, write)?;
+        cohort::copy_files(&reference, filled)
+    })
+}
+
+fn raw(folder: &Path, table: &str) -> Result<RawTable> {
+    ingest::read(&table_file(folder, table)?)
+}
+
+/// The keys of persons, which stand in these rows of the file, beside their scores.
+fn scored(keys: &RecordBatch, rows: &[u32], scores: &LinkedScores) -> Result<RecordBatch> {
+    let failed = |e: ArrowError| Error::failed(e.to_string());
+    let places = UInt32Array::from(rows.to_vec());
+    let mut fields: Vec<Field> = keys.schema_ref().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let taken = keys.columns().iter().map(|key| arrow_select::take::take(key, &places, None).map_err(failed));
+    let mut arrays = taken.collect::<Result<Vec<ArrayRef>>>()?;
+    let nats = scores.nats_of_person();
+    let rows_of_person = &scores.rows_of_person;
+    fields.push(Field::new("rows", DataType::Int64, false));
+    arrays.push(Arc::new(Int64Array::from_iter_values(rows_of_person.iter().map(|&rows| rows as i64))));
+    let per_row = nats.iter().zip(rows_of_person).map(|(nats, &rows)| nats / rows as f64).collect();
+    let mut push = |name: String, nats: Vec<f64>| {
+        fields.push(Field::new(name, DataType::Float64, false));
+        arrays.push(Arc::new(Float64Array::from(nats)));
+    };
+    push("nats".into(), nats);
+    push("nats_per_row".into(), per_row);
+    scores.tables.iter().for_each(|table| push(format!("nats.{}", table.table), table.nats_of_person.clone()));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(failed)
 }

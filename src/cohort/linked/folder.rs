@@ -24,7 +24,6 @@ pub fn write_folder(
     reference: &[PathBuf],
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
-    let cannot = |file: &Path| Error::failed("cannot be written").file(file).remedy("check the room on the disk");
     output::folder_atomically(path, |folder| {
         let names = cohort.model.header.parts.iter().map(|part| folder.join(&part.table));
         let files: Vec<PathBuf> = names.map(|name| name.with_extension(format.ending())).collect();
@@ -40,11 +39,23 @@ pub fn write_folder(
         })?;
         sinks.into_iter().try_for_each(|sink| sink.finish())?;
         files.iter().try_for_each(|file| output::settle(file))?;
-        for file in reference {
-            let copied = folder.join(file.file_name().unwrap_or_default());
-            copy(file, &copied).map_err(|_| cannot(&copied))?;
-            output::settle(&copied)?;
-        }
-        Ok(())
+        copy_files(reference, folder)
     })
+}
+
+/// Copies files into a folder of [`output::folder_atomically`].
+///
+/// # Errors
+/// Failure to write.
+pub fn copy_files(files: &[PathBuf], folder: &Path) -> Result<()> {
+    for file in files {
+        let copied = folder.join(file.file_name().unwrap_or_default());
+        copy(file, &copied).map_err(|_| cannot(&copied))?;
+        output::settle(&copied)?;
+    }
+    Ok(())
+}
+
+fn cannot(file: &Path) -> Error {
+    Error::failed("cannot be written").file(file).remedy("check the room on the disk")
 }

@@ -19,7 +19,7 @@ use arrow_array::RecordBatch;
 use rayon::prelude::*;
 use story::Block;
 
-pub use folder::write_folder;
+pub use folder::{copy_files, write_folder};
 
 /// Persons drawn from one random stream. Part of what a seed means.
 const PERSONS_PER_BLOCK: u64 = 128;

@@ -13,6 +13,7 @@ pub(super) struct Dependency<'m> {
     pub of: usize,
     pub on: usize,
     on_codec: &'m Codec,
+    on_positions: u32,
     /// The position of `of` for those of `on` that the schema tells; none where the domain has no such value.
     declared: HashMap<u32, Option<u32>>,
     /// The likeliest position of `of` in each joint cell of `on`.
@@ -40,7 +41,14 @@ impl<'m> Dependency<'m> {
             best.map_or(0, |(position, _)| position)
         };
         let likeliest = law.outer_iter().map(likeliest).collect();
-        Self { of, on, on_codec: &model.header.codecs[on], declared, likeliest }
+        Self {
+            of,
+            on,
+            on_codec: &model.header.codecs[on],
+            on_positions: columns[on].domain.positions(),
+            declared,
+            likeliest,
+        }
     }
 
     /// The position of `of` that a position of `on` gives; none where a row may not have the latter.
@@ -59,6 +67,12 @@ impl<'m> Dependency<'m> {
         let all = declared.iter().fold(likely.minus(&Positions::missing()), |all, (on, _)| all.minus(&one(**on)));
         let given = declared.iter().filter(|(_, of)| of.is_some_and(|of| target.contains(of)));
         given.fold(all, |all, (on, _)| all.union(&one(**on)))
+    }
+
+    /// The positions of `on` that give this one: [`Dependency::preimage`], for a column of labels.
+    pub fn giving(&self, of: u32) -> Positions {
+        let gives = (0..self.on_positions).filter(|&on| self.image(on) == Some(of));
+        gives.fold(Positions::none(), |all, on| all.union(&Positions::range(on, on + 1)))
     }
 
     pub fn holds(&self, row: &Row) -> bool {

@@ -211,6 +211,21 @@ impl<'m> Rules<'m> {
         Some(drawn)
     }
 
+    /// The labels that a column may have since those that it gives are known; `None` where it gives none.
+    ///
+    /// # Privacy
+    /// Post-processing; of a real row as sensitive as the row.
+    pub fn giving(&self, j: usize, positions: &[u32]) -> Option<Positions> {
+        let known = self.computed.iter().filter_map(|computed| match computed {
+            Computed::Dependency(dependency) if dependency.on == j && positions[dependency.of] != MISSING => {
+                Some(dependency.giving(positions[dependency.of]))
+            }
+            _ => None,
+        });
+        let given = known.reduce(|all, one| all.intersection(&one)).filter(|given| !given.is_empty());
+        given.filter(|_| self.scales[j].is_none())
+    }
+
     /// Changes the positions of a row so that it holds the rules, as far as the cells that the model drew allow it. False
     /// where they do not.
     pub fn settle(&self, row: &mut Row, setting: &Setting, rng: &mut ChaCha8Rng) -> bool {

@@ -15,6 +15,7 @@ use synthward_privacy::Sensitive;
 use super::column_store::{ColumnStore, stored};
 use super::count_class;
 use super::frame::{MISSING, Values};
+use super::load::Demand;
 use super::raw::Parts;
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -63,6 +64,34 @@ impl Rows {
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the tables fit the schema or where they do not.
 pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<Sensitive<LinkedTables>> {
+    read(folder, schema, Kept::Modelled, memory)
+}
+
+/// As [`read_linked`], for rows that a model is to complete: any cell may be missing, and no row is left out because its
+/// parent has too many.
+///
+/// # Errors
+/// As [`read_linked`].
+///
+/// # Privacy
+/// As [`read_linked`].
+pub fn read_linked_to_fill(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<Sensitive<LinkedTables>> {
+    read(folder, schema, Kept::All, memory)
+}
+
+/// Which rows are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Those that a model knows: whole ones, so many of a parent as the schema says.
+    Modelled,
+    All,
+}
+
+fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result<Sensitive<LinkedTables>> {
+    let demand = match kept {
+        Kept::Modelled => Demand::Whole,
+        Kept::All => Demand::Audited,
+    };
     let tree = schema.tree();
     let hasher = KeyHasher::default();
     let mut tables: Vec<Option<Rows>> = schema.tables.iter().map(|_| None).collect();
@@ -74,7 +103,7 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
         let (mut own, mut links) = (Vec::new(), Vec::new());
         let share = memory / tree.len() as u64;
         let mut parts = Parts::open(&source, false, table.on_broken)?;
-        let store = stored(&mut parts, &alone, share, |part| {
+        let store = stored(&mut parts, &alone, demand, share, |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);
             }
@@ -86,7 +115,7 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
         if let Some(class) = count_class(parts.broken()) {
             tracing::warn!("table `{}`: {class} lines are no resources of it; they are left out", table.name);
         }
-        let reading = Reading { source: &source, table, store, own, links };
+        let reading = Reading { source: &source, table, kept, store, own, links };
         let parent = schema.parent(place);
         let above = parent.and_then(|parent| Some((tables[parent].as_ref()?, &places[parent])));
         let (rows, keys) = reading.in_order(above)?;
@@ -99,6 +128,7 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
 struct Reading<'a> {
     source: &'a Source,
     table: &'a LinkedTable,
+    kept: Kept,
     store: ColumnStore,
     /// The key of each row, where the table has one, and that of its parent.
     own: Vec<Option<Key>>,
@@ -142,7 +172,8 @@ impl Reading<'_> {
             let by_parent = parents[a as usize].cmp(&parents[b as usize]);
             by_parent.then(moment(a).total_cmp(&moment(b))).then(a.cmp(&b))
         });
-        let most = if table.parent.is_some() { table.max_rows() } else { u32::MAX };
+        let is_bounded = table.parent.is_some() && self.kept == Kept::Modelled;
+        let most = if is_bounded { table.max_rows() } else { u32::MAX };
         let (mut kept, mut parent, mut place) = (Vec::new(), Vec::new(), Vec::new());
         let mut cut = 0;
         for row in rows {
@@ -162,6 +193,10 @@ impl Reading<'_> {
         }
         if let Some(class) = count_class(cut) {
             tracing::warn!("table `{}`: {class} rows above max_rows of their parent are left out", table.name);
+        }
+        if above.is_none() {
+            // Rows of the root may have been left out before these.
+            parent = (0..kept.len() as u32).collect();
         }
         let person = match above {
             None => parent.clone(),

@@ -1,5 +1,6 @@
 //! The view of a table: each row beside what it is told from.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::column_store::{ColumnStore, Make};
@@ -16,6 +17,53 @@ impl LinkedTables {
     /// The root was not read.
     pub fn persons(&self) -> Result<usize> {
         Ok(self.rows(self.schema.tree()[0])?.len())
+    }
+
+    /// Where each row of a table is in its file; those that are left out are not among them.
+    ///
+    /// # Errors
+    /// The table was not read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn file_rows(&self, table: usize) -> Result<&[u32]> {
+        Ok(&self.rows(table)?.rows)
+    }
+
+    /// Number of rows in the file of a table.
+    ///
+    /// # Errors
+    /// The table was not read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn rows_of_file(&self, table: usize) -> Result<usize> {
+        Ok(self.rows(table)?.store.rows())
+    }
+
+    /// The person of each row of a table, as a row of the root.
+    ///
+    /// # Errors
+    /// The table was not read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn person_of_rows(&self, table: usize) -> Result<&[u32]> {
+        Ok(&self.rows(table)?.person)
+    }
+
+    /// The rows that hang on each row of the parent, as far as it has some; of the root, each row for itself.
+    ///
+    /// # Errors
+    /// The table was not read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn siblings(&self, table: usize) -> Result<Vec<Range<usize>>> {
+        let place = &self.rows(table)?.place;
+        let mut starts: Vec<usize> = (0..place.len()).filter(|&row| place[row] == 0).collect();
+        starts.push(place.len());
+        Ok(starts.windows(2).map(|ends| ends[0]..ends[1]).collect())
     }
 
     /// The table's view; its units are the persons who have rows there. A column is made when it is asked for.
@@ -117,7 +165,13 @@ impl LinkedTables {
     }
 
     /// For each row of a table, the row that it belongs to in a table above.
-    fn above(&self, table: usize, above: usize) -> Result<Vec<u32>> {
+    ///
+    /// # Errors
+    /// A table was not read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn above(&self, table: usize, above: usize) -> Result<Vec<u32>> {
         let mut rows = self.rows(table)?.parent.clone();
         let mut at = self.schema.parent(table);
         while let Some(place) = at.filter(|&place| place != above) {

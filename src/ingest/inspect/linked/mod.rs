@@ -14,6 +14,7 @@ use super::profile::Profile;
 use super::{ColumnReport, Finding, FindingClass, Inspection, draft, kinds, profiles, suggest};
 use crate::error::Result;
 use crate::ingest::Frame;
+use crate::ingest::load::Demand;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
 use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, DomainFrom, Kind, LinkedSchema, Notes, ROW, Rule};
@@ -208,7 +209,7 @@ impl Table {
         let mut rules = followers::find(self, assume_public)?;
         let comparable = self.draft.comparable();
         if comparable.modelled().next().is_some() {
-            let columns = self.raw.all_rows().whole_columns(&comparable)?;
+            let columns = self.raw.all_rows().columns(&comparable, Demand::Whole)?;
             let frame = Frame { rows: self.raw.rows, columns, unit: None };
             let inequalities = suggest(&frame, &comparable).into_iter().map(|constraint| constraint.rule);
             rules.extend(inequalities.filter(|rule| matches!(rule, Rule::Inequality { .. })));

@@ -1,0 +1,153 @@
+//! How likely the rows of persons are.
+
+use super::super::score::ColumnScore;
+use super::told;
+use crate::encode::Records;
+use crate::error::Result;
+use crate::ingest::LinkedTables;
+use crate::model::mixture::Posterior;
+use crate::model::{LinkedModel, Part};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Rows scored as one piece of work: sums are taken within it and then in its order, at any number of threads.
+const ROWS_PER_BLOCK: usize = 4096;
+
+/// What a model of linked tables says of persons, in nats.
+///
+/// The resolution is that of the model's joint cells. Numbers of rows below a row are part of that row's score; what a row
+/// is told from is not, nor is a column that a map gives from another one.
+///
+/// # Privacy
+/// Outside the guarantee: read from real rows, for the data's controller.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LinkedScores {
+    /// Rows of each person, of all tables, in the order of the root.
+    #[serde(skip)]
+    pub rows_of_person: Vec<u64>,
+    pub persons: usize,
+    /// Rows of all tables.
+    pub rows: usize,
+    pub nats_per_person: f64,
+    pub nats_per_row: f64,
+    /// Rows with a cell to which the model gives no probability; it counts as the least that a number of 32 bits has.
+    pub impossible_rows: usize,
+    /// Each after its parent.
+    pub tables: Vec<TableScores>,
+}
+
+/// A table's part of a score.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct TableScores {
+    pub table: String,
+    /// Nats of each person's rows there, in the order of the root.
+    #[serde(skip)]
+    pub nats_of_person: Vec<f64>,
+    pub rows: usize,
+    /// Mean of a row.
+    pub nats_per_row: f64,
+    /// `exp(nats_per_row)`: among so many equally likely rows the model is in doubt.
+    #[schemars(with = "Option<f64>")]
+    pub perplexity: f64,
+    /// In the order of the table's columns; each given those before it, and what the row is told from.
+    pub columns: Vec<ColumnScore>,
+}
+
+impl LinkedScores {
+    /// Nats of each person, in the order of the root.
+    pub fn nats_of_person(&self) -> Vec<f64> {
+        let of = |person: usize| self.tables.iter().map(|table| table.nats_of_person[person]).sum();
+        (0..self.persons).map(of).collect()
+    }
+}
+
+/// Nats of some rows that follow each other.
+struct Block {
+    rows: Vec<f64>,
+    columns: Vec<f64>,
+    impossible_rows: usize,
+}
+
+impl Block {
+    fn new(part: &Part, codes: &[u16]) -> Self {
+        let (mixture, sources) = (&part.mixture, &part.view.columns);
+        let known: Vec<usize> = (0..sources.len()).filter(|&j| !sources[j].from.is_drawn()).collect();
+        let mut block = Self { rows: Vec::new(), columns: vec![0.0; part.view.drawn], impossible_rows: 0 };
+        let mut posterior = Posterior::default();
+        for codes in codes.chunks_exact(sources.len()) {
+            mixture.start(1, &mut posterior);
+            for &j in &known {
+                mixture.observe(0, j, codes[j], &mut posterior);
+            }
+            let (mut sum, mut is_impossible) = (0.0, false);
+            for (j, column) in block.columns.iter_mut().enumerate() {
+                let probability = mixture.observe(0, j, codes[j], &mut posterior);
+                is_impossible |= probability <= 0.0;
+                let nats = -f64::from(probability.max(f32::MIN_POSITIVE)).ln();
+                sum += nats;
+                *column += nats;
+            }
+            block.rows.push(sum);
+            block.impossible_rows += usize::from(is_impossible);
+        }
+        block
+    }
+}
+
+/// Scores persons with all their rows. A missing cell is a value like any other. The scores are the same at any number of
+/// threads.
+///
+/// # Errors
+/// A table was not read.
+///
+/// # Privacy
+/// Touches sensitive data; the result is for the data's controller.
+pub fn score_linked(model: &LinkedModel, tables: &Arc<LinkedTables>) -> Result<LinkedScores> {
+    let persons = tables.persons()?;
+    let mean = |sum: f64, of: usize| sum / of.max(1) as f64;
+    let mut rows_of_person = vec![0; persons];
+    let (mut scores, mut impossible_rows, mut rows) = (Vec::new(), 0, 0);
+    for part in &model.parts {
+        let (domain, codecs) = (&part.model.domain, &part.model.header.codecs);
+        let codes = Records::new(&told(part, tables)?, domain, codecs).complete(domain, codecs);
+        let chunks = codes.par_chunks(ROWS_PER_BLOCK * part.view.columns.len().max(1));
+        let blocks: Vec<Block> = chunks.map(|codes| Block::new(part, codes)).collect();
+        let mut sums = vec![0.0; part.view.drawn];
+        for block in &blocks {
+            sums.iter_mut().zip(&block.columns).for_each(|(sum, nats)| *sum += nats);
+            impossible_rows += block.impossible_rows;
+        }
+        let person = tables.person_of_rows(part.table)?;
+        let mut nats_of_person = vec![0.0; persons];
+        for (nats, &person) in blocks.iter().flat_map(|block| &block.rows).zip(person) {
+            nats_of_person[person as usize] += nats;
+            rows_of_person[person as usize] += 1;
+        }
+        let nats_per_row = mean(sums.iter().sum(), person.len());
+        let column = |(j, &sum): (usize, &f64)| {
+            let nats = mean(sum, person.len());
+            ColumnScore { column: domain.columns[j].name.clone(), nats, perplexity: nats.exp() }
+        };
+        rows += person.len();
+        scores.push(TableScores {
+            table: model.header.schema.tables[part.table].name.clone(),
+            nats_of_person,
+            rows: person.len(),
+            nats_per_row,
+            perplexity: nats_per_row.exp(),
+            columns: sums.iter().enumerate().map(column).collect(),
+        });
+    }
+    let nats: f64 = scores.iter().flat_map(|table: &TableScores| &table.nats_of_person).sum();
+    Ok(LinkedScores {
+        rows_of_person,
+        persons,
+        rows,
+        nats_per_person: mean(nats, persons),
+        nats_per_row: mean(nats, rows),
+        impossible_rows,
+        tables: scores,
+    })
+}
