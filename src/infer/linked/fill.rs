@@ -1,7 +1,6 @@
 //! Missing cells, drawn in the order of the story.
 
 use super::super::modelled::{Incomplete, Modelled};
-use super::told;
 use crate::cohort::{ColumnValues, Rules, data_type};
 use crate::encode::{Records, UNKNOWN};
 use crate::error::{Error, Result};
@@ -105,7 +104,7 @@ impl<'a> LinkedFill<'a> {
             let stored = table.schema_ref().field_with_name(&column.name).ok().filter(|_| own(&column.name));
             stored.map_or_else(|| data_type(column), |field| field.data_type().clone())
         })?;
-        let frame = told(part, self.tables)?;
+        let frame = self.tables.view_frame(part.table, &part.view)?;
         Ok(Story {
             part,
             records: Records::with_cells(&frame, domain, codecs),

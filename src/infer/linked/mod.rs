@@ -10,16 +10,5 @@ mod score;
 pub use fill::LinkedFill;
 pub use score::{LinkedScores, TableScores, score_linked};
 
-use crate::error::Result;
-use crate::ingest::{Frame, LinkedTables};
-use crate::model::Part;
-use std::sync::Arc;
-
-/// The rows of a table beside what they are told from, in the order of the story.
-fn told(part: &Part, tables: &Arc<LinkedTables>) -> Result<Frame> {
-    let names: Vec<String> = part.view.schema.columns.iter().map(|column| column.name.clone()).collect();
-    tables.view(part.table, &part.view)?.frame(&names)
-}
-
 #[cfg(test)]
 mod tests;

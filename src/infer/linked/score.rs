@@ -1,7 +1,6 @@
 //! How likely the rows of persons are.
 
 use super::super::score::ColumnScore;
-use super::told;
 use crate::encode::Records;
 use crate::error::Result;
 use crate::ingest::LinkedTables;
@@ -111,7 +110,8 @@ pub fn score_linked(model: &LinkedModel, tables: &Arc<LinkedTables>) -> Result<L
     let (mut scores, mut impossible_rows, mut rows) = (Vec::new(), 0, 0);
     for part in &model.parts {
         let (domain, codecs) = (&part.model.domain, &part.model.header.codecs);
-        let codes = Records::new(&told(part, tables)?, domain, codecs).complete(domain, codecs);
+        let frame = tables.view_frame(part.table, &part.view)?;
+        let codes = Records::new(&frame, domain, codecs).complete(domain, codecs);
         let chunks = codes.par_chunks(ROWS_PER_BLOCK * part.view.columns.len().max(1));
         let blocks: Vec<Block> = chunks.map(|codes| Block::new(part, codes)).collect();
         let mut sums = vec![0.0; part.view.drawn];
