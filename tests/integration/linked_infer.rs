@@ -331,7 +331,9 @@ fn requests_that_make_no_sense_are_refused() {
     let single = "[table]\nname = \"t\"\nprivacy_unit = \"row\"\n[[column]]\nname = \"sex\"\nkind = \"categorical\"\n\
                   categories = [\"F\", \"M\"]\nnullable = false\ndomain_from = \"public\"\n";
     world.write("single.toml", single).write("t.csv", format!("sex\n{}", "F\nM\n".repeat(50)));
-    world.run("fit t.csv --schema single.toml --epsilon 5 --delta 1e-4 -o single.safetensors").succeeds();
+    world
+        .run("fit t.csv --schema single.toml --epsilon 5 --delta 1e-4 --ledger single.jsonl -o single.safetensors")
+        .succeeds();
     world.refuses(2, "infer single.safetensors clinic --score -o out.csv", &["is a folder", "single table"]);
     world.refuses(2, "infer single.safetensors t.csv --fill --format csv -o out.csv", &["--format", "linked tables"]);
 }
