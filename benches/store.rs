@@ -73,7 +73,8 @@ fn stores(rows: usize) -> (CodeStore, CodeStore) {
     };
     let columns = (0..COLUMNS).map(&mut column).collect();
     let domain = || Domain::Labels { labels: labels.clone(), other: None, groups: vec![] };
-    let model_column = |number: usize| ModelColumn { name: number.to_string(), domain: domain(), nullable: false };
+    let model_column =
+        |number: usize| ModelColumn { name: number.to_string(), domain: domain(), nullable: false, grows_from: None };
     let domain_of_all =
         TableDomain { columns: (0..COLUMNS).map(model_column).collect(), rows_column: None, max_rows_per_unit: 1 };
     let table = ColumnStore::of(Frame { rows, columns, unit: None }).expect("a table");
