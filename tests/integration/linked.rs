@@ -329,6 +329,7 @@ fn tables_that_do_not_hang_together_are_refused() {
         ("key = \"Id\"\norigin", "key = \"Id\"\nparent = \"tests\"\norigin", "go round in a circle"),
         ("parent = \"visits\"", "parent = \"stays\"", "table `tests` hangs on `stays`, which is no table of persons"),
         ("VISIT = \"visits\" }", "VISIT = \"patients\" }", "0 of its columns hold keys of its parent `visits`"),
+        ("max_rows = 30", "max_rows = 2000000", "max_rows from 1 to 1000000"),
         ("order = \"DATE\"", "order = \"CODE\"", "is the order, and is no datetime column"),
         ("name = \"tests\"", "name = \"../tests\"", "a table's name is the name of a file"),
         ("high = \"STOP\"", "high = \"class\"", "table `visits`"),

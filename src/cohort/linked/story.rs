@@ -3,7 +3,7 @@
 use super::super::rules::{Row, Setting};
 use super::{LinkedCohort, Table, cannot_hold};
 use crate::encode::{Domain, Positions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::{Generator, Part, mixture::Posterior};
 use crate::schema::linked::{DAY, From, PLACES, Since, range_seconds, seconds_per_tick};
@@ -11,6 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 /// Times that a row is drawn anew because it breaks a constraint, at most.
 const ATTEMPTS: usize = 8;
+
+/// Rows of a table that are drawn together, at most: a model that asks for more is not one of patients.
+const MOST_ROWS: usize = 1 << 24;
 
 /// Some persons with everything below them.
 pub(super) struct Block {
@@ -207,6 +210,10 @@ impl LinkedCohort<'_> {
                 drawn.parent.push(row_above as u32);
                 drawn.person.push(person);
                 drawn.place.push(place);
+                if drawn.rows() > MOST_ROWS {
+                    return Err(Error::bad_input(format!("table `{}`: the model draws too many rows", declared.name))
+                        .remedy("fit it again with a smaller max_rows in the schema"));
+                }
                 let moment = self.own_moment(part, &positions, before);
                 if !moment.is_nan() {
                     known = moment;

@@ -5,6 +5,9 @@ use crate::error::{Error, Result};
 use crate::schema::{Column, Kind, Rule, Schema, TableSpec};
 use std::collections::HashSet;
 
+/// Rows of one parent, at most.
+const MOST_ROWS: u32 = 1_000_000;
+
 impl LinkedTable {
     /// The table for itself, as it is read.
     pub fn alone(&self) -> Schema {
@@ -70,8 +73,10 @@ impl LinkedTable {
         if self.end.is_some() && self.origin.is_none() {
             return Err(bad("has an end and no origin"));
         }
-        if self.max_rows == Some(0) {
-            return Err(bad("keeps no row").expected("max_rows of at least 1"));
+        if !(1..=MOST_ROWS).contains(&self.max_rows()) {
+            return Err(
+                bad("keeps no row of a parent, or too many").expected(format!("max_rows from 1 to {MOST_ROWS}"))
+            );
         }
         for constraint in &self.constraints {
             if matches!(constraint.rule, Rule::Unique { .. } | Rule::Constant { .. } | Rule::Ascending { .. }) {
