@@ -330,7 +330,7 @@ fn requests_that_make_no_sense_are_refused() {
     refuse(3, "absent --score -o out.csv", &["cannot be read"]);
     let single = "[table]\nname = \"t\"\nprivacy_unit = \"row\"\n[[column]]\nname = \"sex\"\nkind = \"categorical\"\n\
                   categories = [\"F\", \"M\"]\nnullable = false\ndomain_from = \"public\"\n";
-    world.write("single.toml", single).write("t.csv", format!("sex\n{}", "F\nM\n".repeat(50)));
+    world.write("single.toml", single).write("t.csv", format!("sex\n{}", "F\nM\n".repeat(500)));
     world
         .run("fit t.csv --schema single.toml --epsilon 5 --delta 1e-4 --ledger single.jsonl -o single.safetensors")
         .succeeds();
