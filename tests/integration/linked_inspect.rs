@@ -2,8 +2,8 @@
 
 use crate::schemas::assert_valid;
 use crate::world::{SECRET, World};
-use synthward::schema::linked::{Policy, Since};
-use synthward::schema::{Kind, LinkedSchema, Rule};
+use synthward::schema::linked::{LinkedTable, Policy, Since};
+use synthward::schema::{ConstraintFrom, Kind, LinkedSchema, Rule};
 
 const PATIENTS: usize = 40;
 
@@ -107,6 +107,9 @@ fn what_is_read_from_the_rows_is_marked() {
     let schema = schema(&world, "");
     assert!(schema.check_for_fit().is_err());
     assert_eq!((schema.linked.units, schema.linked.assumed_public), (None, false));
+    let is_marked = |table: &LinkedTable| table.reference == (table.reference_from == ConstraintFrom::Data);
+    assert!(schema.tables.iter().all(|table| is_marked(table) && table.max_rows.is_none()));
+    assert!(schema.tables.iter().any(|table| table.reference), "a table to which no link was found is not vouched for");
     let text = world.text("schema.toml");
     assert!(!text.contains("= \"public\"\n") && text.contains("from = \"data\""), "{text}");
 }

@@ -3,7 +3,7 @@
 mod judge;
 mod run;
 
-use super::answers::{FittedLinked, GeneratedLinked};
+use super::answers::{Fitted, GeneratedLinked};
 use super::infer::tell_real;
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
@@ -53,7 +53,7 @@ pub fn fit(global: &Global, request: &LinkedRequest, ledger: &Path, output: &Pat
 
 /// Says what was fitted.
 pub fn tell_fitted(output: &Path, model_sha256: &str, model: &LinkedModel) -> Result<()> {
-    print_json(&FittedLinked { output, model_sha256, header: &model.header })
+    print_json(&Fitted { output, model_sha256, header: &model.header })
 }
 
 /// What a cohort of linked tables is to be.
@@ -80,6 +80,9 @@ pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked:
         Some(folder) => reference_files(folder, &model.header.schema)?,
         None => Vec::new(),
     };
+    for file in &files {
+        tracing::info!("{} is declared public, and is copied as it is", file.display());
+    }
     let cohort = LinkedCohort::new(model, format)?;
     let provenance = model.provenance(model_sha256, seed);
     let mut progress = Progress::new(global, "generate", persons);

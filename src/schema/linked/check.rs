@@ -2,7 +2,7 @@
 
 use super::{LinkedSchema, LinkedTable};
 use crate::error::{Error, Result};
-use crate::schema::{Column, Kind, Rule, Schema, TableSpec};
+use crate::schema::{Column, ConstraintFrom, Kind, Rule, Schema, TableSpec};
 use std::collections::HashSet;
 
 /// Rows of one parent, at most.
@@ -166,6 +166,16 @@ impl LinkedSchema {
     /// Bad input naming table, column and remedy.
     pub fn check_for_fit(&self) -> Result<()> {
         self.check()?;
+        let guessed = |table: &&LinkedTable| table.reference && table.reference_from == ConstraintFrom::Data;
+        if let Some(table) = self.tables.iter().find(guessed) {
+            return Err(Error::bad_input(format!(
+                "table `{}` would be copied as it is, and nobody vouches that it is nobody's: only no link to a person was \
+                 found in it",
+                table.name
+            ))
+            .expected("reference_from = \"public\"")
+            .remedy("write that where nothing in the table is of a person; else link it to the others, or take it out"));
+        }
         for &table in &self.tree() {
             let table = &self.tables[table];
             table.alone().check_for_fit().map_err(|e| in_table(table, e))?;

@@ -33,7 +33,7 @@ mod check;
 mod toml_io;
 mod view;
 
-use super::{Column, Constraint, TableSpec};
+use super::{Column, Constraint, ConstraintFrom, TableSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,6 +101,9 @@ pub struct LinkedTable {
     /// A table of nobody's, such as one of wards: public, and copied as it is. Nothing else is said of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reference: bool,
+    /// Who says that it is nobody's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reference_from: ConstraintFrom,
     /// The column by which other tables name its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

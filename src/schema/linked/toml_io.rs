@@ -12,7 +12,7 @@ use std::path::Path;
 /// Width of the longest field name of `[linked]`, `assumed_public`.
 const LINKED_FIELD: usize = 14;
 
-/// Width of the longest field name of a table, `on_duplicate`.
+/// Width of the longest field name of a table of persons, `on_duplicate`.
 const TABLE_FIELD: usize = 12;
 
 /// A schema of whatever kind.
@@ -102,6 +102,7 @@ fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
     let fields = [
         ("name", Some(text(&table.name))),
         ("reference", table.reference.then(|| "true".to_owned())),
+        ("reference_from", (table.reference_from == ConstraintFrom::Data).then(|| text("data"))),
         ("key", name(&table.key)),
         ("parent", name(&table.parent)),
         ("links", (!table.links.is_empty()).then(|| links(&table.links))),

@@ -100,6 +100,10 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
         let (mut table, report) = write(&tables, place, &keys, &links, &roles)?;
         // A bound that was read from the rows says something of the person who has most.
         table.max_rows = table.max_rows.filter(|_| assume_public);
+        // A link that was not found is no proof that there is none.
+        if table.reference && !assume_public {
+            table.reference_from = ConstraintFrom::Data;
+        }
         drafted.push(table);
         reports.push(report);
     }
@@ -248,6 +252,7 @@ fn write(
     let mut drafted = LinkedTable {
         name: table.name.clone(),
         reference: !roles.is_personal(place),
+        reference_from: ConstraintFrom::Public,
         key: None,
         parent: None,
         links: Default::default(),
@@ -265,7 +270,7 @@ fn write(
     };
     if drafted.reference {
         drafted.missing = vec![String::new()];
-        report.notes.push("Nothing in it links to a person: taken for public, and copied as it is.".into());
+        report.notes.push("No link to a person was found in it. As a reference table it is public, and copied into cohorts as it is: see that it is nobody's.".into());
         return Ok((drafted, report));
     }
     let name = |index: usize| table.column(index).name.clone();
