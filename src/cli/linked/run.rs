@@ -158,6 +158,7 @@ fn format_of(folder: &Path, root: &str) -> Result<Format> {
     Ok(match name.rsplit('.').next() {
         Some("parquet") => Format::Parquet,
         Some("arrow") => Format::Arrow,
+        Some("ndjson") => Format::Ndjson,
         _ => Format::Csv,
     })
 }
