@@ -1,11 +1,10 @@
 //! What commands print with `--json`, where no type of the library says it.
 
-use super::linked::{LinkedAudit, LinkedEvaluation};
+pub use super::linked::{LinkedAudit, LinkedEvaluation};
 use crate::audit::Audit;
 use crate::cohort::Rarity;
 use crate::evaluate::Evaluation;
 use crate::infer::{LinkedScores, Scores};
-use crate::model::{Header, LinkedHeader};
 use crate::report::number_or_infinity;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,22 +18,12 @@ use synthward_privacy::ledger::Line;
 
 /// The answer of `fit`.
 #[derive(Serialize, JsonSchema)]
-pub struct Fitted<'a> {
+pub struct Fitted<'a, H> {
     pub output: &'a Path,
     pub model_sha256: &'a str,
     /// Everything in the model file but its weights.
     #[serde(flatten)]
-    pub header: &'a Header,
-}
-
-/// The answer of `fit` for linked tables.
-#[derive(Serialize, JsonSchema)]
-pub struct FittedLinked<'a> {
-    pub output: &'a Path,
-    pub model_sha256: &'a str,
-    /// Everything in the model file but its weights.
-    #[serde(flatten)]
-    pub header: &'a LinkedHeader,
+    pub header: &'a H,
 }
 
 /// The answer of `generate` for linked tables.

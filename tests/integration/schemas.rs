@@ -8,22 +8,28 @@ use synthward::cli::answers;
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 15] = [
+    let generated: [(&str, Schema); 21] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
+        ("schema_folder.json", schema_for!(synthward::schema::LinkedSchema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
         ("inspect.json", schema_for!(synthward::ingest::Inspection)),
         ("inspect_folder.json", schema_for!(synthward::ingest::LinkedInspection)),
         ("plan.json", schema_for!(synthward::cli::RunPlan)),
-        ("fit.json", schema_for!(answers::Fitted)),
+        ("fit.json", schema_for!(answers::Fitted<synthward::model::Header>)),
+        ("fit_folder.json", schema_for!(answers::Fitted<synthward::model::LinkedHeader>)),
         ("generate.json", schema_for!(answers::Generated)),
+        ("generate_folder.json", schema_for!(answers::GeneratedLinked)),
         ("infer.json", schema_for!(answers::Inferred)),
         ("account.json", schema_for!(answers::Accounted)),
         ("ledger.json", schema_for!(answers::LedgerAnswer)),
         ("ran.json", schema_for!(answers::Ran)),
+        ("ran_folder.json", schema_for!(answers::RanLinked)),
         ("selftest.json", schema_for!(synthward::selftest::SelfTest)),
         ("report.json", schema_for!(synthward::report::Report)),
         ("audit.json", schema_for!(synthward::audit::Audit)),
+        ("audit_folder.json", schema_for!(answers::LinkedAudit)),
         ("evaluation.json", schema_for!(synthward::evaluate::Evaluation)),
+        ("evaluation_folder.json", schema_for!(answers::LinkedEvaluation)),
     ];
     for (name, schema) in generated {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
