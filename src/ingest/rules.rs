@@ -30,9 +30,9 @@ pub fn broken(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
         Rule::Unique { columns } => unique(frame, schema, columns),
         Rule::Constant { columns } => of_unit(frame, schema, columns, |first, own| own != first),
         Rule::Ascending { columns } => of_unit(frame, schema, columns, |last, own| own < last),
-        Rule::Dependency { of, on, map } => {
+        Rule::Dependency { of, on, map, missing_together } => {
             let spelled = map.iter().map(|(on, of)| (on.as_str(), of.spelled()));
-            dependency(frame, of, on, &spelled.collect())
+            dependency(frame, [of, on], &spelled.collect(), *missing_together)
         }
     }
 }
@@ -140,8 +140,10 @@ fn amounts(column: &FrameColumn, declared: &Column) -> Vec<f64> {
     }
 }
 
-fn dependency(frame: &Frame, of: &str, on: &str, map: &HashMap<&str, String>) -> usize {
+fn dependency(frame: &Frame, [of, on]: [&str; 2], map: &HashMap<&str, String>, missing_together: bool) -> usize {
     let Some((of, on)) = column(frame, of).zip(column(frame, on)) else { return 0 };
+    let is_alone = |&row: &usize| missing_together && key(on, row).is_some() != key(of, row).is_some();
+    let alone = (0..frame.rows).filter(is_alone).count();
     let pairs = || (0..frame.rows).filter_map(|row| Some((key(on, row)?, key(of, row)?)));
     let mut counts: HashMap<u64, HashMap<u64, usize>> = HashMap::new();
     pairs().for_each(|(on, of)| *counts.entry(on).or_default().entry(of).or_default() += 1);
@@ -151,7 +153,7 @@ fn dependency(frame: &Frame, of: &str, on: &str, map: &HashMap<&str, String>) ->
         Some(value) => value.and_then(|value| counts.get(&value)).copied().unwrap_or(0),
         None => most(counts),
     };
-    pairs().count() - counts.iter().map(kept).sum::<usize>()
+    alone + pairs().count() - counts.iter().map(kept).sum::<usize>()
 }
 
 fn most<K: Eq + Hash>(counts: &HashMap<K, usize>) -> usize {
@@ -263,6 +265,7 @@ mod tests {
             ("kind = \"ascending\"\ncolumns = [\"level\"]", 1),
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"", 1),
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"\nmap = { F = \"high\" }", 3),
+            ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"\nmissing_together = true", 2),
         ] {
             let schema = Schema::from_toml(&format!("{SCHEMA}[[constraint]]\nname = \"x\"\n{rule}\n")).unwrap();
             assert_eq!(count_broken(&frame(), &schema), [("x".to_owned(), expected)], "{rule}");

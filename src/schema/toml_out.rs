@@ -285,6 +285,7 @@ mod tests {
                 of: "age".into(),
                 on: "sex".into(),
                 map: [("F".into(), MapValue::Integer(3)), ("None".into(), MapValue::Integer(4))].into(),
+                missing_together: false,
             },
         };
         let cheap = Constraint::new(Rule::Forbidden { never: "cost < 0.5 or sex = 'None'".into() });

@@ -96,7 +96,7 @@ fn a_folder_is_drafted_without_edits() {
     assert_eq!((tests.parent.as_deref(), tests.order.as_deref()), (Some("visits"), Some("DATE")));
     assert_eq!(tests.links.len(), 2);
     assert!(tests.column("REMARK").unwrap().drop);
-    let follows = |rule: &Rule| matches!(rule, Rule::Dependency { of, on, map } if of == "DESCRIPTION" && on == "CODE" && map.len() == 3);
+    let follows = |rule: &Rule| matches!(rule, Rule::Dependency { of, on, map, .. } if of == "DESCRIPTION" && on == "CODE" && map.len() == 3);
     assert!(tests.constraints.iter().any(|constraint| follows(&constraint.rule)));
     assert!(wards.reference && wards.columns.is_empty());
 }

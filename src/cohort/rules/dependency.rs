@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct Dependency<'m> {
     pub of: usize,
     pub on: usize,
+    /// Whether one is missing where the other is; else a missing one says nothing of the other.
+    pub missing_together: bool,
     on_codec: &'m Codec,
     on_positions: u32,
     /// The position of `of` for those of `on` that the schema tells; none where the domain has no such value.
@@ -21,7 +23,12 @@ pub(super) struct Dependency<'m> {
 }
 
 impl<'m> Dependency<'m> {
-    pub fn new(model: &'m ModelFile, of: usize, on: usize, map: &BTreeMap<String, MapValue>) -> Self {
+    pub fn new(
+        model: &'m ModelFile,
+        [of, on]: [usize; 2],
+        map: &BTreeMap<String, MapValue>,
+        missing_together: bool,
+    ) -> Self {
         let columns = &model.domain.columns;
         let pairs = map.iter().filter_map(|(key, value)| {
             Some((spelled(&columns[on].domain, key)?, spelled(&columns[of].domain, &value.spelled())))
@@ -44,6 +51,7 @@ impl<'m> Dependency<'m> {
         Self {
             of,
             on,
+            missing_together,
             on_codec: &model.header.codecs[on],
             on_positions: columns[on].domain.positions(),
             declared,
@@ -51,8 +59,16 @@ impl<'m> Dependency<'m> {
         }
     }
 
+    /// Whether the rule says something of a row.
+    fn concerns(&self, row: &Row) -> bool {
+        self.missing_together || row.has(self.on) && row.has(self.of)
+    }
+
     /// The position of `of` that a position of `on` gives; none where a row may not have the latter.
     fn image(&self, on: u32) -> Option<u32> {
+        if on == MISSING {
+            return Some(MISSING);
+        }
         let cell = || Some(self.likeliest[usize::from(self.on_codec.joint_code(on))]);
         self.declared.get(&on).copied().unwrap_or_else(cell)
     }
@@ -66,7 +82,11 @@ impl<'m> Dependency<'m> {
         let one = |on: u32| Positions::range(on, on + 1);
         let all = declared.iter().fold(likely.minus(&Positions::missing()), |all, (on, _)| all.minus(&one(**on)));
         let given = declared.iter().filter(|(_, of)| of.is_some_and(|of| target.contains(of)));
-        given.fold(all, |all, (on, _)| all.union(&one(**on)))
+        let given = given.fold(all, |all, (on, _)| all.union(&one(**on)));
+        match self.missing_together && target.contains(MISSING) {
+            true => given.union(&Positions::missing()),
+            false => given,
+        }
     }
 
     /// The positions of `on` that give this one: [`Dependency::preimage`], for a column of labels.
@@ -76,12 +96,12 @@ impl<'m> Dependency<'m> {
     }
 
     pub fn holds(&self, row: &Row) -> bool {
-        !row.has(self.on) || !row.has(self.of) || Some(row.positions[self.of]) == self.image(row.positions[self.on])
+        !self.concerns(row) || Some(row.positions[self.of]) == self.image(row.positions[self.on])
     }
 
     /// Computes the column; false where it may not have that value.
     pub fn settle(&self, row: &mut Row, setting: &Setting) -> bool {
-        if !row.has(self.on) || !row.has(self.of) {
+        if !self.concerns(row) {
             return true;
         }
         if setting.is_free(self.of) {
@@ -94,9 +114,11 @@ impl<'m> Dependency<'m> {
 
     /// Moves `on` to the nearest position that gives one of these, or the known value.
     pub fn steer(&self, rules: &Rules, target: &Positions, row: &mut Row, setting: &Setting) {
-        if row.has(self.on) && row.has(self.of) && setting.is_free(self.on) {
-            let own = row.positions[self.of];
-            let known = Positions::range(own, own + 1);
+        if self.concerns(row) && setting.is_free(self.on) {
+            let known = match row.positions[self.of] {
+                MISSING => Positions::missing(),
+                own => Positions::range(own, own + 1),
+            };
             let target = if setting.is_free(self.of) { target } else { &known };
             let gives = self.preimage(target).intersection(setting.allowed(rules, self.on));
             rules.steer(self.on, &gives, row, setting);

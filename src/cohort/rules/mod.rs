@@ -139,8 +139,8 @@ impl<'m> Rules<'m> {
                         rules.computed.push(Computed::Sum(Sum { total, parts, column: column.clone() }));
                     }
                 }
-                Rule::Dependency { of, on, map } => {
-                    let dependency = Dependency::new(model, place(of)?, place(on)?, map);
+                Rule::Dependency { of, on, map, missing_together } => {
+                    let dependency = Dependency::new(model, [place(of)?, place(on)?], map, *missing_together);
                     rules.computed.push(Computed::Dependency(dependency));
                 }
                 _ => {}
@@ -192,21 +192,24 @@ impl<'m> Rules<'m> {
         let mut computed = Vec::new();
         for dependency in self.computed.iter().rev() {
             let Computed::Dependency(dependency) = dependency else { continue };
-            let Dependency { of, on, .. } = dependency;
-            let Some(target) = region.get(of).filter(|target| !target.contains(MISSING)) else { continue };
-            let gives = dependency.preimage(target).union(&Positions::missing());
+            let Dependency { of, on, missing_together, .. } = dependency;
+            let says = |target: &&Positions| *missing_together || !target.contains(MISSING);
+            let Some(target) = region.get(of).filter(says) else { continue };
+            let silent = if *missing_together { Positions::none() } else { Positions::missing() };
+            let gives = dependency.preimage(target).union(&silent);
             let allowed = region.get(on).unwrap_or(&self.all[*on]).intersection(&gives);
             if allowed.is_empty() {
                 return None;
             }
-            if !allowed.contains(MISSING) {
+            if !allowed.contains(MISSING) || *missing_together {
                 computed.push(*of);
             }
             region.insert(*on, allowed);
         }
         let mut drawn = region.clone();
         for of in computed {
-            drawn.insert(of, self.all[of].minus(&Positions::missing()));
+            let missing = if drawn[&of].contains(MISSING) { Positions::none() } else { Positions::missing() };
+            drawn.insert(of, self.all[of].minus(&missing));
         }
         Some(drawn)
     }

@@ -165,6 +165,7 @@ fn dependencies(columns: &[Named]) -> Vec<Rule> {
                     of: columns[of].0.name.clone(),
                     on: columns[on].0.name.clone(),
                     map: std::collections::BTreeMap::new(),
+                    missing_together: false,
                 });
             }
         }

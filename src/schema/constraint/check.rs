@@ -94,7 +94,7 @@ impl Constraint {
             Rule::Unique { columns } => unique(schema, columns),
             Rule::Constant { columns } => of_unit(schema, columns, |_| true),
             Rule::Ascending { columns } => of_unit(schema, columns, |c| c.kind.is_numeric() || c.kind == Kind::Ordinal),
-            Rule::Dependency { of, on, map } => {
+            Rule::Dependency { of, on, map, missing_together } => {
                 all_different([of, on].into_iter())?;
                 let (of, on) = (column(schema, of)?, column(schema, on)?);
                 let has_few = |c: &Column| c.kind.has_labels() || matches!(c.kind, Kind::Code | Kind::Integer);
@@ -104,6 +104,12 @@ impl Constraint {
                     return Err(refuse(
                         format!("`{}` has kind {}", wrong.0.name, wrong.0.kind.name()),
                         "let a categorical, ordinal, boolean, code or integer column decide such a column, or a real one",
+                    ));
+                }
+                if *missing_together && of.nullable != on.nullable {
+                    return Err(refuse(
+                        format!("only one of `{}` and `{}` can be missing", of.name, on.name),
+                        "leave `missing_together` out, or make both columns nullable",
                     ));
                 }
                 map.iter().try_for_each(|(key, value)| {
@@ -359,10 +365,15 @@ mod tests {
             of = "ward"
             on = "sex"
             map = { F = 1, M = 2 }
+            [[constraint]]
+            kind = "dependency"
+            of = "mass"
+            on = "pregnant"
+            missing_together = true
             "#,
         )
         .unwrap();
-        assert_eq!(schema.constraints.len(), 6);
+        assert_eq!(schema.constraints.len(), 7);
         assert_eq!(schema.constraints[1].from, ConstraintFrom::Data);
         assert_eq!(schema.constraints[0].title(), "stay");
         let text = schema.to_toml();
@@ -371,7 +382,7 @@ mod tests {
         let read: Schema = serde_json::from_str(&json).unwrap();
         assert_eq!(read.constraints, schema.constraints);
         // The sum needs the ward, which the dependency decides.
-        assert_eq!(schema.computing(), [5, 3]);
+        assert_eq!(schema.computing(), [5, 6, 3]);
     }
 
     #[test]
@@ -402,6 +413,10 @@ mod tests {
             ("kind = \"dependency\"\nof = \"admitted\"\non = \"sex\"", "`admitted` has kind datetime"),
             ("kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmap = { F = 99 }", "a value of the map"),
             ("kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmap = { X = 1 }", "a key of the map"),
+            (
+                "kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmissing_together = true",
+                "only one of `ward` and `sex`",
+            ),
         ] {
             let e = rule(lines).unwrap_err();
             assert!(e.what.contains(what) && e.remedy.is_some() && e.kind.exit_code() == 3, "{lines}: {e}");

@@ -77,6 +77,9 @@ pub struct Fields {
     /// Dependency: the value of `of` for values of `on`, where it is public; the others are the model's likeliest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     map: BTreeMap<String, MapValue>,
+    /// Dependency: one column is missing where the other is. Otherwise a missing value says nothing of the other column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missing_together: Option<bool>,
 }
 
 impl RuleKind {
@@ -88,7 +91,7 @@ impl RuleKind {
             Self::Forbidden => (&["never"], &[]),
             Self::Sum => (&["total", "parts"], &[]),
             Self::Unique | Self::Constant | Self::Ascending => (&["columns"], &[]),
-            Self::Dependency => (&["of", "on"], &["map"]),
+            Self::Dependency => (&["of", "on"], &["map", "missing_together"]),
         }
     }
 }
@@ -97,8 +100,9 @@ impl TryFrom<Fields> for Constraint {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Self, String> {
-        let Fields { name, kind, from, low, high, strict, when, then, never, total, parts, columns, of, on, map } =
+        let Fields { name, kind, from, low, high, strict, when, then, never, total, parts, columns, of, on, .. } =
             fields;
+        let (map, missing_together) = (fields.map, fields.missing_together);
         let given = [
             ("low", low.is_some()),
             ("high", high.is_some()),
@@ -112,6 +116,7 @@ impl TryFrom<Fields> for Constraint {
             ("of", of.is_some()),
             ("on", on.is_some()),
             ("map", !map.is_empty()),
+            ("missing_together", missing_together.is_some()),
         ];
         let (wanted, allowed) = kind.fields();
         if let Some((field, _)) =
@@ -132,7 +137,10 @@ impl TryFrom<Fields> for Constraint {
             RuleKind::Unique => columns.map(|columns| Rule::Unique { columns }),
             RuleKind::Constant => columns.map(|columns| Rule::Constant { columns }),
             RuleKind::Ascending => columns.map(|columns| Rule::Ascending { columns }),
-            RuleKind::Dependency => of.zip(on).map(|(of, on)| Rule::Dependency { of, on, map }),
+            RuleKind::Dependency => {
+                let missing_together = missing_together.unwrap_or(false);
+                of.zip(on).map(|(of, on)| Rule::Dependency { of, on, map, missing_together })
+            }
         };
         let missing = || {
             let missing = wanted.iter().find(|field| !given.iter().any(|(name, is)| is & (name == *field)));
@@ -164,6 +172,7 @@ impl From<Constraint> for Fields {
             of: None,
             on: None,
             map: BTreeMap::new(),
+            missing_together: None,
         };
         match rule {
             Rule::Inequality { low, high, strict } => {
@@ -177,7 +186,10 @@ impl From<Constraint> for Fields {
             Rule::Unique { columns } => Self { columns: Some(columns), ..blank(RuleKind::Unique) },
             Rule::Constant { columns } => Self { columns: Some(columns), ..blank(RuleKind::Constant) },
             Rule::Ascending { columns } => Self { columns: Some(columns), ..blank(RuleKind::Ascending) },
-            Rule::Dependency { of, on, map } => Self { of: Some(of), on: Some(on), map, ..blank(RuleKind::Dependency) },
+            Rule::Dependency { of, on, map, missing_together } => {
+                let missing_together = missing_together.then_some(true);
+                Self { of: Some(of), on: Some(on), map, missing_together, ..blank(RuleKind::Dependency) }
+            }
         }
     }
 }

@@ -52,8 +52,9 @@ pub enum Rule {
     Constant { columns: Vec<String> },
     /// From row to row of a unit, as they stand in the table, none of these columns goes down.
     Ascending { columns: Vec<String> },
-    /// Each value of `on` has one value of `of`: that of the map, or the likeliest in the model.
-    Dependency { of: String, on: String, map: BTreeMap<String, MapValue> },
+    /// Each value of `on` has one value of `of`: that of the map, or the likeliest in the model. Where `missing_together`,
+    /// one is missing where the other is; else a missing one says nothing of the other.
+    Dependency { of: String, on: String, map: BTreeMap<String, MapValue>, missing_together: bool },
 }
 
 /// A value of a dependency's map.

@@ -211,12 +211,16 @@ impl LinkedTable {
         self.order.as_ref().or(self.origin.as_ref()).and_then(|name| self.column(name))
     }
 
-    /// Columns that a map gives from another one, for each of its categories: nothing is to be learnt of them.
+    /// Columns that a map gives from another one, for each of its categories and where it is missing: nothing is to be
+    /// learnt of them.
     fn computed(&self) -> impl Iterator<Item = &str> {
         self.constraints.iter().filter_map(|constraint| match &constraint.rule {
-            Rule::Dependency { of, on, map } => {
-                let categories = self.column(on).map_or(&[][..], |column| &column.categories);
-                let is_whole = !categories.is_empty() && categories.iter().all(|category| map.contains_key(category));
+            Rule::Dependency { of, on, map, missing_together } => {
+                let (of_column, on_column) = (self.column(of)?, self.column(on)?);
+                let categories = &on_column.categories;
+                let is_whole = !categories.is_empty()
+                    && categories.iter().all(|category| map.contains_key(category))
+                    && (*missing_together || !of_column.nullable && !on_column.nullable);
                 is_whole.then_some(of.as_str())
             }
             _ => None,

@@ -99,7 +99,9 @@ pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> 
             .iter()
             .zip(&image.codes)
             .map(|(label, &code)| (label.clone(), value(table.column(of.index), &of.texts.labels[code as usize])));
-        rules.push(Rule::Dependency { of: of_name, on: on_name, map: map.collect::<BTreeMap<_, _>>() });
+        let map = map.collect::<BTreeMap<_, _>>();
+        let missing_together = table.column(of.index).nullable && table.column(on.index).nullable;
+        rules.push(Rule::Dependency { of: of_name, on: on_name, map, missing_together });
     }
     Ok(rules)
 }
@@ -181,7 +183,7 @@ mod tests {
         let mut table = tables(&[("visits", content)]).remove(0);
         let found = find(&mut table, true).unwrap();
         let told = found.into_iter().map(|rule| match rule {
-            Rule::Dependency { of, on, map } => (of, on, map.len()),
+            Rule::Dependency { of, on, map, .. } => (of, on, map.len()),
             _ => unreachable!(),
         });
         (told.collect(), table)
