@@ -113,8 +113,13 @@ impl ColumnValues {
 
 /// Fresh keys for an identifier column: numbers, or text such as `S0000001`.
 pub(super) fn surrogates(keys: impl Iterator<Item = u64>, column: &Column) -> Result<ArrayRef> {
+    links(keys, column, column)
+}
+
+/// Fresh keys for a column that links to the `key` column of another table, which says how they are spelled.
+pub(super) fn links(keys: impl Iterator<Item = u64>, column: &Column, key: &Column) -> Result<ArrayRef> {
     let data_type = data_type(column);
-    let plain: ArrayRef = if data_type.is_integer() {
+    let plain: ArrayRef = if self::data_type(key).is_numeric() {
         Arc::new(Int64Array::from_iter_values(keys.map(|k| k as i64)))
     } else {
         Arc::new(StringArray::from_iter_values(keys.map(|k| format!("S{k:07}"))))

@@ -98,20 +98,21 @@ impl Codec {
         Self::finish(&mut fine, cells, missing)
     }
 
-    /// A codec of which nothing but the public domain is known: labels each in a cell, numbers in at most `bins` equal ones.
+    /// A codec of which nothing but the public domain is known: numbers in at most `bins` equal cells, labels each in a cell
+    /// but for the last of `bins`, which has all that are left.
     pub fn of_equal(domain: &Domain, bins: usize) -> Self {
         let positions = domain.positions();
         let width = if matches!(domain, Domain::Labels { .. }) { 1 } else { positions.div_ceil(bins as u32).max(1) };
         let runs = (0..positions).step_by(width as usize).enumerate();
         let probability = width as f32 / positions.max(1) as f32;
         let fine = |(joint, first): (usize, u32)| Fine {
-            joint: joint as u16,
+            joint: joint.min(bins - 1) as u16,
             first,
             last: first.saturating_add(width - 1).min(positions - 1),
             probability,
         };
         let fine: Vec<Fine> = runs.map(fine).collect();
-        Self { cells: fine.len(), fine }
+        Self { cells: fine.len().min(bins), fine }
     }
 
     /// A codec of numbers from released leaves in order of position: at most

@@ -82,8 +82,9 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
     let all: usize = stories.iter().map(|story| story.view.drawn).sum();
     let mut planned = Vec::new();
-    for (number, story) in stories.iter().enumerate() {
-        let share = story.view.drawn as f64 / all.max(1) as f64;
+    // Of rows that are keys alone there is nothing to measure but how many there are, which the rows above tell.
+    for (number, story) in stories.iter().enumerate().filter(|(_, story)| story.view.drawn > 0) {
+        let share = story.view.drawn as f64 / all as f64;
         if number > 0 || schema.linked.units.is_none() {
             planned.push(Request {
                 name: format!("{}{COUNT}", story.scope),
@@ -183,20 +184,24 @@ fn tell(
             Ok::<_, Error>(Grid::new(store, rows, domain.clone()))
         })
         .transpose()?;
-    let units = match request.schema.linked.units.filter(|_| is_root) {
-        Some(units) => units as f64,
-        None => {
+    let units = match (request.schema.linked.units.filter(|_| is_root), told.first()) {
+        (Some(units), _) => units as f64,
+        (None, Some(root)) if drawn.columns.is_empty() => root.units,
+        (None, _) => {
             let count = plan.histogram(&format!("{scope}{COUNT}"))?;
             let count = count.release(&grid, Grid::units, 1, |_, _, into| into.push(0))?;
             count.get()[0].max(1.0)
         }
     };
-    if is_root {
+    if is_root && request.schema.linked.units.is_none() {
         check_persons(&request.budget, units)?;
     }
     let is_independent = request.model == ModelKind::Independent;
     let bins = if is_independent { MAX_BINS } else { tables::bins(domain, units, request.budget.epsilon()) };
-    let mut columns = measure(plan, scope, &grid, drawn, rounds, units, bins, &Unwatched)?;
+    let mut columns = match drawn.columns.is_empty() {
+        true => Vec::new(),
+        false => measure(plan, scope, &grid, drawn, rounds, units, bins, &Unwatched)?,
+    };
     for j in view.drawn..view.columns.len() {
         let codec = known_codec(story, j, &columns, (stories, told))?;
         columns.push(Column::known(codec));
@@ -206,7 +211,7 @@ fn tell(
     let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
     let marginals = Marginals::from_noisy(&layout, &counts)?;
     let part = PartHeader { table: request.schema.tables[*table].name.clone(), units, codecs };
-    if is_independent {
+    if is_independent || drawn.columns.is_empty() {
         return Ok((part, Mixture::independent(&marginals)));
     }
     let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / 2)).transpose()?;
@@ -247,6 +252,8 @@ fn known_codec(
         From::Above(table, index) => drawn_above(table, From::Own(index)),
         From::CountAbove(table) => story.parent.and_then(|parent| drawn_above(parent, From::Count(table))),
         From::Previous(index) => drawn_before(index),
+        // Its value is given by a map, so one cell will do.
+        From::Own(_) => Some(Codec::of_equal(&column.domain, 1)),
         _ => Some(Codec::of_equal(&column.domain, AGES)),
     };
     let codec = codec.ok_or_else(|| Error::failed("a column that rows are told from was not measured"))?;

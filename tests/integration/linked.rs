@@ -313,8 +313,21 @@ fn keys_that_do_not_fit_are_refused_or_left_out_as_the_schema_says() {
         world.run(&other).succeeds().says(&["table `visits`", words, "left out"]);
     }
     // Which of the two is read would depend on whether the other is there.
-    world.write("train/VISITS.csv", visits + &shared);
-    world.refuses(3, &fit, &["VISITS.csv", "have a key that a row of another person has", "remedy"]);
+    let others = ["have a key that a row of another person has", "keys of their own"];
+    world.write("train/VISITS.csv", format!("{visits}{shared}")).write("schema.toml", SCHEMA);
+    world.refuses(3, &fit, &["VISITS.csv", others[0], others[1]]);
+    world.write("train/VISITS.csv", visits);
+    let (patients, tests) = (world.text("train/patients.csv"), world.text("train/tests.csv"));
+    world.write("train/patients.csv", format!("{patients}real-3,1950-01-01,,F,\n"));
+    world.refuses(3, &fit, &["patients.csv", others[0], others[1]]);
+    // A row that is one person's by one key and another's by the next is nobody's.
+    let own = tests.lines().nth(1).unwrap().split_once(',').unwrap();
+    let astray = format!("{tests}real-{},{}\n", 149 - usize::from(own.0 == "real-149"), own.1);
+    world.write("train/patients.csv", patients).write("train/tests.csv", astray);
+    let words = "fewer than 10 rows name another person than the row that they hang on";
+    world.refuses(3, &fit, &["tests.csv", words, "on_dangling"]);
+    world.write("schema.toml", SCHEMA.replace("order = \"DATE\"", "order = \"DATE\"\non_dangling = \"drop\""));
+    world.run(&fit.replace("-o model", "--ledger third.jsonl -o third")).succeeds().says(&["table `tests`", words]);
 }
 
 #[test]
@@ -334,6 +347,17 @@ fn tables_that_do_not_hang_together_are_refused() {
         ("order = \"DATE\"", "order = \"CODE\"", "is the order, and is no datetime column"),
         ("name = \"tests\"", "name = \"../tests\"", "a table's name is the name of a file"),
         ("high = \"STOP\"", "high = \"class\"", "table `visits`"),
+        (
+            "low = \"START\"\nhigh = \"STOP\"",
+            "low = \"STOP\"\nhigh = \"START\"\nstrict = true\n[[table.constraint]]\nkind = \"forbidden\"\nnever = \"STOP is null\"",
+            "constraint `never STOP is null`: a cohort",
+        ),
+        (
+            "reference = true",
+            "reference = true\nparent = \"patients\"",
+            "a reference table, which is copied as it is, and has `parent`",
+        ),
+        ("name = \"VISIT\"", "name = \"VISIT\"\ndrop = true", "holds keys, and is left out"),
     ] {
         assert!(SCHEMA.contains(from), "{from}");
         world.write("schema.toml", SCHEMA.replacen(from, to, 1));

@@ -1,6 +1,6 @@
 //! The rows of a table as Arrow arrays.
 
-use super::super::arrays::{ColumnValues, data_type, surrogates, written_type};
+use super::super::arrays::{ColumnValues, data_type, links, surrogates, written_type};
 use super::super::writer::Format;
 use super::story::{Block, told_as_passed};
 use crate::encode::{Domain, TableDomain};
@@ -40,6 +40,8 @@ struct Grid {
 /// Makes the arrays of a table.
 pub(super) struct TableArrays {
     columns: Vec<(Column, Source)>,
+    /// The key of each part's table.
+    keys: Vec<Option<Column>>,
     /// The place of the parent of each part.
     parents: Vec<Option<usize>>,
     /// Columns of the view that are told as passed time.
@@ -54,6 +56,8 @@ impl TableArrays {
         let of_tree = |table: usize| tree.iter().position(|&t| t == table);
         let parents: Vec<Option<usize>> = tree.iter().map(|&t| schema.parent(t).and_then(of_tree)).collect();
         let table = &schema.tables[part.table];
+        let key = |&t: &usize| schema.tables[t].key.as_ref().and_then(|name| schema.tables[t].column(name)).cloned();
+        let keys = tree.iter().map(key).collect();
         let alone = TableDomain::of(&table.alone())?;
         let mut columns = Vec::new();
         for (index, column) in table.columns.iter().enumerate().filter(|(_, column)| !column.drop) {
@@ -91,7 +95,7 @@ impl TableArrays {
         };
         let fields: Vec<Field> = columns.iter().map(field).collect();
         let moments = told_as_passed(part).count();
-        Ok(Self { columns, parents, moments, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { columns, keys, parents, moments, schema: Arc::new(Schema::new(fields)) })
     }
 
     /// The rows of part `number` in a block; `offsets` says how many rows of each part were before it.
@@ -110,13 +114,14 @@ impl TableArrays {
                 Source::Key => surrogates((0..rows as u64).map(|row| offsets[number] + row + 1), column),
                 Source::Above(linked) => {
                     let above = (0..rows).map(|row| self.above(block, number, row, *linked));
-                    surrogates(above.map(|row| offsets[*linked] + row as u64 + 1), column)
+                    links(above.map(|row| offsets[*linked] + row as u64 + 1), column, self.key(*linked, column))
                 }
                 Source::Beside(linked) => {
                     let theirs = &block.tables[*linked];
                     let beside = (0..rows).map(|row| beside(&theirs.person, drawn.person[row], row));
                     let beside: Vec<Option<usize>> = beside.collect();
-                    let keys = surrogates((0..theirs.rows() as u64).map(|row| offsets[*linked] + row + 1), column)?;
+                    let keys = (0..theirs.rows() as u64).map(|row| offsets[*linked] + row + 1);
+                    let keys = links(keys, column, self.key(*linked, column))?;
                     let places: UInt32Array = beside.iter().map(|row| row.map(|row| row as u32)).collect();
                     arrow_select::take::take(&keys, &places, None).map_err(|e| Error::failed(e.to_string()))
                 }
@@ -125,6 +130,11 @@ impl TableArrays {
         });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
         RecordBatch::try_new(self.schema.clone(), arrays).map_err(|e| Error::failed(e.to_string()))
+    }
+
+    /// The column whose keys a link holds.
+    fn key<'c>(&'c self, linked: usize, column: &'c Column) -> &'c Column {
+        self.keys[linked].as_ref().unwrap_or(column)
     }
 
     /// The row of part `linked` that a row hangs on.
@@ -146,7 +156,10 @@ impl Grid {
         if seconds.is_nan() {
             return MISSING;
         }
-        ((seconds / self.seconds_per_tick - self.min) / self.step).round().clamp(0.0, self.last) as u32
+        // What is told to the day is written as the day that the moment is in. Moments are whole seconds, but for their last
+        // digits.
+        let ticks = (seconds.round() / self.seconds_per_tick + 1e-6).floor();
+        ((ticks - self.min) / self.step).floor().clamp(0.0, self.last) as u32
     }
 }
 

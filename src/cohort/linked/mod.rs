@@ -4,6 +4,7 @@
 //! it and the one before it. Moments are told as time that passed, so that none comes before what it follows.
 
 mod arrays;
+mod below;
 mod folder;
 mod story;
 

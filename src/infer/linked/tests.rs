@@ -20,7 +20,6 @@ const SCHEMA: &str = r#"
     [[table]]
     name = "patients"
     key = "id"
-    on_duplicate = "drop"
     [[table.column]]
     name = "id"
     kind = "identifier"
@@ -121,8 +120,7 @@ fn close(x: f64, y: f64) {
 
 #[test]
 fn a_row_is_scored_given_what_it_is_told_from() {
-    // The second patient is left out: the key stands above.
-    let scores = scores("p,a\np,b\nq,b\nr,\n", "q,b\nq,b\np,b\np,\n");
+    let scores = scores("p,a\nq,b\nr,\n", "q,b\nq,b\np,b\np,\n");
     assert_eq!((scores.persons, scores.rows, &scores.rows_of_person), (3, 7, &vec![3, 3, 1]));
     // A group, one of five numbers of visits below.
     let patients = &scores.tables[0];
@@ -173,10 +171,10 @@ fn a_row_is_filled_given_the_filled_cells_of_those_before_and_above() {
 
 #[test]
 fn known_cells_stay_and_tell_the_others() {
-    let folder = folder("p,\nq,a\np,x\nr,c\n", "q,\nq,b\nq,\nr,\n");
+    let folder = folder("p,\nq,a\nr,c\n", "q,\nq,b\nq,\nr,\n");
     let tables = filled(folder.path(), 0);
     let cells = |name: &str| tables[name].iter().map(|cell| cell.as_deref().unwrap_or("")).collect::<Vec<_>>();
-    assert_eq!(cells("patients")[1..], ["a", "x", "c"], "what is not in the domain is a cell, too");
+    assert_eq!(cells("patients")[1..], ["a", "c"], "what is not in the domain is a cell, too");
     assert_eq!(cells("visits")[..2], ["a", "b"]);
     assert!(cells("visits").iter().all(|kind| ["a", "b"].contains(kind)));
 }

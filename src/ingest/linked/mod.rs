@@ -94,34 +94,43 @@ fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result
     };
     let tree = schema.tree();
     let hasher = KeyHasher::default();
-    let mut tables: Vec<Option<Rows>> = schema.tables.iter().map(|_| None).collect();
+    let mut read = LinkedTables { schema: schema.clone(), tables: schema.tables.iter().map(|_| None).collect() };
     let mut places: Vec<KeyPlaces> = schema.tables.iter().map(|_| KeyPlaces::default()).collect();
     for &place in &tree {
         let table = &schema.tables[place];
         let source = table_file(folder, &table.name)?;
-        let alone = table.alone();
-        let (mut own, mut links) = (Vec::new(), Vec::new());
+        let (alone, links) = (table.alone(), schema.links_above(place));
+        let (mut own, mut linked) = (Vec::new(), vec![Vec::new(); links.len()]);
         let share = memory / tree.len() as u64;
         let mut parts = Parts::open(&source, false, table.on_broken)?;
         let store = stored(&mut parts, &alone, demand, share, |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);
             }
-            if let Some(link) = table.parent_link() {
-                hasher.extend(&mut links, &part.keys(link, &alone)?);
+            for ((column, _), keys) in links.iter().zip(&mut linked) {
+                hasher.extend(keys, &part.keys(column, &alone)?);
             }
             Ok(())
         })?;
         if let Some(class) = count_class(parts.broken()) {
             tracing::warn!("table `{}`: {class} lines are no resources of it; they are left out", table.name);
         }
-        let reading = Reading { source: &source, table, kept, store, own, links };
-        let parent = schema.parent(place);
-        let above = parent.and_then(|parent| Some((tables[parent].as_ref()?, &places[parent])));
-        let (rows, keys) = reading.in_order(above)?;
-        (tables[place], places[place]) = (Some(rows), keys);
+        if store.rows() >= MISSING as usize {
+            return Err(source.bad("has too many rows").expected(format!("less than {MISSING}")));
+        }
+        let above = schema.parent(place).map(|parent| {
+            let keyed = linked.into_iter().zip(&links).map(|(keys, &(_, above))| (keys, above));
+            let link = |(keys, above): (Vec<Option<Key>>, usize)| {
+                let of_parent = if above == parent { None } else { Some(read.above(parent, above)?) };
+                Ok(Link { keys, places: &places[above], of_parent })
+            };
+            Ok::<_, Error>(Above { rows: read.rows(parent)?, links: keyed.map(link).collect::<Result<_>>()? })
+        });
+        let reading = Reading { source: &source, table, kept, store, own, above: above.transpose()? };
+        let (rows, keys) = reading.in_order()?;
+        (read.tables[place], places[place]) = (Some(rows), keys);
     }
-    Ok(Sensitive::new(LinkedTables { schema: schema.clone(), tables }))
+    Ok(Sensitive::new(read))
 }
 
 /// A table that was read and is not in order yet.
@@ -130,50 +139,59 @@ struct Reading<'a> {
     table: &'a LinkedTable,
     kept: Kept,
     store: ColumnStore,
-    /// The key of each row, where the table has one, and that of its parent.
+    /// The key of each row, where the table has one.
     own: Vec<Option<Key>>,
-    links: Vec<Option<Key>>,
+    /// Of all tables but the root.
+    above: Option<Above<'a>>,
+}
+
+/// What the rows of a table hang on.
+struct Above<'a> {
+    /// Those of the parent.
+    rows: &'a Rows,
+    /// The columns that link to the parent and to tables further above.
+    links: Vec<Link<'a>>,
+}
+
+/// A column that links to a table above.
+struct Link<'a> {
+    keys: Vec<Option<Key>>,
+    places: &'a KeyPlaces,
+    /// For each row of the parent its row in that table; none where that table is the parent.
+    of_parent: Option<Vec<u32>>,
+}
+
+impl Above<'_> {
+    /// The row of the parent that a row of the file hangs on; none where there is no such row.
+    fn parent(&self, row: usize) -> Option<u32> {
+        self.links.iter().find(|link| link.of_parent.is_none()).and_then(|link| link.places.get(link.keys[row]?))
+    }
+
+    /// Whether a row names another row further above than the row of the parent that it hangs on does.
+    fn is_astray(&self, row: usize, parent: u32) -> bool {
+        self.links.iter().any(|link| match (&link.of_parent, link.keys[row]) {
+            (Some(of_parent), Some(key)) => link.places.get(key) != of_parent.get(parent as usize).copied(),
+            _ => false,
+        })
+    }
 }
 
 impl Reading<'_> {
-    fn in_order(self, above: Option<(&Rows, &KeyPlaces)>) -> Result<(Rows, KeyPlaces)> {
-        let (table, all) = (self.table, self.store.rows());
-        let parents: Vec<u32> = match above {
-            None => (0..all as u32).collect(),
-            Some((_, places)) => {
-                let parents: Vec<Option<u32>> = self.links.iter().map(|key| places.get((*key)?)).collect();
-                let dangling = parents.iter().filter(|parent| parent.is_none()).count();
-                self.judge(dangling, table.on_dangling, "hang on a row that is not there")?;
-                parents.into_iter().map(|parent| parent.unwrap_or(MISSING)).collect()
-            }
-        };
-        let person_of = |row: usize| match above {
-            Some((above, _)) => above.person.get(parents[row] as usize).copied().unwrap_or(MISSING),
-            None => row as u32,
-        };
-        let (mut keys, mut is_kept) = (KeyPlaces::default(), vec![true; all]);
-        let (mut twice, mut shared) = (0, 0);
-        for (row, key) in self.own.iter().enumerate() {
-            let Some(first) = key.and_then(|key| keys.insert(key, row as u32)) else { continue };
-            is_kept[row] = false;
-            twice += 1;
-            // Whether a person's rows are read may not depend on who else is there.
-            shared += usize::from(above.is_some() && person_of(first as usize) != person_of(row));
-        }
-        self.judge(shared, Policy::Refuse, "have a key that a row of another person has")?;
-        self.judge(twice, table.on_duplicate, "have a key that an earlier row has")?;
-        keys.forget_places();
+    /// Which rows are kept, in the order of the story, and what their keys name.
+    fn in_order(self) -> Result<(Rows, KeyPlaces)> {
+        let parents = self.parents()?;
+        let (mut keys, is_kept) = self.distinct(&parents)?;
         let moments = self.moments()?;
-        let mut rows: Vec<u32> =
-            (0..all as u32).filter(|&r| is_kept[r as usize] && parents[r as usize] != MISSING).collect();
+        let mut rows: Vec<u32> = (0..).zip(&is_kept).filter(|(_, is_kept)| **is_kept).map(|(row, _)| row).collect();
+        rows.retain(|&row| parents[row as usize] != MISSING);
         // A moment that is missing comes last.
         let moment = |r: u32| moments.as_ref().map_or(0.0, |moments| moments[r as usize]);
         rows.par_sort_unstable_by(|&a, &b| {
             let by_parent = parents[a as usize].cmp(&parents[b as usize]);
             by_parent.then(moment(a).total_cmp(&moment(b))).then(a.cmp(&b))
         });
-        let is_bounded = table.parent.is_some() && self.kept == Kept::Modelled;
-        let most = if is_bounded { table.max_rows() } else { u32::MAX };
+        let is_bounded = self.above.is_some() && self.kept == Kept::Modelled;
+        let most = if is_bounded { self.table.max_rows() } else { u32::MAX };
         let (mut kept, mut parent, mut place) = (Vec::new(), Vec::new(), Vec::new());
         let mut cut = 0;
         for row in rows {
@@ -192,19 +210,63 @@ impl Reading<'_> {
             }
         }
         if let Some(class) = count_class(cut) {
-            tracing::warn!("table `{}`: {class} rows above max_rows of their parent are left out", table.name);
+            tracing::warn!("table `{}`: {class} rows above max_rows of their parent are left out", self.table.name);
         }
-        if above.is_none() {
-            // Rows of the root may have been left out before these.
-            parent = (0..kept.len() as u32).collect();
-        }
-        let person = match above {
+        let person = match &self.above {
             None => parent.clone(),
-            Some((above, _)) => parent.iter().map(|&row| above.person[row as usize]).collect(),
+            Some(above) => parent.iter().map(|&row| above.rows.person[row as usize]).collect(),
         };
         let moments = moments.map(|moments| kept.iter().map(|&row| moments[row as usize]).collect());
         let rows = Rows { store: self.store, rows: kept, parent, person, place, moments };
         Ok((rows, keys))
+    }
+
+    /// The row of the parent that each row of the file hangs on, [`MISSING`] for rows that are left out; of the root, the
+    /// row itself.
+    fn parents(&self) -> Result<Vec<u32>> {
+        let all = self.store.rows();
+        let Some(above) = &self.above else { return Ok((0..all as u32).collect()) };
+        let (mut dangling, mut astray) = (0, 0);
+        let parents = (0..all).map(|row| match above.parent(row) {
+            None => {
+                dangling += 1;
+                MISSING
+            }
+            Some(parent) if parent != MISSING && above.is_astray(row, parent) => {
+                astray += 1;
+                MISSING
+            }
+            Some(parent) => parent,
+        });
+        let parents = parents.collect();
+        let remedy = "mend the keys, or write on_dangling = \"drop\" in the [[table]]";
+        self.judge(dangling, self.table.on_dangling, "hang on a row that is not there", remedy)?;
+        self.judge(astray, self.table.on_dangling, "name another person than the row that they hang on", remedy)?;
+        Ok(parents)
+    }
+
+    /// The keys, without the rows that they name, and which rows of the file are no repetitions. Whether a person's rows are
+    /// read may not depend on who else is there.
+    fn distinct(&self, parents: &[u32]) -> Result<(KeyPlaces, Vec<bool>)> {
+        let person_of = |row: usize| match &self.above {
+            Some(above) => above.rows.person.get(parents[row] as usize).copied().unwrap_or(MISSING),
+            None => row as u32,
+        };
+        let (mut keys, mut is_kept) = (KeyPlaces::default(), vec![true; parents.len()]);
+        let (mut twice, mut shared) = (0, 0);
+        for (row, key) in self.own.iter().enumerate() {
+            let Some(first) = key.and_then(|key| keys.insert(key, row as u32)) else { continue };
+            is_kept[row] = false;
+            twice += 1;
+            shared += usize::from(person_of(first as usize) != person_of(row));
+        }
+        let apart =
+            "give each person's rows keys of their own: which of them are read would depend on who else is there";
+        self.judge(shared, Policy::Refuse, "have a key that a row of another person has", apart)?;
+        let remedy = "mend the keys, or write on_duplicate = \"drop\" in the [[table]]";
+        self.judge(twice, self.table.on_duplicate, "have a key that an earlier row has", remedy)?;
+        keys.forget_places();
+        Ok((keys, is_kept))
     }
 
     /// The moment of each row of the file, in seconds.
@@ -220,17 +282,14 @@ impl Reading<'_> {
     }
 
     /// Says how many rows have keys that do not fit, or refuses them.
-    fn judge(&self, count: usize, policy: Policy, what: &str) -> Result<()> {
+    fn judge(&self, count: usize, policy: Policy, what: &str, remedy: &str) -> Result<()> {
         let Some(class) = count_class(count) else { return Ok(()) };
         match policy {
             Policy::Drop => {
                 tracing::warn!("table `{}`: {class} rows {what}; they are left out", self.table.name);
                 Ok(())
             }
-            Policy::Refuse => Err(self
-                .source
-                .bad(format!("{class} rows {what}"))
-                .remedy("mend the keys, or write on_dangling = \"drop\" or on_duplicate = \"drop\" in the [[table]]")),
+            Policy::Refuse => Err(self.source.bad(format!("{class} rows {what}")).remedy(remedy)),
         }
     }
 }

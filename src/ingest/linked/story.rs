@@ -8,7 +8,7 @@ use super::super::frame::{Frame, MISSING, Values};
 use super::{LinkedTables, Rows};
 use crate::error::{Error, Result};
 use crate::schema::Column;
-use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn, range_seconds, seconds_per_tick};
+use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn, seconds_per_tick};
 
 impl LinkedTables {
     /// Number of persons.
@@ -102,11 +102,11 @@ impl LinkedTables {
     }
 
     /// The cells of a column of a table's view.
-    fn cells(&self, table: usize, ViewColumn { from, step }: ViewColumn) -> Result<Values> {
+    fn cells(&self, table: usize, told: ViewColumn) -> Result<Values> {
         let own = self.rows(table)?;
         let declared = &self.schema.tables[table];
         let column = |index: usize| &declared.columns[index];
-        Ok(match from {
+        Ok(match told.from {
             From::Own(index) => gathered(own, own.rows.iter().copied(), column(index))?,
             From::Previous(index) => {
                 let rows = before(own).map(|place| own.rows.get(place as usize).copied().unwrap_or(MISSING));
@@ -134,9 +134,12 @@ impl LinkedTables {
                     true => self.moments_above(table)?,
                     false => moments_before(own),
                 };
+                let calendar = self.schema.calendar(table);
                 let origins: Vec<f64> = match &self.rows(self.schema.tree()[0])?.moments {
-                    Some(origins) => own.person.iter().map(|&person| origins[person as usize]).collect(),
-                    None => vec![self.schema.calendar(table); own.len()],
+                    Some(origins) => {
+                        own.person.iter().map(|&person| known_or(origins[person as usize], calendar)).collect()
+                    }
+                    None => vec![calendar; own.len()],
                 };
                 Values::Number(
                     known.iter().zip(origins).map(|(known, origin)| ((known - origin) / DAY).floor()).collect(),
@@ -144,23 +147,30 @@ impl LinkedTables {
             }
             From::Gap(index) => {
                 let mut since = moments_before(own);
+                let calendar = self.schema.calendar(table);
                 let first = match declared.since {
-                    Since::Parent if self.schema.moment_above(table).is_some() => self.moments_above(table)?,
-                    _ => vec![self.schema.calendar(table); own.len()],
+                    Since::Parent => self.moments_above(table)?,
+                    Since::Calendar => vec![calendar; own.len()],
                 };
                 let firsts = since.iter_mut().zip(first).zip(own.place.iter());
-                firsts.filter(|(_, place)| **place == 0).for_each(|((since, first), _)| *since = first);
-                passed(own, column(index), &since, step)?
+                let firsts = firsts.filter(|(_, place)| **place == 0);
+                firsts.for_each(|((since, first), _)| *since = known_or(first, calendar));
+                passed(own, column(index), &since, told)?
             }
             From::Passed(index) => {
-                let since = match &own.moments {
-                    Some(moments) => moments.clone(),
-                    None if self.schema.moment_above(table).is_some() => self.moments_above(table)?,
-                    None => vec![range_seconds(column(index))?.0; own.len()],
-                };
-                passed(own, column(index), &since, step)?
+                let first = self.schema.first_moment(table, told.from)?;
+                let mut since = self.moments_above(table)?;
+                since.iter_mut().for_each(|since| *since = known_or(*since, first));
+                if let Some(moments) = &own.moments {
+                    since.iter_mut().zip(moments).for_each(|(since, own)| *since = known_or(*own, *since));
+                }
+                passed(own, column(index), &since, told)?
             }
-            From::End(index) => passed(own, column(index), &self.last_moments()?, step)?,
+            From::End(index) => {
+                let first = self.schema.first_moment(table, told.from)?;
+                let last: Vec<f64> = self.last_moments()?.into_iter().map(|last| known_or(last, first)).collect();
+                passed(own, column(index), &last, told)?
+            }
         })
     }
 
@@ -182,11 +192,11 @@ impl LinkedTables {
         Ok(rows)
     }
 
-    /// The nearest moment above each row.
+    /// The nearest moment above each row; not a number where there is none.
     fn moments_above(&self, table: usize) -> Result<Vec<f64>> {
-        let none = || Error::failed("no table above has moments");
-        let above = self.schema.moment_above(table).ok_or_else(none)?;
-        let moments = self.rows(above)?.moments.as_ref().ok_or_else(none)?;
+        let above = self.schema.moment_above(table);
+        let moments = above.map(|above| Ok::<_, Error>((above, &self.rows(above)?.moments))).transpose()?;
+        let Some((above, Some(moments))) = moments else { return Ok(vec![f64::NAN; self.rows(table)?.len()]) };
         Ok(self.above(table, above)?.into_iter().map(|row| moments[row as usize]).collect())
     }
 
@@ -203,6 +213,11 @@ impl LinkedTables {
         }
         Ok(last)
     }
+}
+
+/// A moment, or another one where it is not known.
+fn known_or(moment: f64, other: f64) -> f64 {
+    if moment.is_nan() { other } else { moment }
 }
 
 /// For each row the one before it, of the same parent.
@@ -237,12 +252,11 @@ fn gathered(of: &Rows, rows: impl Iterator<Item = u32>, column: &Column) -> Resu
 }
 
 /// Steps of time between moments and those of a column.
-fn passed(of: &Rows, column: &Column, since: &[f64], step: f64) -> Result<Values> {
+fn passed(of: &Rows, column: &Column, since: &[f64], told: ViewColumn) -> Result<Values> {
     let tick = seconds_per_tick(column);
     Ok(match all(&of.store, column)? {
         Values::Number(cells) => {
-            let steps =
-                of.rows.iter().zip(since).map(|(&row, since)| ((cells[row as usize] * tick - since) / step).round());
+            let steps = of.rows.iter().zip(since).map(|(&row, &since)| told.steps(since, cells[row as usize] * tick));
             Values::Number(steps.collect())
         }
         text @ Values::Text { .. } => text,

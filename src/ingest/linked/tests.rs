@@ -112,6 +112,14 @@ fn rows_stand_beside_what_they_are_told_from() {
     assert_eq!(all("tests", "age before the row"), [Some(age), Some(age)]);
 }
 
+/// Days from a moment to a date are those from its day.
+#[test]
+fn dates_follow_moments_by_whole_days() {
+    let read = read(&VISITS.replace("T12:00:00,2019-12-31T15", "T20:00:00,2019-12-31T22"));
+    assert_eq!(cells(&read, "tests", "day"), [Some(1.0), Some(2.0)]);
+    assert_eq!(cells(&read, "visits", "start")[1], Some(16.0));
+}
+
 /// The unit is the person in every table, and only who has rows there is one.
 #[test]
 fn units_are_people_and_the_first_rows_are_kept() {

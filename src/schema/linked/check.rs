@@ -34,6 +34,9 @@ impl LinkedTable {
         let identifiers = self.key.iter().chain(self.links.keys());
         for name in identifiers {
             match self.column(name) {
+                Some(column) if column.drop => {
+                    return Err(bad("holds keys, and is left out").column(name).remedy("remove its `drop`"));
+                }
                 Some(column) if column.kind == Kind::Identifier => {}
                 Some(_) => return Err(bad("holds keys, and is not of kind identifier").column(name)),
                 None => return Err(bad("holds keys, and is not among the columns").column(name)),
@@ -54,6 +57,15 @@ impl LinkedTable {
             if links != 1 {
                 return Err(bad(format!("{links} of its columns hold keys of its parent `{parent}`"))
                     .expected(format!("one, such as links = {{ COLUMN = \"{parent}\" }}")));
+            }
+        }
+        for (column, table) in &self.links {
+            let linked = schema.place(table).map(|place| &schema.tables[place]);
+            let key = linked.and_then(|linked| linked.column(linked.key.as_ref()?));
+            if key.zip(self.column(column)).is_some_and(|(key, own)| is_text_key(key) && !is_text_key(own)) {
+                return Err(bad(format!("holds numbers, and the keys of table `{table}` are texts"))
+                    .column(column)
+                    .expected("type = \"utf8\" for both, or an integer type for the keys"));
             }
         }
         let moment = |name: &Option<String>, what: &str| match name.as_ref().map(|name| (name, self.column(name))) {
@@ -89,6 +101,32 @@ impl LinkedTable {
         }
         self.alone().check()
     }
+
+    /// Checks that nothing is said of a reference table that makes it one of persons.
+    fn check_reference(&self) -> Result<()> {
+        let says = [
+            ("key", self.key.is_some()),
+            ("parent", self.parent.is_some()),
+            ("links", !self.links.is_empty()),
+            ("order", self.order.is_some()),
+            ("origin", self.origin.is_some()),
+            ("end", self.end.is_some()),
+            ("[[table.column]]", !self.columns.is_empty()),
+            ("[[table.constraint]]", !self.constraints.is_empty()),
+        ];
+        match says.iter().find(|(_, is)| *is) {
+            Some((what, _)) => Err(bad(format!("is a reference table, which is copied as it is, and has `{what}`"))
+                .remedy(
+                    "remove `reference` where a row can be a person's; else say nothing of the table but its name",
+                )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the keys in a column are written as texts.
+fn is_text_key(column: &Column) -> bool {
+    column.arrow_type.as_ref().is_some_and(|own| !own.is_numeric())
 }
 
 fn bad(what: impl Into<String>) -> Error {
@@ -143,9 +181,8 @@ impl LinkedSchema {
             if !table.reference && !tree.contains(&place) {
                 return Err(bad(format!("the keys of table `{}` go round in a circle", table.name)));
             }
-            if !table.reference {
-                table.check(self).map_err(|e| in_table(table, e))?;
-            }
+            let checked = if table.reference { table.check_reference() } else { table.check(self) };
+            checked.map_err(|e| in_table(table, e))?;
         }
         for &table in &tree {
             let mut seen = HashSet::new();
@@ -155,6 +192,20 @@ impl LinkedSchema {
                     &self.tables[table],
                     bad("has a name that the story of the table needs").column(&twice.name).remedy("rename the column"),
                 ));
+            }
+            for constraint in &self.tables[table].constraints {
+                if !self.is_held(table, constraint).map_err(|e| in_table(&self.tables[table], e))? {
+                    let what = format!(
+                        "constraint `{}`: a cohort of linked tables cannot be made to hold it",
+                        constraint.title()
+                    );
+                    return Err(in_table(&self.tables[table], bad(what))
+                        .expected(
+                            "of moments, an order between the row's own moment and one that is told from it, or two such, \
+                             the later one not coarser, and no range that ends before that of the other",
+                        )
+                        .remedy("remove it, or mend the ranges"));
+                }
             }
         }
         Ok(())
@@ -177,8 +228,11 @@ impl LinkedSchema {
             .remedy("write that where nothing in the table is of a person; else link it to the others, or take it out"));
         }
         for &table in &self.tree() {
-            let table = &self.tables[table];
-            table.alone().check_for_fit().map_err(|e| in_table(table, e))?;
+            let (table, alone) = (&self.tables[table], self.tables[table].alone());
+            // A table of keys alone has no domains; how many rows it has is to be learnt.
+            if alone.modelled().next().is_some() {
+                alone.check_for_fit().map_err(|e| in_table(table, e))?;
+            }
         }
         Ok(())
     }

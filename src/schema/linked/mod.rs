@@ -30,6 +30,7 @@
 //! The privacy unit is a row of the root with everything below it. A single table is read by [`Schema`](super::Schema).
 
 mod check;
+mod rules;
 mod toml_io;
 mod view;
 
@@ -190,21 +191,27 @@ impl LinkedSchema {
         tree
     }
 
+    /// The columns that hold keys of tables above, with the places of these; that of the parent comes first.
+    pub fn links_above(&self, table: usize) -> Vec<(&str, usize)> {
+        let mut above = Vec::new();
+        let mut at = self.parent(table);
+        while let Some(place) = at {
+            let own = self.tables[table].links.iter().filter(|(_, name)| **name == self.tables[place].name);
+            above.extend(own.map(|(column, _)| (column.as_str(), place)));
+            at = self.parent(place);
+        }
+        above
+    }
+
     /// The tables that hang on this one.
     pub fn children(&self, table: usize) -> Vec<usize> {
-        (0..self.tables.len()).filter(|&t| self.parent(t) == Some(table)).collect()
+        (0..self.tables.len()).filter(|&t| self.parent(t) == Some(table) && !self.tables[t].reference).collect()
     }
 }
 
 impl LinkedTable {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
-    }
-
-    /// The column that holds the parent's keys.
-    pub fn parent_link(&self) -> Option<&str> {
-        let parent = self.parent.as_ref()?;
-        self.links.iter().find(|(_, table)| *table == parent).map(|(column, _)| column.as_str())
     }
 
     /// The most rows of one parent.

@@ -59,6 +59,30 @@ pub struct ViewColumn {
     pub from: From,
     /// Seconds of one step of passed time; 1 for what is no time.
     pub step: f64,
+    /// Seconds that its moments are whole multiples of; 1 for what is no time.
+    grid: f64,
+}
+
+impl ViewColumn {
+    fn plain(from: From) -> Self {
+        Self { from, step: 1.0, grid: 1.0 }
+    }
+
+    /// The last of the column's moments that is not after this one, in seconds.
+    pub fn on_grid(&self, moment: f64) -> f64 {
+        // Ticks times their length are seconds but for their last digits.
+        ((moment + 1e-5) / self.grid).floor() * self.grid
+    }
+
+    /// Steps from one moment to another, told on the column's own grid: a date is as many days after any moment of a day.
+    pub fn steps(&self, since: f64, until: f64) -> f64 {
+        ((self.on_grid(until) - self.on_grid(since)) / self.step).round()
+    }
+
+    /// The moment so many steps after another one.
+    pub fn after(&self, since: f64, steps: f64) -> f64 {
+        self.on_grid(since) + steps * self.step
+    }
 }
 
 /// A table with what each of its rows is told from.
@@ -90,7 +114,7 @@ pub fn range_seconds(column: &Column) -> Result<(f64, f64)> {
 }
 
 /// Seconds that moments of a column are whole multiples of.
-fn resolution_seconds(column: &Column) -> f64 {
+pub(super) fn resolution_seconds(column: &Column) -> f64 {
     let days = column.ticks().nanoseconds() >= 86_400_000_000_000;
     match column.resolution {
         Some(Resolution::Day) => DAY,
@@ -122,8 +146,8 @@ impl Builder<'_> {
         &self.schema.tables[self.table]
     }
 
-    fn push(&mut self, column: Column, from: From, step: f64) {
-        self.columns.push((column, ViewColumn { from, step }));
+    fn push(&mut self, column: Column, from: From) {
+        self.columns.push((column, ViewColumn::plain(from)));
     }
 
     /// Whether a constraint says that a moment is not before another one, and whether it is after it.
@@ -134,8 +158,8 @@ impl Builder<'_> {
         })
     }
 
-    /// The time that passes until a moment of the table.
-    fn passed(&self, index: usize) -> Result<(Column, f64)> {
+    /// The time that passes until a moment of the table; seconds of its steps, and of its grid.
+    fn passed(&self, index: usize) -> Result<(Column, f64, f64)> {
         let (table, column) = (self.own(), &self.own().columns[index]);
         let (first, last) = range_seconds(column)?;
         let is_order = table.order.as_ref() == Some(&column.name);
@@ -160,12 +184,13 @@ impl Builder<'_> {
                 _ => (first - base_last, last - base_first),
             }
         };
-        let mut step = resolution_seconds(column);
+        let grid = resolution_seconds(column);
+        let mut step = grid;
         while (high - low) / step >= MAX_POSITIONS {
             step *= 60.0;
         }
         (low, high) = ((low / step).ceil(), (high / step).floor());
-        Ok((whole(column.name.clone(), low, high.max(low), column.nullable), step))
+        Ok((whole(column.name.clone(), low, high.max(low), column.nullable), step, grid))
     }
 
     /// The range of the nearest moments above.
@@ -199,7 +224,7 @@ impl Builder<'_> {
             if column.is_modelled() && column.kind != Kind::Datetime && !computed {
                 let name = format!("{}.{}", schema.tables[above].name, column.name);
                 let told = Column { name, nullable: true, ..column.clone() };
-                self.push(told, From::Above(above, index), 1.0);
+                self.push(told, From::Above(above, index));
             }
         }
     }
@@ -243,6 +268,19 @@ impl LinkedSchema {
         self.parent(table).is_some_and(|parent| self.tables[parent].order.is_some())
     }
 
+    /// What a moment is told from where nothing is known that was before it: the start of its own range, in seconds.
+    ///
+    /// # Errors
+    /// Bad input where it has no range.
+    pub fn first_moment(&self, table: usize, from: From) -> Result<f64> {
+        match from {
+            From::Gap(index) | From::Passed(index) | From::End(index) => {
+                Ok(range_seconds(&self.tables[table].columns[index])?.0)
+            }
+            _ => Ok(self.calendar(table)),
+        }
+    }
+
     /// The first moment of a table's calendar, or of the nearest one above, in seconds.
     pub fn calendar(&self, table: usize) -> f64 {
         let moment = |table: usize| self.tables[table].moment().and_then(|column| range_seconds(column).ok());
@@ -267,25 +305,25 @@ impl LinkedSchema {
             let stands_for_itself =
                 own.parent.is_none() && (own.origin.is_none() || own.origin.as_ref() == Some(&column.name));
             if is_moment && !stands_for_itself {
-                let (passed, step) = builder.passed(index)?;
+                let (passed, step, grid) = builder.passed(index)?;
                 let from = match Some(&column.name) {
                     name if name == own.order.as_ref() => From::Gap(index),
                     name if name == own.end.as_ref() => From::End(index),
                     _ => From::Passed(index),
                 };
-                builder.push(passed, from, step);
+                builder.columns.push((passed, ViewColumn { from, step, grid }));
             } else {
-                builder.push(column.clone(), From::Own(index), 1.0);
+                builder.push(column.clone(), From::Own(index));
             }
         }
         for child in self.children(table) {
             let most = f64::from(self.tables[child].max_rows());
             let count = whole(format!("number of {}", self.tables[child].name), 0.0, most, false);
-            builder.push(count, From::Count(child), 1.0);
+            builder.push(count, From::Count(child));
         }
         let drawn = builder.columns.len();
         for (index, column) in modelled.filter(|(_, column)| is_computed(column)) {
-            builder.push(column.clone(), From::Own(index), 1.0);
+            builder.push(column.clone(), From::Own(index));
         }
         if let Some(parent) = self.parent(table) {
             let root = self.tree()[0];
@@ -294,21 +332,21 @@ impl LinkedSchema {
                 builder.told_by(parent);
             }
             let count = whole(format!("all {}", own.name), 0.0, f64::from(own.max_rows()), false);
-            builder.push(count, From::CountAbove(table), 1.0);
+            builder.push(count, From::CountAbove(table));
             for index in 0..drawn {
                 let (column, ViewColumn { from, .. }) = builder.columns[index].clone();
                 let From::Own(place) = from else { continue };
                 let previous = Column { name: format!("previous {}", column.name), nullable: true, ..column };
-                builder.push(previous, From::Previous(place), 1.0);
+                builder.push(previous, From::Previous(place));
             }
             let mut place = Column::new("place of the row", Kind::Categorical);
             place.categories = (1..=PLACES).map(|place| place.to_string()).collect();
             place.other = Some(PLACES.to_string());
             place.nullable = false;
             place.domain_from = Some(DomainFrom::Public);
-            builder.push(place, From::Place, 1.0);
+            builder.push(place, From::Place);
             if let Some(age) = builder.age()? {
-                builder.push(age, From::Age, 1.0);
+                builder.push(age, From::Age);
             }
         }
         let pairs = pairs(&builder.columns, drawn);
@@ -361,4 +399,25 @@ fn pairs(columns: &[(Column, ViewColumn)], drawn: usize) -> Vec<Vec<[usize; 2]>>
         }
     }
     [before, within, above].into_iter().filter(|group| !group.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_passed_leads_back_to_the_moment() {
+        let day = ViewColumn { from: From::Passed(0), step: DAY, grid: DAY };
+        assert_eq!(day.steps(15.0 * 3600.0, 0.0), 0.0, "a date is of the day of a moment");
+        for since in (-40..40).map(|n| f64::from(n) * 3600.5) {
+            for until in [-3.0 * DAY, 0.0, 11.0 * DAY] {
+                assert_eq!(day.after(since, day.steps(since, until)), until);
+            }
+        }
+        let second = ViewColumn { from: From::Passed(0), step: 1.0, grid: 1.0 };
+        for ticks in [1_577_880_000_000_000i64, 1_577_880_001_000_000, -1_577_880_007_000_000] {
+            let moment = ticks as f64 * 1e-6;
+            assert_eq!(second.after(0.0, second.steps(0.0, moment)), (ticks / 1_000_000) as f64);
+        }
+    }
 }

@@ -98,11 +98,15 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
     let mut reports = Vec::new();
     for place in roles.tree.iter().copied().chain((0..tables.len()).filter(|&place| !roles.is_personal(place))) {
         let (mut table, report) = write(&tables, place, &keys, &links, &roles)?;
-        // A bound that was read from the rows says something of the person who has most.
-        table.max_rows = table.max_rows.filter(|_| assume_public);
-        // A link that was not found is no proof that there is none.
-        if table.reference && !assume_public {
-            table.reference_from = ConstraintFrom::Data;
+        if !assume_public {
+            // What was read from the rows says something of persons, such as of the one who has most rows.
+            table.max_rows = None;
+            table.since = Since::default();
+            (table.on_dangling, table.on_duplicate, table.on_broken) = Default::default();
+            // A link that was not found is no proof that there is none.
+            if table.reference {
+                table.reference_from = ConstraintFrom::Data;
+            }
         }
         drafted.push(table);
         reports.push(report);
@@ -113,7 +117,15 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
         epsilon_cap: None,
         assumed_public: assume_public,
     };
-    let schema = LinkedSchema { linked, tables: drafted };
+    let mut schema = LinkedSchema { linked, tables: drafted };
+    for table in schema.tree() {
+        let mut constraints = std::mem::take(&mut schema.tables[table].constraints);
+        constraints.retain(|constraint| {
+            schema.tables[table].constraints = vec![constraint.clone()];
+            schema.is_held(table, constraint).unwrap_or(false)
+        });
+        schema.tables[table].constraints = constraints;
+    }
     schema.check().map_err(|e| e.file(folder))?;
     Ok(LinkedInspection { source: folder.display().to_string(), tables: reports, skipped, schema })
 }
@@ -277,6 +289,12 @@ fn write(
     if let Some(key) = keys[place] {
         drafted.key = Some(name(key));
         report.duplicates = table.raw.rows - table.profiles[key].labels.len();
+        if place == roles.root && report.duplicates > 0 {
+            let rows = super::render::thousands(report.duplicates);
+            report
+                .notes
+                .push(format!("{rows} rows have a key that an earlier row has: `fit` refuses two persons of one key."));
+        }
     }
     for (index, link) in links[place].iter().enumerate() {
         if roles.is_kept(place, index, &links[place]) {
@@ -296,6 +314,9 @@ fn write(
                 let origin = moments::origin(&tables[roles.root]);
                 let root = (&tables[roles.root], keys[roles.root], origin);
                 drafted.since = moments::since(table, link.column, order, root)?;
+                if drafted.since == Since::Calendar {
+                    report.notes.push("First rows lie close together in the calendar: since = \"calendar\".".into());
+                }
             }
             drafted.max_rows = Some(generous(link.most));
             report.dangling = table.raw.rows - link.present;
@@ -310,15 +331,15 @@ fn write(
         (report.dangling, "have no row of the parent", &mut drafted.on_dangling),
         (report.duplicates, "have a key that an earlier row has", &mut drafted.on_duplicate),
     ];
-    for (rows, what, policy) in told.into_iter().filter(|(rows, ..)| *rows > 0) {
+    for (rows, what, policy) in told.into_iter().filter(|(rows, ..)| *rows > 0 && place != roles.root) {
         *policy = Policy::Drop;
         let of = super::render::thousands(table.raw.rows);
-        report.notes.push(format!("{} of {of} rows {what}: they are left out.", super::render::thousands(rows)));
+        report.notes.push(format!("{} of {of} rows {what}: `drop` leaves them out.", super::render::thousands(rows)));
     }
     if report.broken > 0 {
         drafted.on_broken = Policy::Drop;
         let lines = super::render::thousands(report.broken);
-        report.notes.push(format!("{lines} lines of the file are no resource of this table: they are left out."));
+        report.notes.push(format!("{lines} lines of the file are no resource of this table: `drop` leaves them out."));
     }
     drafted.columns = table.columns().to_vec();
     drafted.constraints.clone_from(&table.draft.schema.constraints);
