@@ -1,7 +1,7 @@
 //! The model of tables that hang together: one file, with a part a table.
 
 use super::file::{lay_out, take_apart};
-use super::{FORMAT, Generator, Header, Mixture, ModelFile, ModelKind, sha256};
+use super::{FORMAT, Header, ModelFile, ModelKind, Tied, sha256};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
@@ -55,7 +55,7 @@ pub struct Part {
     pub table: usize,
     pub view: View,
     /// The law of a row of the view ...
-    pub mixture: Mixture,
+    pub law: Tied,
     /// ... and the same as the model of a flat table.
     pub model: ModelFile,
 }
@@ -75,9 +75,9 @@ impl LinkedModel {
     ///
     /// # Privacy
     /// Post-processing: takes released values only.
-    pub fn new(header: LinkedHeader, mixtures: Vec<Mixture>) -> Result<Self> {
+    pub fn new(header: LinkedHeader, laws: Vec<Tied>) -> Result<Self> {
         let tree = header.schema.tree();
-        let parts = tree.iter().zip(&header.parts).zip(mixtures).map(|((&table, part), mixture)| {
+        let parts = tree.iter().zip(&header.parts).zip(laws).map(|((&table, part), law)| {
             let view = header.schema.view(table)?;
             let flat = Header {
                 format: FORMAT,
@@ -90,8 +90,8 @@ impl LinkedModel {
                 schema: view.schema.clone(),
                 codecs: part.codecs.clone(),
             };
-            let model = ModelFile::new(flat, Box::new(mixture.clone()))?;
-            Ok(Part { table, view, mixture, model })
+            let model = ModelFile::new(flat, Box::new(law.mixture().clone()))?;
+            Ok(Part { table, view, law, model })
         });
         Ok(Self { parts: parts.collect::<Result<_>>()?, header })
     }
@@ -102,7 +102,7 @@ impl LinkedModel {
     /// The header or a tensor cannot be laid out.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let named = |(number, part): (usize, &Part)| {
-            let tensors = part.mixture.tensors().into_iter();
+            let tensors = part.law.tensors().into_iter();
             tensors
                 .map(move |(name, shape, values)| (format!("{number}/{name}"), shape, values))
                 .collect::<Vec<Tensor>>()
@@ -128,9 +128,10 @@ impl LinkedModel {
         if tree.len() != header.parts.len() || names.zip(&header.parts).any(|(name, part)| *name != part.table) {
             return Err(damaged());
         }
-        let mut mixtures = Vec::with_capacity(tree.len());
+        let mut laws = Vec::with_capacity(tree.len());
         for (number, (&table, part)) in tree.iter().zip(&header.parts).enumerate() {
-            let domain = TableDomain::of(&header.schema.view(table)?.schema)?;
+            let view = header.schema.view(table)?;
+            let domain = TableDomain::of(&view.schema)?;
             let fits =
                 |(codec, column): (&Codec, &crate::encode::ModelColumn)| codec.fits(&column.domain, column.nullable);
             if part.codecs.len() != domain.columns.len() || !part.codecs.iter().zip(&domain.columns).all(fits) {
@@ -142,9 +143,9 @@ impl LinkedModel {
             };
             let tensors: Vec<Tensor> = tensors.iter().filter_map(own).collect();
             let layout = Layout { cells: part.codecs.iter().map(Codec::cells).collect() };
-            mixtures.push(Mixture::from_tensors(&layout, &tensors)?);
+            laws.push(Tied::from_tensors(&layout, view.drawn, &tensors)?);
         }
-        Self::new(header, mixtures)
+        Self::new(header, laws)
     }
 
     /// How a cohort of this model says where it comes from.

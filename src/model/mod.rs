@@ -12,6 +12,7 @@ pub mod mixture;
 mod network;
 pub mod refined;
 mod rows;
+mod tied;
 pub mod vae;
 
 use ndarray::Array2;
@@ -29,6 +30,7 @@ pub(crate) use file::{lay_out, take_apart};
 pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader};
 pub use network::{Trainable, Training};
 pub use refined::Refined;
+pub use tied::{Known, Tied};
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};
 
 /// Something that writes rows for synthetic units, and reads rows.

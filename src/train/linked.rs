@@ -10,7 +10,7 @@ use super::witness::Unwatched;
 use crate::encode::{Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, count_class, outside, read_linked};
-use crate::model::{LinkedHeader, LinkedModel, Marginals, Mixture, ModelKind, PartHeader, mixture, sha256};
+use crate::model::{LinkedHeader, LinkedModel, Marginals, Mixture, ModelKind, PartHeader, Tied, mixture, sha256};
 use crate::schema::linked::{From, LinkedSchema, View};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -142,18 +142,18 @@ fn release(
     tables: &Sensitive<Arc<LinkedTables>>,
     observe: &mut Observe<'_>,
 ) -> Result<LinkedModel> {
-    let (mut parts, mut mixtures) = (Vec::new(), Vec::new());
+    let (mut parts, mut laws) = (Vec::new(), Vec::new());
     for story in &stories {
-        let (part, mixture) = tell(request, &mut plan, story, tables, (&stories, &parts), observe)?;
+        let (part, law) = tell(request, &mut plan, story, tables, (&stories, &parts), observe)?;
         parts.push(part);
-        mixtures.push(mixture);
+        laws.push(law);
     }
     let units = parts.first().map_or(0.0, |part| part.units);
     let header = LinkedHeader::new(request.schema, request.model, plan, (units, request.seed), parts);
-    LinkedModel::new(header, mixtures)
+    LinkedModel::new(header, laws)
 }
 
-/// Measures one table's view, and fits its mixture.
+/// Measures one table's view, and fits its law.
 ///
 /// # Privacy
 /// Releases the planned events of the table and nothing else.
@@ -164,7 +164,7 @@ fn tell(
     tables: &Sensitive<Arc<LinkedTables>>,
     (stories, told): (&[Story], &[PartHeader]),
     observe: &mut Observe<'_>,
-) -> Result<(PartHeader, Mixture)> {
+) -> Result<(PartHeader, Tied)> {
     let Story { table, scope, view, domain, drawn, rounds, .. } = story;
     let is_root = told.is_empty();
     let key = UnitKey::from_system()?;
@@ -212,7 +212,7 @@ fn tell(
     let marginals = Marginals::from_noisy(&layout, &counts)?;
     let part = PartHeader { table: request.schema.tables[*table].name.clone(), units, codecs };
     if is_independent || drawn.columns.is_empty() {
-        return Ok((part, Mixture::independent(&marginals)));
+        return Ok((part, Tied::untied(Mixture::independent(&marginals))));
     }
     let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / 2)).transpose()?;
     let chosen = choose_pairs(&layout, &view.pairs);
@@ -224,7 +224,7 @@ fn tell(
             observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
         }
     });
-    Ok((part, mixture))
+    Ok((part, Tied::fit(mixture, &measured, view.drawn)))
 }
 
 /// The codec of a column that is known before a row is drawn: that of the column where it was drawn, else cells that are

@@ -5,7 +5,7 @@ use super::{LinkedCohort, Table};
 use crate::encode::{Decoder, Domain, Positions};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
-use crate::model::{Part, mixture::Posterior};
+use crate::model::{Known, Part};
 use crate::schema::linked::{DAY, From, LinkedTable, PLACES, Since};
 use rand_chacha::ChaCha8Rng;
 
@@ -71,7 +71,7 @@ impl<'a> Below<'a> {
     pub fn draw(&self, block: &Block, rng: &mut ChaCha8Rng) -> Result<Drawn> {
         let width = self.part.view.columns.len();
         let mut drawn = Drawn::new(width);
-        let mut posterior = Posterior::default();
+        let mut told = Known::default();
         let (mut codes, mut positions) = (vec![0u16; width], vec![MISSING; width]);
         for row in 0..block.tables[self.parent].rows() {
             let above = self.above(block, row);
@@ -84,7 +84,7 @@ impl<'a> Below<'a> {
                 }
                 self.tell(&above, place, before, &drawn, &mut positions);
                 let limits = Limits::new(self.part, self.gap, before);
-                self.draw_row(&mut codes, &mut positions, &limits, &mut posterior, rng)?;
+                self.draw_row(&mut codes, &mut positions, &limits, &mut told, rng)?;
                 if drawn.rows() == MOST_ROWS {
                     return Err(Error::bad_input(format!(
                         "table `{}`: the model draws too many rows",
@@ -162,27 +162,27 @@ impl<'a> Below<'a> {
         codes: &mut [u16],
         positions: &mut [u32],
         limits: &Limits,
-        posterior: &mut Posterior,
+        told: &mut Known,
         rng: &mut ChaCha8Rng,
     ) -> Result<()> {
-        let (mixture, is_drawn) = (&self.part.mixture, &self.table.drawn);
+        let (law, is_drawn) = (&self.part.law, &self.table.drawn);
         let known: Vec<(usize, u16)> = (0..codes.len())
             .filter(|&j| !is_drawn[j])
             .map(|j| (j, self.part.model.header.codecs[j].joint_code(positions[j])))
             .collect();
         let mut draw = |codes: &mut [u16], rng: &mut ChaCha8Rng| {
-            mixture.start(1, posterior);
+            law.start(told);
             for &(j, code) in &known {
                 codes[j] = code;
-                mixture.observe(0, j, code, posterior);
+                law.observe(j, code, told);
             }
             if let Some((j, agreement)) = &limits.agreement {
-                mixture.restrict(0, *j, agreement, posterior);
+                law.restrict(*j, agreement, told);
             }
-            let class = mixture.draw_class(0, posterior, rng);
+            let class = law.draw_class(told, rng);
             for j in (0..codes.len()).filter(|&j| is_drawn[j]) {
                 let own = limits.agreement.as_ref().filter(|(limited, _)| *limited == j);
-                codes[j] = mixture.draw_code(class, j, own.map(|(_, agreement)| &**agreement), rng);
+                codes[j] = law.draw_code(class, j, own.map(|(_, agreement)| &**agreement), told, rng);
             }
         };
         draw(codes, rng);

@@ -6,7 +6,7 @@ use super::{LinkedCohort, Table, cannot_hold};
 use crate::encode::Domain;
 use crate::error::Result;
 use crate::ingest::MISSING;
-use crate::model::{Generator, Part, mixture::Posterior};
+use crate::model::{Generator, Known, Part};
 use crate::schema::linked::{From, range_seconds, seconds_per_tick};
 use rand_chacha::ChaCha8Rng;
 
@@ -73,14 +73,14 @@ impl LinkedCohort<'_> {
         let part = &self.model.parts[0];
         let mut drawn = Drawn::new(part.view.columns.len());
         let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-        part.mixture.generate(persons, None, None, rng, &mut codes, &mut offsets);
-        let mut posterior = Posterior::default();
+        part.law.mixture().generate(persons, None, None, rng, &mut codes, &mut offsets);
+        let mut known = Known::default();
         for (person, codes) in codes.chunks_exact_mut(drawn.width.max(1)).enumerate() {
             let mut positions = vec![MISSING; drawn.width];
             self.settle(table, part, codes, &mut positions, &Limits::none(), rng, |codes, rng| {
-                part.mixture.start(1, &mut posterior);
-                let class = part.mixture.draw_class(0, &posterior, rng);
-                (0..codes.len()).for_each(|j| codes[j] = part.mixture.draw_code(class, j, None, rng));
+                part.law.start(&mut known);
+                let class = part.law.draw_class(&known, rng);
+                (0..codes.len()).for_each(|j| codes[j] = part.law.draw_code(class, j, None, &known, rng));
             })?;
             drawn.positions.extend(&positions);
             drawn.parent.push(person as u32);

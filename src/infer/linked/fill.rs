@@ -5,8 +5,7 @@ use crate::cohort::{ColumnValues, Rules, data_type};
 use crate::encode::{Records, UNKNOWN};
 use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, MISSING};
-use crate::model::mixture::Posterior;
-use crate::model::{LinkedModel, Part};
+use crate::model::{Known, LinkedModel, Part};
 use crate::schema::Kind;
 use crate::schema::linked::From;
 use arrow_array::{Array, RecordBatch};
@@ -207,22 +206,25 @@ impl Story<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(self.stream + row as u64);
         let agreement: Vec<Option<Vec<f32>>> = missing.iter().map(|&j| self.agreement(j, &positions)).collect();
-        let mut posterior = Posterior::default();
-        let mixture = &self.part.mixture;
-        mixture.start(1, &mut posterior);
-        for (j, &code) in codes.iter().enumerate().filter(|(j, code)| **code != UNKNOWN && self.tells(*j)) {
-            mixture.observe(0, j, code, &mut posterior);
+        let mut known = Known::default();
+        let law = &self.part.law;
+        law.start(&mut known);
+        // What the row is told from stands after its own columns, and is known before them.
+        let (own, told) = codes.split_at(self.part.view.drawn);
+        let told = told.iter().enumerate().map(|(j, code)| (own.len() + j, code));
+        for (j, &code) in told.chain(own.iter().enumerate()).filter(|(j, code)| **code != UNKNOWN && self.tells(*j)) {
+            law.observe(j, code, &mut known);
         }
         for (&j, agreement) in missing.iter().zip(&agreement).filter(|(j, _)| self.tells(**j)) {
             if let Some(agreement) = agreement {
-                mixture.restrict(0, j, agreement, &mut posterior);
+                law.restrict(j, agreement, &mut known);
             }
         }
         codes.iter_mut().filter(|code| **code == UNKNOWN).for_each(|code| *code = 0);
         let draw = |codes: &mut Vec<u16>, rng: &mut ChaCha8Rng| {
-            let class = mixture.draw_class(0, &posterior, rng);
+            let class = law.draw_class(&known, rng);
             for (&j, agreement) in missing.iter().zip(&agreement) {
-                codes[j] = mixture.draw_code(class, j, agreement.as_deref(), rng);
+                codes[j] = law.draw_code(class, j, agreement.as_deref(), &known, rng);
                 if agreement.as_ref().is_some_and(|agreement| agreement[usize::from(codes[j])] <= 0.0) {
                     codes[j] = self.modelled[j].fallback(rng);
                 }

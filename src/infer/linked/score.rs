@@ -4,8 +4,7 @@ use super::super::score::ColumnScore;
 use crate::encode::Records;
 use crate::error::Result;
 use crate::ingest::LinkedTables;
-use crate::model::mixture::Posterior;
-use crate::model::{LinkedModel, Part};
+use crate::model::{Known, LinkedModel, Part};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -71,18 +70,18 @@ struct Block {
 
 impl Block {
     fn new(part: &Part, codes: &[u16]) -> Self {
-        let (mixture, sources) = (&part.mixture, &part.view.columns);
-        let known: Vec<usize> = (0..sources.len()).filter(|&j| !sources[j].from.is_drawn()).collect();
+        let (law, sources) = (&part.law, &part.view.columns);
+        let told: Vec<usize> = (0..sources.len()).filter(|&j| !sources[j].from.is_drawn()).collect();
         let mut block = Self { rows: Vec::new(), columns: vec![0.0; part.view.drawn], impossible_rows: 0 };
-        let mut posterior = Posterior::default();
+        let mut known = Known::default();
         for codes in codes.chunks_exact(sources.len()) {
-            mixture.start(1, &mut posterior);
-            for &j in &known {
-                mixture.observe(0, j, codes[j], &mut posterior);
+            law.start(&mut known);
+            for &j in &told {
+                law.observe(j, codes[j], &mut known);
             }
             let (mut sum, mut is_impossible) = (0.0, false);
             for (j, column) in block.columns.iter_mut().enumerate() {
-                let probability = mixture.observe(0, j, codes[j], &mut posterior);
+                let probability = law.observe(j, codes[j], &mut known);
                 is_impossible |= probability <= 0.0;
                 let nats = -f64::from(probability.max(f32::MIN_POSITIVE)).ln();
                 sum += nats;

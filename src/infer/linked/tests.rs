@@ -3,7 +3,7 @@
 use super::{LinkedFill, LinkedScores, score_linked};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::ingest::{self, LinkedTables, read_linked, read_linked_to_fill, table_file};
-use crate::model::{LinkedHeader, LinkedModel, Mixture, ModelKind, PartHeader};
+use crate::model::{LinkedHeader, LinkedModel, Mixture, ModelKind, PartHeader, Tied};
 use crate::schema::LinkedSchema;
 use crate::schema::linked::From;
 use arrow_array::cast::AsArray;
@@ -50,7 +50,7 @@ fn model(unlikely: f32) -> LinkedModel {
     let request = Request { name: "all".into(), share: Share::Measure, weight: 1.0, mechanism: Mechanism::Histogram };
     let unit = PrivacyUnit::Column("patients".into());
     let plan = Plan::calibrate(unit, Budget::new(1.0, 1e-6).unwrap(), vec![request]).unwrap();
-    let (mut parts, mut mixtures) = (Vec::new(), Vec::new());
+    let (mut parts, mut laws) = (Vec::new(), Vec::new());
     for table in schema.tree() {
         let view = schema.view(table).unwrap();
         let domain = TableDomain::of_view(&view).unwrap();
@@ -76,10 +76,10 @@ fn model(unlikely: f32) -> LinkedModel {
             ("mixture.probabilities".to_owned(), vec![2, layout.total()], (0..2).flat_map(law).collect()),
             ("mixture.weights".to_owned(), vec![1, 2], vec![0.5, 0.5]),
         ];
-        mixtures.push(Mixture::from_tensors(&layout, &tensors).unwrap());
+        laws.push(Tied::untied(Mixture::from_tensors(&layout, &tensors).unwrap()));
         parts.push(PartHeader { table: schema.tables[table].name.clone(), units: 100.0, codecs });
     }
-    LinkedModel::new(LinkedHeader::new(&schema, ModelKind::Marginal, plan, (100.0, 0), parts), mixtures).unwrap()
+    LinkedModel::new(LinkedHeader::new(&schema, ModelKind::Marginal, plan, (100.0, 0), parts), laws).unwrap()
 }
 
 fn folder(patients: &str, visits: &str) -> TempDir {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::s;
+use ndarray::{ArrayView1, s};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -75,21 +75,36 @@ impl Mixture {
         total
     }
 
-    /// Row `r` has one of the cells of column `j` that agree with what is known, each as far as it does. What was impossible
-    /// is forgotten.
-    pub fn restrict(&self, r: usize, j: usize, agreement: &[f32], posterior: &mut Posterior) {
-        let mut says = vec![0.0; self.classes()];
-        for (cell, &agreement) in agreement.iter().enumerate().filter(|(_, agreement)| **agreement > 0.0) {
+    /// Row `r` has one of the cells of column `j` that agree with what is known, each as far as it does; where there are
+    /// `factors`, each cell is so many times likelier than in the classes alone. Returns how likely that was. What was
+    /// impossible is forgotten.
+    pub fn weigh(
+        &self,
+        r: usize,
+        j: usize,
+        agreement: impl Iterator<Item = (usize, f32)>,
+        factors: Option<ArrayView1<f32>>,
+        posterior: &mut Posterior,
+    ) -> f32 {
+        let add = |says: &mut [f32], cell: usize, weight: f32| {
             let own = self.by_cell.row(self.offsets[j] + cell);
-            vectorised(|| says.iter_mut().zip(own).for_each(|(says, own)| *says += agreement * own));
+            vectorised(|| says.iter_mut().zip(own).for_each(|(says, own)| *says += weight * own));
+        };
+        let mut says = vec![0.0; self.classes()];
+        agreement.for_each(|(cell, agreement)| add(&mut says, cell, agreement * factors.map_or(1.0, |f| f[cell])));
+        if let Some(factors) = factors {
+            let mut totals = vec![0.0; self.classes()];
+            factors.iter().enumerate().for_each(|(cell, &factor)| add(&mut totals, cell, factor));
+            says.iter_mut().zip(totals).for_each(|(says, total)| *says /= total.max(f32::MIN_POSITIVE));
         }
         let classes = posterior.classes.row_mut(r);
         let total = vectorised(|| multiply_and_sum(classes, &says));
         if total <= f32::MIN_POSITIVE {
             classes.copy_from_slice(&self.weights);
-        } else {
-            classes.iter_mut().for_each(|c| *c /= total);
+            return 0.0;
         }
+        classes.iter_mut().for_each(|c| *c /= total);
+        total
     }
 
     /// Draws the class of row `r`, given what is known of it.

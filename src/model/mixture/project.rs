@@ -1,6 +1,6 @@
 //! The last step of the fit: towards the released marginals, as far as their noise allows.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::fit::softmax_backward;
@@ -94,13 +94,23 @@ impl Mixture {
         shares
     }
 
+    /// The distributions of a column: classes by cells.
+    pub(in crate::model) fn block(&self, j: usize) -> ArrayView2<'_, f32> {
+        self.probabilities.view().slice_move(s![.., self.offsets[j]..self.offsets[j + 1]])
+    }
+
+    /// The same, each times the weight of its class.
+    pub(in crate::model) fn weighed(&self, j: usize) -> Array2<f32> {
+        let mut weighed = self.block(j).to_owned();
+        weighed.outer_iter_mut().zip(&self.weights).for_each(|(mut row, w)| row *= *w);
+        weighed
+    }
+
     /// The shares of each pair of cells of two columns.
     pub(in crate::model) fn pair(&self, a: usize, b: usize) -> Array2<f32> {
-        let block = |j: usize| self.probabilities.view().slice_move(s![.., self.offsets[j]..self.offsets[j + 1]]);
-        let mut weighted = block(b).to_owned();
-        weighted.outer_iter_mut().zip(&self.weights).for_each(|(mut row, w)| row *= *w);
-        let mut shares = Array2::zeros((block(a).ncols(), weighted.ncols()));
-        gemm(block(a).reversed_axes(), weighted.view(), 0.0, shares.view_mut());
+        let weighed = self.weighed(b);
+        let mut shares = Array2::zeros((self.block(a).ncols(), weighed.ncols()));
+        gemm(self.block(a).reversed_axes(), weighed.view(), 0.0, shares.view_mut());
         shares
     }
 }

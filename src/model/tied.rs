@@ -1,0 +1,225 @@
+//! The law of a row given what it is told from: a mixture, and columns that are tied to one that is known.
+//!
+//! Classes tell how all columns hang together, and there are too few of them to tell at once how each column of a row
+//! follows from the same one of the row before. So a column may be tied to a known one: in every class each of its cells is
+//! so many times likelier than in the class alone, by a factor for each cell of the known column. The factors are those
+//! with which the pair of the two has the law that was measured (iterative proportional fitting, Deming and Stephan 1940),
+//! as far as that stands out of its noise.
+
+use super::Mixture;
+use super::mixture::{Measured, Posterior};
+use crate::encode::Layout;
+use crate::error::{Error, Result};
+use crate::nn::Tensor;
+use ndarray::{Array2, ArrayView1, s};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// Rounds of the fit of a tie's factors.
+const ROUNDS: usize = 20;
+/// Standard deviations of a squared distance made of noise that a distance must be above what is expected of it.
+const DEVIATIONS: f64 = 3.0;
+/// Nats that a tie must tell of its column.
+const LEAST_GAIN: f32 = 1e-4;
+/// No cell gets less than this part of what the classes give it.
+const LEAST_PART: f32 = 1e-3;
+/// Factors of what is stored are at most this, and at least one by this.
+const MOST: f32 = 1e6;
+const TIE: &str = "tie";
+
+/// A mixture with ties.
+#[derive(Clone, Debug)]
+pub struct Tied {
+    mixture: Mixture,
+    /// Of each column, if it is tied.
+    ties: Vec<Option<Tie>>,
+}
+
+#[derive(Clone, Debug)]
+struct Tie {
+    /// The known column.
+    on: usize,
+    /// Its cells by those of the tied column.
+    factors: Array2<f32>,
+}
+
+/// What is known of one row.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    posterior: Posterior,
+    /// The cells of what it is told from.
+    codes: Vec<Option<u16>>,
+}
+
+impl Tied {
+    /// A mixture without ties.
+    pub fn untied(mixture: Mixture) -> Self {
+        let ties = vec![None; mixture.width()];
+        Self { mixture, ties }
+    }
+
+    /// Ties each of the first `drawn` columns to the one of the others that tells most of it beyond the classes, among the
+    /// pairs that were measured.
+    ///
+    /// # Privacy
+    /// Post-processing.
+    pub fn fit(mixture: Mixture, measured: &Measured, drawn: usize) -> Self {
+        let tie = |of: usize| {
+            let pairs = measured.tables.iter().filter(|table| table.columns.len() == 2 && table.columns[0] == of);
+            let candidates = pairs.filter(|table| table.columns[1] >= drawn).map(|table| {
+                let on = table.columns[1];
+                let own = mixture.pair(on, of);
+                let released = Array2::from_shape_fn(own.dim(), |(i, x)| table.shares[x * own.nrows() + i]);
+                let mut wanted = own.clone();
+                for ((mut wanted, own), released) in
+                    wanted.outer_iter_mut().zip(own.outer_iter()).zip(released.outer_iter())
+                {
+                    let kept = kept(own, released, table.noise_std);
+                    let moved = own.iter().zip(released).map(|(m, r)| (m + kept * (r - m)).max(LEAST_PART * m));
+                    wanted.iter_mut().zip(moved).for_each(|(w, moved)| *w = moved);
+                    let scale = own.sum() / wanted.sum().max(f32::MIN_POSITIVE);
+                    wanted.mapv_inplace(|w| w * scale);
+                }
+                let told = |(w, m): (&f32, &f32)| if *w > 0.0 { w * (w / m.max(f32::MIN_POSITIVE)).ln() } else { 0.0 };
+                (wanted.iter().zip(&own).map(told).sum::<f32>(), on, wanted)
+            });
+            let best = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
+            let (gain, on, wanted) = best;
+            (gain > LEAST_GAIN).then(|| Tie { on, factors: factors(&mixture, (on, of), &wanted) })
+        };
+        let ties = (0..mixture.width()).into_par_iter().map(|of| if of < drawn { tie(of) } else { None }).collect();
+        Self { mixture, ties }
+    }
+
+    pub fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+
+    /// Forgets all about the row.
+    pub fn start(&self, known: &mut Known) {
+        self.mixture.start(1, &mut known.posterior);
+        known.codes.clear();
+        known.codes.resize(self.ties.len(), None);
+    }
+
+    /// A column has this cell: first all that the row is told from, then its own. Returns how likely that was. What was
+    /// impossible is forgotten.
+    pub fn observe(&self, j: usize, code: u16, known: &mut Known) -> f32 {
+        known.codes[j] = Some(code);
+        match self.factors(j, known) {
+            None => self.mixture.observe(0, j, code, &mut known.posterior),
+            Some(factors) => {
+                let one = [(usize::from(code), 1.0)];
+                self.mixture.weigh(0, j, one.into_iter(), Some(factors), &mut known.posterior)
+            }
+        }
+    }
+
+    /// A column has one of the cells that agree with what is known, each as far as it does.
+    pub fn restrict(&self, j: usize, agreement: &[f32], known: &mut Known) {
+        let agreeing = agreement.iter().copied().enumerate().filter(|(_, agreement)| *agreement > 0.0);
+        let factors = self.factors(j, known);
+        self.mixture.weigh(0, j, agreeing, factors, &mut known.posterior);
+    }
+
+    /// Draws the class of the row.
+    pub fn draw_class(&self, known: &Known, rng: &mut ChaCha8Rng) -> usize {
+        self.mixture.draw_class(0, &known.posterior, rng)
+    }
+
+    /// Draws a cell of a column in a class, among those that agree, where some do.
+    pub fn draw_code(
+        &self,
+        class: usize,
+        j: usize,
+        agreement: Option<&[f32]>,
+        known: &Known,
+        rng: &mut ChaCha8Rng,
+    ) -> u16 {
+        match (self.factors(j, known), agreement) {
+            (None, agreement) => self.mixture.draw_code(class, j, agreement, rng),
+            (Some(factors), agreement) => {
+                let weight = |(x, factor): (usize, &f32)| factor * agreement.map_or(1.0, |agreement| agreement[x]);
+                let weights: Vec<f32> = factors.iter().enumerate().map(weight).collect();
+                self.mixture.draw_code(class, j, Some(&weights), rng)
+            }
+        }
+    }
+
+    fn factors<'l>(&'l self, j: usize, known: &Known) -> Option<ArrayView1<'l, f32>> {
+        let tie = self.ties[j].as_ref()?;
+        Some(tie.factors.row(usize::from(known.codes[tie.on]?)))
+    }
+
+    /// The weights.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        use super::Generator;
+        let of_tie = |(of, tie): (usize, &Option<Tie>)| {
+            let Tie { on, factors } = tie.as_ref()?;
+            let shape = vec![factors.nrows(), factors.ncols()];
+            Some((format!("{TIE}.{of}.{on}"), shape, factors.iter().copied().collect()))
+        };
+        self.mixture.tensors().into_iter().chain(self.ties.iter().enumerate().filter_map(of_tie)).collect()
+    }
+
+    /// Reads what [`Tied::tensors`] wrote, of which the first `drawn` columns are drawn.
+    ///
+    /// # Errors
+    /// As [`Mixture::from_tensors`]; a tie of columns that are none, or whose factors are no positive numbers.
+    pub fn from_tensors(layout: &Layout, drawn: usize, tensors: &[Tensor]) -> Result<Self> {
+        let mut tied = Self::untied(Mixture::from_tensors(layout, tensors)?);
+        for (name, shape, values) in tensors {
+            let Some((of, on)) = name.strip_prefix(&format!("{TIE}.")).and_then(|name| name.split_once('.')) else {
+                continue;
+            };
+            let places = of.parse::<usize>().ok().zip(on.parse::<usize>().ok());
+            let places = places.filter(|&(of, on)| of < drawn && (drawn..layout.width()).contains(&on));
+            let fits = |&(of, on): &(usize, usize)| *shape == [layout.cells[on], layout.cells[of]];
+            let is_factor = |factor: &f32| (1.0 / MOST..=MOST).contains(factor);
+            let tie = places.filter(fits).filter(|_| values.iter().all(is_factor)).and_then(|(of, on)| {
+                Some((of, Tie { on, factors: Array2::from_shape_vec((shape[0], shape[1]), values.clone()).ok()? }))
+            });
+            let (of, tie) = tie.ok_or_else(|| Error::bad_input("the tensors of the ties do not fit the columns"))?;
+            tied.ties[of] = Some(tie);
+        }
+        Ok(tied)
+    }
+}
+
+/// The part of the way from the classes' shares to the released ones that is not noise: none where their squared distance
+/// is one that noise alone often makes.
+fn kept(own: ArrayView1<f32>, released: ArrayView1<f32>, noise_std: f32) -> f32 {
+    let distance: f64 = own.iter().zip(released).map(|(m, r)| f64::from(m - r).powi(2)).sum();
+    let cells = own.len() as f64;
+    let expected = (cells + DEVIATIONS * (2.0 * cells).sqrt()) * f64::from(noise_std).powi(2);
+    (1.0 - expected / distance.max(f64::MIN_POSITIVE)).max(0.0) as f32
+}
+
+/// The factors with which columns `on` and `of` have this law.
+fn factors(mixture: &Mixture, (on, of): (usize, usize), wanted: &Array2<f32>) -> Array2<f32> {
+    let (known, own) = (mixture.weighed(on), mixture.block(of));
+    let mut factors = Array2::ones(wanted.dim());
+    for i in 0..wanted.nrows() {
+        let mut row = factors.row_mut(i);
+        for _ in 0..ROUNDS {
+            let mut law = vec![0.0f32; wanted.ncols()];
+            for (class, weights) in own.outer_iter().enumerate() {
+                let total = class_total(&weights, &row.view());
+                if total > 0.0 {
+                    let scale = known[[class, i]] / total;
+                    law.iter_mut().zip(weights).zip(&row).for_each(|((law, p), f)| *law += scale * p * f);
+                }
+            }
+            for ((factor, wanted), law) in row.iter_mut().zip(wanted.slice(s![i, ..])).zip(law) {
+                if *wanted > 0.0 && law > 0.0 {
+                    *factor = (*factor * wanted / law).clamp(1.0 / MOST, MOST);
+                }
+            }
+        }
+    }
+    factors
+}
+
+fn class_total(weights: &ArrayView1<f32>, factors: &ArrayView1<f32>) -> f32 {
+    weights.iter().zip(factors).map(|(p, f)| p * f).sum()
+}
