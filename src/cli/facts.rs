@@ -3,20 +3,20 @@
 use crate::config::ReportConfig;
 use crate::encode::Codec;
 use crate::error::Result;
-use crate::model::{Header, ModelFile};
+use crate::model::{Header, LinkedModel, ModelFile, Part};
 use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Setting, Units};
-use crate::schema::{Column, DomainFrom, Kind, datetime};
+use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, datetime};
 use crate::train::read_ledger;
 use std::path::Path;
 use synthward_privacy::infinite::OrInfinity;
 use synthward_privacy::ledger::Record;
 use synthward_privacy::plan::{Mechanism, PlanEntry};
 
-/// What the report says that the model knows.
+/// What the report of a table says that its model knows.
 pub fn facts(model: &ModelFile, seed: u64) -> Report {
     let header = &model.header;
     let plan = &header.plan;
-    let schema = &header.schema;
+    let (schema, assumed_public) = (&header.schema, header.schema.table.assumed_public);
     Report {
         title: format!("Synthetic cohort of {}", schema.table.name),
         table: schema.table.name.clone(),
@@ -33,16 +33,13 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
             unit: plan.unit().to_string(),
             adjacency: "tables that differ by one unit with all its rows, added or removed".into(),
             accountant: plan.accountant().to_string(),
-            units: Some(match schema.table.units {
-                Some(units) => Units::Public(units),
-                None => Units::Noisy(header.units),
-            }),
-            max_rows_per_unit: schema.table.max_rows_per_unit(),
-            assumed_public: schema.table.assumed_public,
+            units: Some(units(schema.table.units, header.units)),
+            rows_used: format!("at most {}; further ones were dropped at random", schema.table.max_rows_per_unit()),
+            assumed_public,
         }),
         budget: plan.entries().iter().map(budget_line).collect(),
         ledger: Vec::new(),
-        columns: schema.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect(),
+        columns: schema.columns.iter().map(|column| column_fact(column, assumed_public)).collect(),
         files: Vec::new(),
         evaluation: None,
         audit: None,
@@ -50,6 +47,46 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
         selftest: None,
         reproduce: None,
     }
+}
+
+/// What the report of one of several linked tables says that their model knows. The claim is that of the whole model, and the
+/// columns are the table's own: those of its view beside them were made.
+pub fn linked_facts(model: &LinkedModel, part: &Part, seed: u64) -> Report {
+    let schema = &model.header.schema;
+    let (table, assumed_public) = (&schema.tables[part.table], schema.linked.assumed_public);
+    let report = facts(&part.model, seed);
+    Report {
+        title: format!("Synthetic cohort of {}: {}", schema.linked.name, table.name),
+        claim: report.claim.map(|claim| Claim {
+            adjacency: "folders that differ by one person with all rows below, added or removed".into(),
+            units: Some(units(schema.linked.units, model.header.units)),
+            rows_used: rows_used(schema),
+            assumed_public,
+            ..claim
+        }),
+        columns: table.columns.iter().map(|column| column_fact(column, assumed_public)).collect(),
+        ..report
+    }
+}
+
+/// How many units there are, as far as this may be said.
+fn units(public: Option<u64>, released: f64) -> Units {
+    public.map_or(Units::Noisy(released), Units::Public)
+}
+
+/// How many rows of a person are used, in words.
+fn rows_used(schema: &LinkedSchema) -> String {
+    let below = schema.tree().into_iter().filter_map(|table| {
+        let (table, parent) = (&schema.tables[table], schema.parent(table)?);
+        Some(format!(
+            "the first {} of `{}` below a row of `{}`",
+            table.max_rows(),
+            table.name,
+            schema.tables[parent].name
+        ))
+    });
+    let all = [format!("one of `{}`", schema.tables[schema.tree()[0]].name)].into_iter().chain(below);
+    format!("{}; later ones were left out", all.collect::<Vec<_>>().join(", "))
 }
 
 /// The settings of a generator: whatever its header has of them, by name.

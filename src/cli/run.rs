@@ -158,12 +158,15 @@ impl Run {
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
 /// another.
 fn refuse_changed(paths: [&str; 2], as_read: &[String; 2], files: &[FileFact]) -> Result<()> {
-    let changed = (0..2).find(|&table| files[table].sha256 != as_read[table]);
-    changed.map_or(Ok(()), |table| {
-        Err(Error::bad_input("the table was changed while the run read it; what was made of it is not to be used")
-            .file(paths[table])
-            .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent"))
-    })
+    let other = (0..2).find(|&table| files[table].sha256 != as_read[table]);
+    other.map_or(Ok(()), |table| Err(changed(Path::new(paths[table]))))
+}
+
+/// The error of a table that was changed during a run.
+pub fn changed(file: &Path) -> Error {
+    Error::bad_input("the table was changed while the run read it; what was made of it is not to be used")
+        .file(file)
+        .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent")
 }
 
 /// Secret bytes of this folder, made when it has none. A bare hash of a table would tell somebody who knows all its rows but

@@ -77,8 +77,8 @@ pub struct Claim {
     /// Which theory composed the events.
     pub accountant: String,
     pub units: Option<Units>,
-    /// At most so many rows of a unit were read.
-    pub max_rows_per_unit: u32,
+    /// How many rows of a unit were used, in words.
+    pub rows_used: String,
     /// Domains that were read from the rows were taken for public.
     pub assumed_public: bool,
 }

@@ -121,7 +121,7 @@ mod tests {
             adjacency: "one unit with all its rows is added or removed".into(),
             accountant: "RDP".into(),
             units: Some(Units::Noisy(11_987.3)),
-            max_rows_per_unit: 4,
+            rows_used: "at most 4; further ones were dropped at random".into(),
             assumed_public: false,
         }
     }

@@ -99,7 +99,7 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
         }
     }
     let root = schema.tree()[0];
-    let unit = PrivacyUnit::Column(schema.tables[root].name.clone());
+    let unit = PrivacyUnit::Person(schema.tables[root].name.clone());
     Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, stories })
 }
 

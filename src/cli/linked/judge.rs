@@ -85,20 +85,29 @@ impl<'s> Folders<'s> {
         Ok((least >= Some(LEAST_PERSONS)).then_some(Views { view, tables }))
     }
 
+    /// Rows in the files of a table: of the members, the holdout and the cohort.
+    ///
+    /// # Errors
+    /// The table was not read.
+    pub fn rows_of_files(&self, table: usize) -> Result<[u64; 3]> {
+        let rows = |tables: &LinkedTables| tables.rows_of_file(table).map(|rows| rows as u64);
+        Ok([rows(&self.real)?, rows(&self.holdout)?, rows(&self.synthetic)?])
+    }
+
     /// Looks at each table in turn.
     ///
     /// # Errors
     /// What `look` gives.
     pub fn each<T>(
         &self,
-        mut look: impl FnMut(&str, Views) -> Result<T>,
+        mut look: impl FnMut(usize, Views) -> Result<T>,
     ) -> Result<(BTreeMap<String, T>, Vec<String>)> {
         let (mut seen, mut left_out) = (BTreeMap::new(), Vec::new());
         for table in self.schema.tree() {
             let name = &self.schema.tables[table].name;
             match self.views(table)? {
                 Some(views) => {
-                    seen.insert(name.clone(), look(name, views)?);
+                    seen.insert(name.clone(), look(table, views)?);
                 }
                 None => {
                     tracing::warn!(

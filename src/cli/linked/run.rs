@@ -1,10 +1,10 @@
 //! `synthward run` on folders of linked tables.
 
 use super::super::answers::RanLinked;
-use super::super::facts::{facts, ledger_lines};
+use super::super::facts::{ledger_lines, linked_facts};
 use super::super::fit::{budget, kind};
 use super::super::progress::Progress;
-use super::super::run::{name_of, plots};
+use super::super::run::{changed, name_of, plots};
 use super::super::selftest::refuse_fault;
 use super::super::{Global, print, print_json, to_json};
 use super::judge::{Folders, LinkedAudit, LinkedEvaluation, refuse_shared_persons};
@@ -12,7 +12,7 @@ use super::{Asked, fit, generate};
 use crate::cohort::Format;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::ingest::table_file;
+use crate::ingest::{Source, table_file};
 use crate::model;
 use crate::output;
 use crate::report::{FileFact, Report, Reproduce, coarse, render};
@@ -53,6 +53,7 @@ pub fn run(
     let checked = selftest()?;
     refuse_fault(&checked)?;
     // Before anything is spent on a run whose audit would be refused.
+    let as_read = [files(schema, &table)?, files(schema, &holdout)?];
     refuse_shared_persons(schema, &table, &holdout)?;
     let (model, sha256) = fit(global, &request, &out("ledger.jsonl"), &out("model.safetensors"))?;
     let root = &schema.tables[schema.tree()[0]];
@@ -68,28 +69,31 @@ pub fn run(
     let judging = Progress::endless(global, "comparing and auditing the cohort");
     let folders = Folders::read(schema, &table, &holdout, &out("cohort"))?;
     let (mut evaluations, mut audits, mut shown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    let (_, left_out) = folders.each(|name, views| {
+    let (_, left_out) = folders.each(|table, views| {
+        let name = &schema.tables[table].name;
         let evaluation = views.evaluate(config.cohort.seed)?;
         let plots = plots(&views.view.schema, &views.tables);
-        let rows = [&views.tables.real, &views.tables.holdout, &views.tables.synthetic].map(|frame| frame.rows as u64);
         let audit = views.audit(config.cohort.seed)?;
-        shown.push((name.to_owned(), plots, rows, coarse::evaluation(&evaluation), coarse::audit(&audit)));
-        evaluations.insert(name.to_owned(), evaluation);
-        audits.insert(name.to_owned(), audit);
+        shown.push((table, plots, coarse::evaluation(&evaluation), coarse::audit(&audit)));
+        evaluations.insert(name.clone(), evaluation);
+        audits.insert(name.clone(), audit);
         Ok(())
     })?;
     let evaluation = LinkedEvaluation { tables: evaluations, left_out: left_out.clone() };
     let audit = LinkedAudit::judged(audits, left_out);
     output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
     output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
+    refuse_changed(schema, [&table, &holdout], &as_read)?;
+    let drawn = files(schema, &out("cohort"))?;
     drop(judging);
 
-    for (name, marginals, rows, evaluation, audit) in shown {
-        let Some(part) = model.parts.iter().find(|part| schema.tables[part.table].name == name) else { continue };
-        let file = |role: &str, folder: &Path, rows: u64| -> Result<FileFact> {
-            let source = table_file(folder, &name)?;
-            let (role, name) = (role.into(), name_of(source.as_path()));
-            Ok(FileFact { role, name, sha256: source.sha256()?, rows: Some(rows) })
+    for (table, marginals, evaluation, audit) in shown {
+        let Some(part) = model.parts.iter().find(|part| part.table == table) else { continue };
+        let rows = folders.rows_of_files(table)?;
+        let file = |role: &str, files: &Files, rows: u64| {
+            let (file, sha256) = &files[&table];
+            let (role, name) = (role.into(), name_of(file.as_path()));
+            FileFact { role, name, sha256: sha256.clone(), rows: Some(rows) }
         };
         let made = |role: &str, path: &Path, sha256: String| FileFact {
             role: role.into(),
@@ -98,11 +102,10 @@ pub fn run(
             rows: None,
         };
         let report = Report {
-            title: format!("Synthetic cohort of {}: {name}", schema.linked.name),
             files: vec![
-                file("training table", &table, rows[0])?,
-                file("holdout", &holdout, rows[1])?,
-                file("cohort", &out("cohort"), rows[2])?,
+                file("training table", &as_read[0], rows[0]),
+                file("holdout", &as_read[1], rows[1]),
+                file("cohort", &drawn, rows[2]),
                 made("model", &out("model.safetensors"), sha256.clone()),
                 made("run file", run_file, model::sha256(text.as_bytes())),
             ],
@@ -116,11 +119,12 @@ pub fn run(
                 commands: vec![format!("synthward run {}", run_file.display())],
                 run_toml: Some(text.to_owned()),
             }),
-            ..facts(&part.model, config.cohort.seed)
+            ..linked_facts(&model, part, config.cohort.seed)
         };
         let twin = to_json(&report)?;
         let page = render(&report, Some(&model::sha256(twin.as_bytes())))?;
-        let stem = if name == root.name { "report".to_owned() } else { format!("report-{name}") };
+        let name = &schema.tables[table].name;
+        let stem = if *name == root.name { "report".to_owned() } else { format!("report-{name}") };
         output::write_bytes(&out(&format!("{stem}.json")), twin.as_bytes())?;
         output::write_bytes(&out(&format!("{stem}.html")), page.as_bytes())?;
     }
@@ -150,6 +154,29 @@ pub fn summary(evaluation: &LinkedEvaluation, audit: &LinkedAudit) -> String {
     }
     text.push_str(&format!("all tables together: {}\n", audit.verdict));
     text
+}
+
+/// The file of each table of persons, by the table's place in the schema, with the SHA-256 of its bytes.
+type Files = BTreeMap<usize, (Source, String)>;
+
+fn files(schema: &LinkedSchema, folder: &Path) -> Result<Files> {
+    let file = |table: usize| {
+        let file = table_file(folder, &schema.tables[table].name)?;
+        let sha256 = file.sha256()?;
+        Ok((table, (file, sha256)))
+    };
+    schema.tree().into_iter().map(file).collect()
+}
+
+/// An error where a table is no more what it was when the run began.
+fn refuse_changed(schema: &LinkedSchema, folders: [&Path; 2], as_read: &[Files; 2]) -> Result<()> {
+    for (folder, as_read) in folders.into_iter().zip(as_read) {
+        let now = files(schema, folder)?;
+        if let Some((_, (file, _))) = now.iter().find(|(table, file)| as_read[table] != **file) {
+            return Err(changed(file.as_path()));
+        }
+    }
+    Ok(())
 }
 
 /// The cohort's files are of the kind of the input's.

@@ -42,9 +42,10 @@ pub struct PlanCommand {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RunPlan {
     pub table: String,
-    /// Whose whole contribution is protected; absent where the schema does not say.
+    /// Whose whole contribution is protected: a column, or the root of linked tables; absent where the schema does not say.
     pub unit: Option<String>,
-    pub max_rows_per_unit: u32,
+    /// Rows that are used of a unit; absent for linked tables, whose schema says it of each table.
+    pub max_rows_per_unit: Option<u32>,
     /// Number of units, where it is public.
     pub units: Option<u64>,
     pub model: String,
@@ -115,7 +116,7 @@ impl PlanCommand {
         let run = RunPlan {
             table: schema.table.name.clone(),
             unit: schema.table.privacy_unit.clone(),
-            max_rows_per_unit: schema.table.max_rows_per_unit(),
+            max_rows_per_unit: Some(schema.table.max_rows_per_unit()),
             units: schema.table.units,
             model: request.model.to_string(),
             epsilon: OrInfinity(config.fit.epsilon),
@@ -162,7 +163,7 @@ impl PlanCommand {
         let run = RunPlan {
             table: schema.linked.name.clone(),
             unit: Some(root.name.clone()),
-            max_rows_per_unit: 1,
+            max_rows_per_unit: None,
             units: schema.linked.units,
             model: request.model.to_string(),
             epsilon: OrInfinity(config.fit.epsilon),
@@ -230,10 +231,11 @@ fn render(run: &RunPlan, config: &Path) -> String {
         let _ = writeln!(out, "{name:<10}{text}");
     };
     fact("run", config.display().to_string());
-    let unit = match run.unit.as_deref() {
-        None => "not said whose privacy is protected".to_owned(),
-        Some("row") => "each row is a different person".to_owned(),
-        Some(column) => format!("unit {column}, at most {} rows of each", run.max_rows_per_unit),
+    let unit = match (run.unit.as_deref(), run.max_rows_per_unit) {
+        (None, _) => "not said whose privacy is protected".to_owned(),
+        (Some(root), None) => format!("each row of {root} is a person, with all rows below it"),
+        (Some("row"), _) => "each row is a different person".to_owned(),
+        (Some(column), Some(most)) => format!("unit {column}, at most {most} rows of each"),
     };
     fact("table", format!("{}: {unit}", run.table));
     let OrInfinity(epsilon) = run.epsilon;

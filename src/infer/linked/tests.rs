@@ -48,7 +48,7 @@ const SCHEMA: &str = r#"
 fn model(unlikely: f32) -> LinkedModel {
     let schema = LinkedSchema::from_toml(SCHEMA).unwrap();
     let request = Request { name: "all".into(), share: Share::Measure, weight: 1.0, mechanism: Mechanism::Histogram };
-    let unit = PrivacyUnit::Column("patients".into());
+    let unit = PrivacyUnit::Person("patients".into());
     let plan = Plan::calibrate(unit, Budget::new(1.0, 1e-6).unwrap(), vec![request]).unwrap();
     let (mut parts, mut laws) = (Vec::new(), Vec::new());
     for table in schema.tree() {
