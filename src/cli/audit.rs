@@ -218,13 +218,21 @@ impl AuditTables {
 pub fn refuse_shared_people(schema: &Schema, members: &RawTable, holdout: &RawTable) -> Result<()> {
     let units = |table: &RawTable| Ok::<_, Error>(table.unit_labels(schema)?.map(Sensitive::for_controller));
     let (Some(units), Some(others)) = (units(members)?, units(holdout)?) else { return Ok(()) };
+    refuse_shared(units, &others, &holdout.source, schema.table.unit_column().unwrap_or_default())
+}
+
+/// An error where somebody of `units` is among the `others`, who stand in this column of the holdout.
+///
+/// # Privacy
+/// As [`refuse_shared_people`].
+pub fn refuse_shared(units: Vec<String>, others: &[String], holdout: &Source, column: &str) -> Result<()> {
     let units: HashSet<String> = units.into_iter().collect();
     if !others.iter().any(|unit| units.contains(unit)) {
         return Ok(());
     }
     Err(Error::bad_input("people of the members' table are in the holdout, too")
-        .file(holdout.source.as_path())
-        .column(schema.table.unit_column().unwrap_or_default())
+        .file(holdout.as_path())
+        .column(column)
         .expected("a holdout of other people: split the data by person, not by row")
         .remedy("leave the rows of those people out of one of the tables"))
 }

@@ -32,5 +32,6 @@ pub use arrays::{ColumnValues, data_type};
 pub use condition::{Condition, Rarity};
 pub use generate::{Cohort, generate};
 pub use linked::{LinkedCohort, copy_files, write_folder};
+pub use ndjson::is_fhir;
 pub use rules::{Row, Rules, Setting};
-pub use writer::{Format, Provenance, write, write_batches};
+pub use writer::{Format, Provenance, write, write_batches, write_batches_as};

@@ -3,6 +3,7 @@
 use super::writer::{Sink, failed};
 use crate::error::Result;
 use crate::ingest::fhir::{Element, Resource};
+use crate::schema::LinkedSchema;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
@@ -28,13 +29,29 @@ impl<W: Write> NdjsonSink<W> {
     /// A table named after a type of resource that is read, all columns of which are its own, is written as such.
     pub fn new(file: W, table: &str, schema: &Schema) -> Self {
         let fields = || schema.fields().iter().map(AsRef::as_ref);
-        let resource = Resource::of_table(table).and_then(|resource| {
-            let column = |field: &Field| resource.element(field.name()).map(Column::Element);
-            Some((Some(resource), fields().map(column).collect::<Option<_>>()?))
-        });
-        let (resource, columns) = resource.unwrap_or_else(|| (None, fields().map(Column::plain).collect()));
-        Self { file, resource, columns }
+        match resource(table, fields().map(Field::name)) {
+            Some((resource, elements)) => {
+                Self { file, resource: Some(resource), columns: elements.into_iter().map(Column::Element).collect() }
+            }
+            None => Self { file, resource: None, columns: fields().map(Column::plain).collect() },
+        }
     }
+}
+
+/// Whether all tables of persons are written as resources, which can be read again; plain objects cannot.
+pub fn is_fhir(schema: &LinkedSchema) -> bool {
+    let mut tables = schema.tree().into_iter().map(|table| &schema.tables[table]);
+    tables.all(|table| resource(&table.name, table.columns.iter().map(|column| &column.name)).is_some())
+}
+
+/// The type that a table is written as, and the element of each column.
+fn resource<'c>(
+    table: &str,
+    columns: impl Iterator<Item = &'c String>,
+) -> Option<(&'static Resource, Vec<&'static Element>)> {
+    let resource = Resource::of_table(table)?;
+    let elements = columns.map(|column| resource.element(column)).collect::<Option<_>>()?;
+    Some((resource, elements))
 }
 
 impl Column {

@@ -93,7 +93,20 @@ pub fn write_batches(
     path: &Path,
     fill: impl FnOnce(&mut dyn FnMut(Vec<RecordBatch>) -> Result<()>) -> Result<()>,
 ) -> Result<()> {
-    let format = Format::of(path)?;
+    write_batches_as(Format::of(path)?, schema, provenance, path, fill)
+}
+
+/// As [`write_batches`], in a format that the name need not tell.
+///
+/// # Errors
+/// What `fill` gives; failure to write.
+pub fn write_batches_as(
+    format: Format,
+    schema: SchemaRef,
+    provenance: &Provenance,
+    path: &Path,
+    fill: impl FnOnce(&mut dyn FnMut(Vec<RecordBatch>) -> Result<()>) -> Result<()>,
+) -> Result<()> {
     output::atomically(path, |file| {
         let table = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut sink = sink(format, (&table, file), &schema, provenance)?;

@@ -79,6 +79,7 @@ pub(super) fn stored(
     memory: u64,
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
+    parts.know(schema);
     let mut builder = Builder::new(memory)?;
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source: &parts.source, before: builder.store.rows, rows, columns: &columns };

@@ -91,6 +91,17 @@ impl RawTable {
         Ok(self.all_rows().units(schema)?.map(|units| Sensitive::new(units.labels)))
     }
 
+    /// The texts of the keys in a column, each once; a row without a key has none.
+    ///
+    /// # Errors
+    /// The table lacks the column, or it cannot be read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn key_labels(&self, column: &str, schema: &Schema) -> Result<Sensitive<Vec<String>>> {
+        self.all_rows().keys(column, schema).map(|keys| Sensitive::new(keys.labels))
+    }
+
     /// Applies a schema to real rows that a model is to complete: any column
     /// may be absent, and any cell missing.
     ///

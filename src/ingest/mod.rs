@@ -25,7 +25,7 @@ pub use frame::{Frame, FrameColumn, MISSING, Values};
 pub use inspect::{Inspection, LinkedInspection, inspect, inspect_folder, suggest};
 pub use linked::{LinkedTables, read_linked, read_linked_to_fill, reference_files, table_file};
 pub use load::{count_outside, outside};
-pub use raw::{RawTable, read};
+pub use raw::{RawTable, read, read_linked_table};
 pub use rules::{broken, count_broken};
 pub use source::Source;
 

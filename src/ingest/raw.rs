@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, new_empty_array};
+use arrow_schema::DataType;
 
 use super::source::{Format, Opened, Source, Unchanged};
 use super::{columnar, csv, fhir};
 use crate::error::Result;
-use crate::schema::ArrowType;
-use crate::schema::linked::Policy;
+use crate::schema::linked::{LinkedTable, Policy};
+use crate::schema::{ArrowType, Schema};
 
 /// The cells of a table with their own types, before a schema says what they mean.
 ///
@@ -85,22 +86,23 @@ pub fn read(source: &Source) -> Result<RawTable> {
 /// As [`read`]; `on_broken` says what is done with lines of NDJSON that are no resource of the table.
 pub(super) fn read_with(source: &Source, on_broken: Policy) -> Result<RawTable> {
     let mut parts = Parts::open(source, true, on_broken)?;
-    let sha256 = parts.sha256.take().unwrap_or_default();
-    let mut whole: Option<RawTable> = None;
-    while let Some((rows, columns)) = parts.next()? {
-        match &mut whole {
-            None => {
-                whole = Some(RawTable { source: source.clone(), sha256: sha256.clone(), rows, broken: 0, columns });
-            }
-            Some(whole) => {
-                whole.rows += rows;
-                whole.columns.iter_mut().zip(columns).for_each(|(column, part)| column.extend(part));
-            }
-        }
-    }
+    let table = parts.all()?;
     parts.refuse_empty()?;
-    let whole = whole.map(|whole| RawTable { broken: parts.broken(), ..whole });
-    whole.ok_or_else(|| source.bad("the table has no rows").remedy("export the table again"))
+    Ok(table)
+}
+
+/// As [`read`], one of the tables that hang together: it may have no rows, and its schema says what is done with lines of
+/// NDJSON that are no resource of it.
+///
+/// # Errors
+/// As [`read`].
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn read_linked_table(source: &Source, table: &LinkedTable) -> Result<RawTable> {
+    let mut parts = Parts::open(source, true, table.on_broken)?;
+    parts.know(&table.alone());
+    parts.all()
 }
 
 /// A table that is read part by part, so that it may be larger than the memory.
@@ -138,6 +140,46 @@ impl Parts {
         Ok(Self { reader, check, sha256, source: source.clone(), is_empty: true })
     }
 
+    /// Says what the schema of the table is: it tells of which type the resources of NDJSON are.
+    pub fn know(&mut self, schema: &Schema) {
+        if let Reader::Fhir(reader) = &mut self.reader {
+            reader.know(schema);
+        }
+    }
+
+    /// The table with all its rows.
+    fn all(&mut self) -> Result<RawTable> {
+        let mut columns: Option<Vec<RawColumn>> = None;
+        let mut all = 0;
+        while let Some((rows, part)) = self.next()? {
+            all += rows;
+            match &mut columns {
+                None => columns = Some(part),
+                Some(columns) => columns.iter_mut().zip(part).for_each(|(column, part)| column.extend(part)),
+            }
+        }
+        Ok(RawTable {
+            source: self.source.clone(),
+            sha256: self.sha256.take().unwrap_or_default(),
+            rows: all,
+            broken: self.broken(),
+            columns: columns.unwrap_or_else(|| self.no_cells()),
+        })
+    }
+
+    /// The columns without a cell, as far as they are known.
+    fn no_cells(&self) -> Vec<RawColumn> {
+        let text = |name: &str| RawColumn::text(name, new_empty_array(&DataType::Utf8));
+        match &self.reader {
+            Reader::Csv(reader) => reader.names.iter().map(|name| text(name)).collect(),
+            Reader::Fhir(reader) => reader.columns().map(text).collect(),
+            Reader::Columnar(reader) => {
+                let known = reader.fields.iter().filter_map(|(_, arrow_type)| arrow_type.as_ref().ok());
+                typed(reader, known.map(|arrow_type| new_empty_array(arrow_type.data_type())))
+            }
+        }
+    }
+
     /// The next rows: how many, and their columns. `None` at the end.
     ///
     /// # Errors
@@ -150,18 +192,7 @@ impl Parts {
             Reader::Fhir(reader) => reader.next()?.map(|(rows, cells)| {
                 (rows, cells.into_iter().map(|(name, cells)| RawColumn::text(name, cells)).collect())
             }),
-            Reader::Columnar(reader) => reader.next()?.map(|(rows, cells)| {
-                let mut cells = cells.into_iter();
-                let column = |(name, arrow_type): &(String, Result<ArrowType, String>)| {
-                    let stored = match arrow_type {
-                        Err(data_type) => Stored::Unsupported(data_type.clone()),
-                        Ok(arrow_type) => Stored::Typed(arrow_type.clone(), vec![cells.next()?]),
-                    };
-                    Some(RawColumn { name: name.clone(), stored })
-                };
-                let columns = reader.fields.iter().filter_map(column);
-                (rows, columns.filter(|column| !is_pandas_index(&column.name)).collect())
-            }),
+            Reader::Columnar(reader) => reader.next()?.map(|(rows, cells)| (rows, typed(reader, cells.into_iter()))),
         };
         if part.is_none()
             && let Some(check) = &self.check
@@ -178,10 +209,14 @@ impl Parts {
     /// Bad input: there was none.
     pub fn refuse_empty(&self) -> Result<()> {
         let what = match &self.reader {
-            Reader::Csv(_) => "the file has a header line and no rows",
-            Reader::Columnar(_) | Reader::Fhir(_) => "the table has no rows",
+            _ if !self.is_empty => return Ok(()),
+            Reader::Csv(_) => self.source.bad("the file has a header line and no rows"),
+            Reader::Columnar(_) => self.source.bad("the table has no rows"),
+            Reader::Fhir(reader) => {
+                self.source.bad("no line of the file is a resource that is read").expected(reader.expected())
+            }
         };
-        if self.is_empty { Err(self.source.bad(what).remedy("export the table again")) } else { Ok(()) }
+        Err(what.remedy("export the table again"))
     }
 
     /// Lines that are left out so far.
@@ -191,6 +226,19 @@ impl Parts {
             Reader::Csv(_) | Reader::Columnar(_) => 0,
         }
     }
+}
+
+/// The columns of a file that has types: of cells of the supported ones, in order.
+fn typed(reader: &columnar::Reader, mut cells: impl Iterator<Item = ArrayRef>) -> Vec<RawColumn> {
+    let column = |(name, arrow_type): &(String, Result<ArrowType, String>)| {
+        let stored = match arrow_type {
+            Err(data_type) => Stored::Unsupported(data_type.clone()),
+            Ok(arrow_type) => Stored::Typed(arrow_type.clone(), vec![cells.next()?]),
+        };
+        Some(RawColumn { name: name.clone(), stored })
+    };
+    let columns = reader.fields.iter().filter_map(column);
+    columns.filter(|column| !is_pandas_index(&column.name)).collect()
 }
 
 impl RawColumn {

@@ -53,6 +53,11 @@ impl Source {
         }
     }
 
+    fn is_named_ndjson(&self) -> bool {
+        let name = self.as_path().to_string_lossy().to_ascii_lowercase();
+        name.strip_suffix(".gz").unwrap_or(&name).ends_with(".ndjson")
+    }
+
     /// SHA-256 of the bytes as stored (a gzip file is not unpacked), in hex.
     /// Standard input can be read but once: ask the [`RawTable`](super::RawTable) instead.
     ///
@@ -264,7 +269,7 @@ fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, LookedAt<R>)> {
     Ok((first.clone(), Cursor::new(first).chain(bytes)))
 }
 
-/// What the first bytes say a file is; the name's extension is not asked.
+/// What the first bytes say a file is; the name is asked only for text that may be of either kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Csv,
@@ -293,6 +298,9 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
         Err(source.bad("the file is compressed, but not with gzip").remedy("unpack it, or compress it with gzip"))
     } else if starts(&[0xff, 0xfe]) || starts(&[0xfe, 0xff]) {
         Err(source.bad("the text is UTF-16").expected("UTF-8").remedy("save it as UTF-8"))
+    } else if source.is_named_ndjson() {
+        // It may have no lines, or a first one that is broken.
+        Ok(Format::Ndjson)
     } else if bytes.is_empty() {
         Err(source.bad("the file is empty").expected("a header line and rows").remedy("export the table again"))
     } else {
@@ -363,6 +371,9 @@ mod tests {
         assert_eq!(of(&[0xff, 0xff, 0xff, 0xff, 1]).unwrap(), Format::ArrowStream);
         assert_eq!(of(b"PARTY,a\n1,2\n").unwrap(), Format::Csv);
         assert_eq!((of(b"{\"a\":1}").unwrap(), of(b"\xef\xbb\xbf{\"a\"").unwrap()), (Format::Ndjson, Format::Ndjson));
+        for (bytes, format) in [(&b""[..], Format::Ndjson), (b"\n{", Format::Ndjson), (b"PAR1", Format::Parquet)] {
+            assert_eq!(sniff(&Source::from("a/Patient.000.NDJSON.gz"), bytes).unwrap(), format);
+        }
         for bad in [&b""[..], b"PK\x03\x04", &[0xff, 0xfe, b'a', 0]] {
             assert_eq!(of(bad).unwrap_err().kind.exit_code(), 3);
         }

@@ -1,12 +1,12 @@
 //! Evaluation and audit of linked tables: table by table, of the rows beside what they are told from. Distances of pairs of
 //! columns then say how rows follow from each other, and the rows of a person are attacked together.
 
-use super::super::audit::{AuditTables, refuse_leak, refuse_shared_people};
+use super::super::audit::{AuditTables, refuse_leak, refuse_shared};
 use super::super::evaluate::Tables;
 use crate::audit::{Audit, Verdict};
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
-use crate::ingest::{self, Frame, LinkedTables, read_linked, table_file};
+use crate::ingest::{Frame, LinkedTables, read_linked, read_linked_table, table_file};
 use crate::schema::LinkedSchema;
 use crate::schema::linked::View;
 use crate::train::TABLE_MEMORY;
@@ -171,15 +171,18 @@ impl LinkedAudit {
     }
 }
 
-/// An error where a person is in both folders.
+/// An error where a person is in both folders, whatever is left out of them: a row without a key is nobody's there.
 ///
 /// # Privacy
 /// Touches sensitive data for the controller, releases nothing but the refusal.
 pub fn refuse_shared_persons(schema: &LinkedSchema, members: &Path, holdout: &Path) -> Result<()> {
     let root = &schema.tables[schema.tree()[0]];
     let Some(key) = &root.key else { return Ok(()) };
-    let mut alone = root.alone();
-    alone.table.privacy_unit = Some(key.clone());
-    let read = |folder: &Path| ingest::read(&table_file(folder, &root.name)?);
-    refuse_shared_people(&alone, &read(members)?, &read(holdout)?)
+    let keys = |folder: &Path| {
+        let source = table_file(folder, &root.name)?;
+        let keys = read_linked_table(&source, root)?.key_labels(key, &root.alone())?.for_controller();
+        Ok::<_, Error>((source, keys))
+    };
+    let ((_, members), (source, others)) = (keys(members)?, keys(holdout)?);
+    refuse_shared(members, &others, &source, key)
 }

@@ -7,12 +7,13 @@ use super::answers::{Fitted, GeneratedLinked};
 use super::infer::tell_real;
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
-use crate::cohort::{self, Format, LinkedCohort, Provenance, write_batches};
+use crate::cohort::{self, Format, LinkedCohort, Provenance, is_fhir, write_batches, write_batches_as};
 use crate::error::{Error, Result};
 use crate::infer::{LinkedFill, LinkedScores, score_linked};
-use crate::ingest::{self, RawTable, read_linked, read_linked_to_fill, reference_files, table_file};
+use crate::ingest::{RawTable, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file};
 use crate::model::LinkedModel;
 use crate::output;
+use crate::schema::linked::LinkedTable;
 use crate::train::{self, LedgerFile, LinkedRequest};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -118,7 +119,7 @@ pub fn score(asked: &Inferring<'_>) -> Result<LinkedScores> {
     tell_real();
     let scores = score_linked(model, &tables)?;
     let root = &schema.tables[schema.tree()[0]];
-    let keys = raw(folder, &root.name)?.batch(|name| root.key.as_deref() == Some(name))?.for_controller();
+    let keys = raw(folder, root)?.batch(|name| root.key.as_deref() == Some(name))?.for_controller();
     let rows = scored(&keys, tables.file_rows(schema.tree()[0])?, &scores)?;
     write_batches(rows.schema(), provenance, output, |sink| sink(vec![rows]))?;
     tracing::info!("wrote {}", output.display());
@@ -130,23 +131,32 @@ pub fn fill(asked: &Inferring<'_>, seed: u64, format: Format) -> Result<()> {
     let Inferring { model, folder, output, provenance } = asked;
     output::check_new_folder(output)?;
     let schema = &model.header.schema;
+    if format == Format::Ndjson && !is_fhir(schema) {
+        return Err(Error::usage("these tables cannot be written as NDJSON that could be read again")
+            .expected("tables named after FHIR resources, with columns of theirs alone")
+            .remedy("choose another --format: csv, parquet or arrow"));
+    }
     let reference = reference_files(folder, schema)?;
     let tables = Arc::new(read_linked_to_fill(folder, schema, u64::MAX)?.for_controller());
     tell_real();
     output::folder_atomically(output, |filled| {
-        let read = |table: &str| Ok(raw(folder, table)?.batch(|_| true)?.for_controller());
+        let read = |name: &str| {
+            let table = schema.tables.iter().find(|table| table.name == name);
+            let table = table.ok_or_else(|| Error::failed(format!("the schema has no table `{name}`")))?;
+            Ok(raw(folder, table)?.batch(|_| true)?.for_controller())
+        };
         let write = |table: &str, rows: RecordBatch| {
             let name = table_file(folder, table)?.table_name();
             let file = filled.join(format!("{name}.{}", format.ending()));
-            write_batches(rows.schema(), provenance, &file, |sink| sink(vec![rows]))
+            write_batches_as(format, rows.schema(), provenance, &file, |sink| sink(vec![rows]))
         };
         LinkedFill::new(model, &tables, seed).run(read, write)?;
         cohort::copy_files(&reference, filled)
     })
 }
 
-fn raw(folder: &Path, table: &str) -> Result<RawTable> {
-    ingest::read(&table_file(folder, table)?)
+fn raw(folder: &Path, table: &LinkedTable) -> Result<RawTable> {
+    read_linked_table(&table_file(folder, &table.name)?, table)
 }
 
 /// The keys of persons, which stand in these rows of the file, beside their scores.

@@ -9,7 +9,7 @@ use super::super::selftest::refuse_fault;
 use super::super::{Global, print, print_json, to_json};
 use super::judge::{Folders, LinkedAudit, LinkedEvaluation, refuse_shared_persons};
 use super::{Asked, fit, generate};
-use crate::cohort::Format;
+use crate::cohort::{Format, is_fhir};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::ingest::{Source, table_file};
@@ -61,7 +61,7 @@ pub fn run(
         persons: config.cohort.rows,
         seed: config.cohort.seed,
         output: &out("cohort"),
-        format: format_of(&table, &root.name)?,
+        format: format_of(schema, &as_read[0]),
         reference: Some(&table),
     };
     generate(global, &model, &sha256, &asked)?;
@@ -179,13 +179,19 @@ fn refuse_changed(schema: &LinkedSchema, folders: [&Path; 2], as_read: &[Files; 
     Ok(())
 }
 
-/// The cohort's files are of the kind of the input's.
-fn format_of(folder: &Path, root: &str) -> Result<Format> {
-    let name = table_file(folder, root)?.to_string().to_ascii_lowercase();
-    Ok(match name.rsplit('.').next() {
-        Some("parquet") => Format::Parquet,
-        Some("arrow") => Format::Arrow,
-        Some("ndjson") => Format::Ndjson,
-        _ => Format::Csv,
-    })
+/// The cohort's files are of the kind of the root's, but NDJSON only where all of them are and can be read again.
+fn format_of(schema: &LinkedSchema, files: &Files) -> Format {
+    let format = |(file, _): &(Source, String)| {
+        let name = file.to_string().to_ascii_lowercase();
+        match name.strip_suffix(".gz").unwrap_or(&name).rsplit('.').next() {
+            Some("parquet") => Format::Parquet,
+            Some("arrow") => Format::Arrow,
+            Some("ndjson") => Format::Ndjson,
+            _ => Format::Csv,
+        }
+    };
+    match format(&files[&schema.tree()[0]]) {
+        Format::Ndjson if !is_fhir(schema) || files.values().any(|file| format(file) != Format::Ndjson) => Format::Csv,
+        format => format,
+    }
 }

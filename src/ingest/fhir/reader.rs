@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::super::source::{Bytes, Format, Opened, Source};
 use super::resource::Resource;
 use crate::error::Result;
+use crate::schema::Schema;
 use crate::schema::linked::Policy;
 
 /// Rows in one part of the table, and bytes of their cells: whichever is reached first.
@@ -26,12 +27,11 @@ pub(in crate::ingest) struct Reader {
     is_packed: bool,
     bytes: BufReader<Box<dyn Read + Send>>,
     on_broken: Policy,
-    /// The type of the first resource: that of all others.
+    /// The type of all resources: what the schema says, else the file's name, else the first line.
     resource: Option<&'static Resource>,
     line: Vec<u8>,
     is_too_long: bool,
     lines: u64,
-    rows: usize,
     /// Lines that are left out.
     pub broken: usize,
 }
@@ -39,7 +39,7 @@ pub(in crate::ingest) struct Reader {
 /// The columns of some rows, with their names.
 type Cells = Vec<(&'static str, ArrayRef)>;
 
-/// Whether a file is a table: NDJSON is none where its first resource is of a type that is not read.
+/// Whether a file is a table: NDJSON is none where neither its name nor its first resource is of a type that is read.
 ///
 /// # Errors
 /// Bad input when the file cannot be read.
@@ -48,7 +48,7 @@ pub(in crate::ingest) fn is_table(source: &Source) -> Result<bool> {
         return Ok(true);
     };
     let mut reader = Reader::new(source, bytes, is_packed, Policy::Drop);
-    while reader.advance()? {
+    while reader.resource.is_none() && reader.advance()? {
         if let Ok(first) = serde_json::from_slice::<Value>(&reader.line) {
             return Ok(resource_of(&first).is_some());
         }
@@ -68,19 +68,28 @@ impl Reader {
             is_packed,
             bytes: BufReader::with_capacity(1 << 16, bytes),
             on_broken,
-            resource: None,
+            resource: Resource::of_table(&source.table_name()),
             line: Vec::new(),
             is_too_long: false,
             lines: 0,
-            rows: 0,
             broken: 0,
         }
+    }
+
+    /// Takes the type of the resources from the schema of their table, where it tells one.
+    pub fn know(&mut self, schema: &Schema) {
+        self.resource = Resource::of_schema(schema).or(self.resource);
+    }
+
+    /// The names of the columns, where the type is known.
+    pub fn columns(&self) -> impl Iterator<Item = &'static str> {
+        self.resource.into_iter().flat_map(Resource::columns)
     }
 
     /// The cells of the next rows, as text. `None` at the end.
     ///
     /// # Errors
-    /// Bad input: no resource that is read; a line that is none, where that is not left out.
+    /// Bad input: a line that is no resource of the table, where that is not left out.
     pub fn next(&mut self) -> Result<Option<(usize, Cells)>> {
         let mut cells: Vec<StringBuilder> = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
@@ -103,23 +112,15 @@ impl Reader {
                 }
             }
         }
-        self.rows += rows;
-        match self.resource {
-            Some(resource) if rows > 0 => {
-                let column = |mut cells: StringBuilder| Arc::new(cells.finish()) as ArrayRef;
-                let names = resource.elements.iter().map(|element| element.column);
-                Ok(Some((rows, names.zip(cells.into_iter().map(column)).collect())))
-            }
-            _ if self.rows > 0 => Ok(None),
-            _ => Err(self
-                .source
-                .bad("no line of the file is a resource that is read")
-                .expected(self.expected())
-                .remedy("export the file again")),
+        if rows == 0 {
+            return Ok(None);
         }
+        let column = |mut cells: StringBuilder| Arc::new(cells.finish()) as ArrayRef;
+        Ok(Some((rows, self.columns().zip(cells.into_iter().map(column)).collect())))
     }
 
-    fn expected(&self) -> String {
+    /// What each line should be.
+    pub fn expected(&self) -> String {
         match self.resource {
             Some(resource) => format!("a FHIR resource a line, each a {}", resource.name),
             None => format!("a FHIR resource a line, all of one type: {}", Resource::names()),
@@ -137,7 +138,7 @@ impl Reader {
         if own.name == resource.name {
             Ok((resource, line))
         } else {
-            Err("the line is a resource of another type than the first one")
+            Err("the line is a resource of another type than the table's")
         }
     }
 
@@ -176,6 +177,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::schema::{Column, Kind};
 
     fn reader(bytes: impl Read + Send + 'static, on_broken: Policy) -> Reader {
         Reader::new(&Source::Stdin, Box::new(bytes), false, on_broken)
@@ -218,7 +220,7 @@ mod tests {
             ("secret", "not JSON"),
             ("{\"id\":\"\u{1}\"}", "not JSON"),
             (claim, "no resource of a type that is read"),
-            (patient, "another type than the first"),
+            (patient, "another type than the table's"),
             ("[\"secret\"]", "no resource of a type that is read"),
         ] {
             let text = format!("{CONDITION}\n\n{line}\n{CONDITION}\n");
@@ -231,12 +233,31 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_resources_is_refused() {
+    fn a_file_without_resources_has_no_rows() {
         for text in ["{}\n", "{\"resourceType\":\"Claim\"}\n"] {
             assert_eq!(refusal(text).row, Some(1));
-            let e = rows(text, Policy::Drop).unwrap_err();
-            assert!(e.what.contains("no line"), "{e}");
+            assert_eq!(rows(text, Policy::Drop).unwrap(), (vec![], 1));
         }
+        assert_eq!(rows("", Policy::Refuse).unwrap(), (vec![], 0));
+    }
+
+    /// One line of another type at the top of a file does not make all others broken.
+    #[test]
+    fn the_schema_or_the_name_tells_the_type() {
+        let text = format!("{{\"resourceType\":\"Patient\",\"id\":\"p1\"}}\n{CONDITION}\n{CONDITION}\n");
+        let read = |name: &str, schema: Option<&Schema>| {
+            let bytes = Box::new(Cursor::new(text.clone()));
+            let mut reader = Reader::new(&Source::from(name), bytes, false, Policy::Drop);
+            schema.into_iter().for_each(|schema| reader.know(schema));
+            (reader.next().unwrap().map(|(rows, cells)| (rows, cells[1].0)), reader.broken)
+        };
+        let mut schema = Schema::from_toml("[table]\nname = \"t\"\nprivacy_unit = \"row\"\n").unwrap();
+        assert_eq!(read("lines.ndjson", None), (Some((1, "birthDate")), 2));
+        assert_eq!(read("lines.ndjson", Some(&schema)), (Some((1, "birthDate")), 2));
+        assert_eq!(read("condition.000.ndjson.gz", None), (Some((2, "subject")), 1));
+        let columns = Resource::of("Condition").unwrap().columns();
+        schema.columns = columns.map(|name| Column::new(name.to_owned(), Kind::Identifier)).collect();
+        assert_eq!(read("Patient.ndjson", Some(&schema)), (Some((2, "subject")), 1));
     }
 
     #[test]

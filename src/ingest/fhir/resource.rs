@@ -1,6 +1,7 @@
 //! The types of resources that are read, and the columns of each.
 
 use super::path;
+use crate::schema::Schema;
 use serde_json::{Number, Value, json};
 
 /// A type of resource, as a table.
@@ -22,6 +23,8 @@ pub struct Element {
 #[derive(Debug)]
 enum Shape {
     Text,
+    /// A date, or a date and time.
+    Moment,
     Number,
     /// A reference to a resource of this type, of which the column has the id.
     Reference(&'static str),
@@ -29,6 +32,10 @@ enum Shape {
 
 const fn text(column: &'static str, paths: &'static [&'static str]) -> Element {
     Element { column, shape: Shape::Text, paths }
+}
+
+const fn moment(column: &'static str, paths: &'static [&'static str]) -> Element {
+    Element { column, shape: Shape::Moment, paths }
 }
 
 const fn reference(column: &'static str, to: &'static str, paths: &'static [&'static str]) -> Element {
@@ -48,8 +55,8 @@ static RESOURCES: [Resource; 6] = [
         name: "Patient",
         elements: &[
             ID,
-            text("birthDate", &["birthDate"]),
-            text("deceasedDateTime", &["deceasedDateTime"]),
+            moment("birthDate", &["birthDate"]),
+            moment("deceasedDateTime", &["deceasedDateTime"]),
             text("gender", &["gender"]),
             text("maritalStatus", &["maritalStatus.coding[].code", "maritalStatus.text"]),
             text(
@@ -82,8 +89,8 @@ static RESOURCES: [Resource; 6] = [
             text("class", &["class.code"]),
             text("type", &["type[].coding[].code"]),
             text("type_display", &["type[].coding[].display", "type[].text"]),
-            text("period_start", &["period.start"]),
-            text("period_end", &["period.end"]),
+            moment("period_start", &["period.start"]),
+            moment("period_end", &["period.end"]),
             text("reasonCode", &["reasonCode[].coding[].code"]),
         ],
     },
@@ -97,9 +104,9 @@ static RESOURCES: [Resource; 6] = [
             text("code_display", DISPLAY),
             text("code_system", &["code.coding[].system"]),
             text("clinicalStatus", &["clinicalStatus.coding[].code"]),
-            text("onsetDateTime", &["onsetDateTime"]),
-            text("abatementDateTime", &["abatementDateTime"]),
-            text("recordedDate", &["recordedDate"]),
+            moment("onsetDateTime", &["onsetDateTime"]),
+            moment("abatementDateTime", &["abatementDateTime"]),
+            moment("recordedDate", &["recordedDate"]),
         ],
     },
     Resource {
@@ -112,7 +119,7 @@ static RESOURCES: [Resource; 6] = [
             text("intent", &["intent"]),
             text("code", &["medicationCodeableConcept.coding[].code"]),
             text("display", &["medicationCodeableConcept.coding[].display", "medicationCodeableConcept.text"]),
-            text("authoredOn", &["authoredOn"]),
+            moment("authoredOn", &["authoredOn"]),
         ],
     },
     Resource {
@@ -125,7 +132,7 @@ static RESOURCES: [Resource; 6] = [
             text("category", &["category[].coding[].code"]),
             CODE,
             text("display", DISPLAY),
-            text("effectiveDateTime", &["effectiveDateTime", "effectivePeriod.start"]),
+            moment("effectiveDateTime", &["effectiveDateTime", "effectivePeriod.start"]),
             Element { column: "value", shape: Shape::Number, paths: &["valueQuantity.value", "valueInteger"] },
             text("unit", &["valueQuantity.unit"]),
             text("valueCode", &["valueCodeableConcept.coding[].code"]),
@@ -140,8 +147,8 @@ static RESOURCES: [Resource; 6] = [
             STATUS,
             CODE,
             text("display", DISPLAY),
-            text("performed_start", &["performedPeriod.start", "performedDateTime"]),
-            text("performed_end", &["performedPeriod.end"]),
+            moment("performed_start", &["performedPeriod.start", "performedDateTime"]),
+            moment("performed_end", &["performedPeriod.end"]),
         ],
     },
 ];
@@ -155,6 +162,17 @@ impl Resource {
     /// The type that a table is named after; capitals do not matter.
     pub fn of_table(name: &str) -> Option<&'static Self> {
         RESOURCES.iter().find(|resource| resource.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The type that a schema is of: it knows all columns of that type, and so of no other.
+    pub(super) fn of_schema(schema: &Schema) -> Option<&'static Self> {
+        let is_known = |element: &Element| schema.column(element.column).is_some();
+        RESOURCES.iter().find(|resource| resource.elements.iter().all(is_known))
+    }
+
+    /// The names of its columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &'static str> {
+        self.elements.iter().map(|element| element.column)
     }
 
     /// The names of all types that are read.
@@ -183,6 +201,7 @@ impl Element {
     fn spelled(&self, value: &Value) -> Option<String> {
         match (&self.shape, value) {
             (Shape::Reference(to), value) => id(value.as_str()?, to).map(str::to_owned),
+            (Shape::Moment, Value::String(text)) => Some(whole_date(text)),
             (_, Value::String(text)) => Some(text.clone()),
             (_, Value::Number(number)) => Some(number.to_string()),
             (_, Value::Bool(value)) => Some(value.to_string()),
@@ -193,11 +212,21 @@ impl Element {
     /// Gives a resource the element of a cell that is not missing.
     pub fn put(&self, resource: &mut Value, cell: &str) {
         let value = match self.shape {
-            Shape::Text => cell.into(),
+            Shape::Text | Shape::Moment => cell.into(),
             Shape::Number => number(cell),
             Shape::Reference(to) => format!("{to}/{cell}").into(),
         };
         path::set(resource, self.paths[0], value);
+    }
+}
+
+/// A date of which the day, or the month too, is not told becomes the first day that it may be; any other text stays.
+fn whole_date(text: &str) -> String {
+    let is_number = |part: &str, digits: usize| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
+    match text.split_once('-') {
+        None if is_number(text, 4) => format!("{text}-01-01"),
+        Some((year, month)) if is_number(year, 4) && is_number(month, 2) => format!("{text}-01"),
+        _ => text.to_owned(),
     }
 }
 
@@ -241,6 +270,32 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), resource.elements.len(), "{}", resource.name);
+        }
+    }
+
+    /// A schema tells the type: no type has all columns of another one.
+    #[test]
+    fn no_type_is_part_of_another() {
+        for (one, other) in RESOURCES.iter().flat_map(|one| RESOURCES.iter().map(move |other| (one, other))) {
+            let is_part = one.columns().all(|column| other.element(column).is_some());
+            assert_eq!(is_part, one.name == other.name, "{} {}", one.name, other.name);
+        }
+    }
+
+    #[test]
+    fn a_date_without_day_is_the_first_that_it_may_be() {
+        let element = Resource::of("Patient").unwrap().element("birthDate").unwrap();
+        for (date, cell) in [
+            ("1980", "1980-01-01"),
+            ("1980-05", "1980-05-01"),
+            ("1980-05-17", "1980-05-17"),
+            ("1980-05-17T01:02:03Z", "1980-05-17T01:02:03Z"),
+            ("80", "80"),
+            ("1980-5", "1980-5"),
+            ("-", "-"),
+            ("", ""),
+        ] {
+            assert_eq!(element.cell(&json!({ "birthDate": date })), cell);
         }
     }
 
