@@ -86,9 +86,8 @@ impl Fit {
 
 impl Fit {
     fn run_linked(self, global: &Global, schema: &LinkedSchema) -> Result<()> {
-        let refused = [(self.resume, "--resume"), (self.discover_epsilon.is_some(), "--discover-epsilon")];
-        if let Some((_, option)) = refused.iter().find(|(given, _)| *given) {
-            return Err(Error::usage(format!("{option} is for single tables")).remedy("leave it out"));
+        if self.discover_epsilon.is_some() {
+            return Err(Error::usage("--discover-epsilon is for single tables").remedy("leave it out"));
         }
         let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
         let request = LinkedRequest {
@@ -99,7 +98,8 @@ impl Fit {
             seed: self.seed,
             memory: self.memory.of_table()?,
         };
-        let (model, sha256) = linked::fit(global, &request, &ledger, &self.output)?;
+        let kept = Kept { ledger: &ledger, output: &self.output, tables: "", resume: self.resume };
+        let (model, sha256) = linked::fit(global, &request, &kept)?;
         if global.json { linked::tell_fitted(&self.output, &sha256, &model) } else { Ok(()) }
     }
 }

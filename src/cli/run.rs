@@ -50,7 +50,10 @@ impl Run {
         let schema = match AnySchema::read(base.join(&config.input.schema))? {
             AnySchema::Linked(schema) => {
                 if self.resume {
-                    return Err(Error::usage("--resume is for single tables").remedy("leave it out"));
+                    return Err(Error::usage("--resume is for runs on single tables").remedy(
+                        "end the fit by `synthward fit --resume` with the run's settings, ledger and model; then generate, \
+                         evaluate and audit",
+                    ));
                 }
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
                 return linked::run(global, asked, what, &self.output, self.memory.of_table()?);

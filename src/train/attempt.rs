@@ -9,7 +9,7 @@
 use super::checkpoint::Checkpoint;
 use super::ledger_file::{LedgerFile, read_ledger};
 use crate::error::{Error, Result};
-use crate::model::{ModelFile, sha256};
+use crate::model::sha256;
 use crate::output;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -37,13 +37,13 @@ pub(super) struct Attempt<'a> {
 }
 
 /// Where a fit is gone on with.
-pub(super) enum Found<'a> {
+pub(super) enum Found<'a, M> {
     /// From its beginning: nothing that it released was kept.
     Intent(Attempt<'a>),
     /// From a checkpoint.
     Checkpoint(Attempt<'a>, Box<Checkpoint>),
     /// It has ended: its model, and the SHA-256 of its file.
-    Model(Box<ModelFile>, String),
+    Model(Box<M>, String),
 }
 
 impl<'a> Attempt<'a> {
@@ -72,11 +72,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Finds the last fit of this request that can be gone on with and, if it has not ended, records that this process
-    /// does.
+    /// does. `model` reads the bytes of a model.
     ///
     /// # Errors
     /// Bad input when there is no such fit; what [`LedgerFile::append_after`] refuses.
-    pub fn resume(asked: Asked<'a, '_>) -> Result<Found<'a>> {
+    pub fn resume<M>(asked: Asked<'a, '_>, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M>> {
         let Asked { ledger, output, .. } = asked;
         let read = read_ledger(ledger.path())?;
         for line in read.lines().iter().rev().filter(|line| asked.is_of(&line.record)) {
@@ -85,9 +85,9 @@ impl<'a> Attempt<'a> {
             let turn = Self { ledger, output, fit, line: last.number };
             let found = match word {
                 Record::Refused { .. } => None,
-                Record::Outcome { model_sha256, .. } => turn.ended(model_sha256)?,
-                Record::Checkpoint { sha256, .. } => turn.go_on(Some(sha256), asked.plan)?,
-                _ => turn.go_on(None, asked.plan)?,
+                Record::Outcome { model_sha256, .. } => turn.ended(model_sha256, model)?,
+                Record::Checkpoint { sha256, .. } => turn.go_on(Some(sha256), asked.plan, model)?,
+                _ => turn.go_on(None, asked.plan, model)?,
             };
             if let Some(found) = found {
                 return Ok(found);
@@ -101,14 +101,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// The model of a fit that has ended, if it is there.
-    fn ended(self, model_sha256: &str) -> Result<Option<Found<'a>>> {
+    fn ended<M>(self, model_sha256: &str, model: fn(&[u8]) -> Result<M>) -> Result<Option<Found<'a, M>>> {
         let next = self.file(".next");
         for file in [&*next, self.output] {
             let Some(bytes) = std::fs::read(file).ok().filter(|bytes| sha256(bytes) == model_sha256) else { continue };
             if file != self.output {
                 output::publish(file, self.output)?;
             }
-            let model = ModelFile::from_bytes(&bytes).map_err(|e| e.file(self.output))?;
+            let model = model(&bytes).map_err(|e| e.file(self.output))?;
             self.clear()?;
             return Ok(Some(Found::Model(Box::new(model), model_sha256.into())));
         }
@@ -116,10 +116,15 @@ impl<'a> Attempt<'a> {
     }
 
     /// Goes on with a fit that has not ended, whose last checkpoint the ledger names, if there is one.
-    fn go_on(mut self, named: Option<&str>, plan: &Plan) -> Result<Option<Found<'a>>> {
+    fn go_on<M>(
+        mut self,
+        named: Option<&str>,
+        plan: &Plan,
+        model: fn(&[u8]) -> Result<M>,
+    ) -> Result<Option<Found<'a, M>>> {
         let (next, path) = (self.file(".next"), self.output);
         if let Some(bytes) = std::fs::read(&next).ok()
-            && let Ok(model) = ModelFile::from_bytes(&bytes)
+            && let Ok(model) = model(&bytes)
         {
             let model_sha256 = sha256(&bytes);
             let record = Record::Outcome { fit: self.fit.clone(), model_sha256: model_sha256.clone() };

@@ -179,7 +179,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     let Place { ledger, output, tables, resume, stop } = *place;
     let asked_for = asked_for(request, &planned.schema, output, tables)?;
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
-    let (mut attempt, checkpoint) = match resume.then(|| Attempt::resume(asked)).transpose()? {
+    let (mut attempt, checkpoint) = match resume.then(|| Attempt::resume(asked, ModelFile::from_bytes)).transpose()? {
         None => (Attempt::begin(asked)?, None),
         Some(Found::Intent(attempt)) => (attempt, None),
         Some(Found::Checkpoint(attempt, checkpoint)) => (attempt, Some(*checkpoint)),

@@ -1,7 +1,7 @@
 //! From tables that hang together to a released model: the view of each table is measured as a flat table is, all under one
 //! plan. The unit of each view is the person, whose rows there share the weight 1.
 
-use super::attempt::{Asked, Attempt};
+use super::attempt::{Asked, Attempt, Found};
 use super::fit::{COUNT, COUNT_SHARE, Observe, Progress, measure_requests};
 use super::ledger_file::LedgerFile;
 use super::measure::{Column, measure, requests, rounds};
@@ -103,31 +103,41 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, stories })
 }
 
-/// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
+/// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file. With
+/// `resume`, the last unfinished fit of the same plan is ended: the model that it left whole is published. There is no
+/// checkpoint to go on from.
 ///
 /// # Errors
 /// What [`plan_linked`] refuses; a ledger that cannot be written; bad input, in which case the ledger says that nothing was
-/// spent; an unfinished fit under the same name.
+/// spent; an unfinished fit where there is to be none, or none where there is to be one.
 ///
 /// # Privacy
 /// Releases the planned events and nothing else.
 pub fn fit_linked(
     request: &LinkedRequest,
-    ledger: &LedgerFile,
-    output: &Path,
+    (ledger, output): (&LedgerFile, &Path),
+    resume: bool,
     observe: &mut Observe<'_>,
 ) -> Result<(LinkedModel, String)> {
     let planned = plan_linked(request)?;
     let schema = serde_json::to_string(&request.schema.released()).map_err(|e| Error::failed(e.to_string()))?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes());
-    let attempt = Attempt::begin(Asked { ledger, output, plan: &planned.plan, request: &asked_for })?;
+    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
+    let attempt = match resume.then(|| Attempt::resume(asked, LinkedModel::from_bytes)).transpose()? {
+        None => Attempt::begin(asked)?,
+        Some(Found::Intent(attempt)) => attempt,
+        Some(Found::Checkpoint(..)) => return Err(Error::failed("a fit of linked tables has no checkpoint")),
+        Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
+    };
     let read = read_linked(request.folder, request.schema, request.memory / 2).map(|tables| tables.map(Arc::new));
     let tables = match read.and_then(|tables| with_public_persons(request, tables)) {
         Ok(tables) => tables,
         Err(e) => {
             // Nothing was released yet.
-            attempt.refuse()?;
+            if !resume {
+                attempt.refuse()?;
+            }
             return Err(e);
         }
     };

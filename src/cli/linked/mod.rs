@@ -4,6 +4,7 @@ mod judge;
 mod run;
 
 use super::answers::{Fitted, GeneratedLinked};
+use super::fit::Kept;
 use super::infer::tell_real;
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
@@ -23,8 +24,9 @@ use std::sync::Arc;
 pub use judge::{Folders, LinkedAudit, LinkedEvaluation};
 pub use run::run;
 
-/// Fits and writes a model of linked tables. Returns the model and the SHA-256 of its file.
-pub fn fit(global: &Global, request: &LinkedRequest, ledger: &Path, output: &Path) -> Result<(LinkedModel, String)> {
+/// Fits and writes a model of linked tables, or ends its fit. Returns the model and the SHA-256 of its file.
+pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<(LinkedModel, String)> {
+    let Kept { ledger, output, resume, .. } = *kept;
     output::check_writable(output)?;
     let ledger = LedgerFile::new(ledger, &request.schema.linked.table());
     if request.schema.linked.assumed_public {
@@ -36,7 +38,7 @@ pub fn fit(global: &Global, request: &LinkedRequest, ledger: &Path, output: &Pat
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let (model, sha256) = train::fit_linked(request, &ledger, output, &mut |progress| bars.at(progress))?;
+    let (model, sha256) = train::fit_linked(request, (&ledger, output), resume, &mut |progress| bars.at(progress))?;
     drop(bars);
     let (plan, file) = (&model.header.plan, output.display());
     match plan.not_private() {

@@ -2,7 +2,7 @@
 
 use super::super::answers::RanLinked;
 use super::super::facts::{ledger_lines, linked_facts};
-use super::super::fit::{budget, kind};
+use super::super::fit::{Kept, budget, kind};
 use super::super::progress::Progress;
 use super::super::run::{changed, name_of, plots};
 use super::super::selftest::refuse_fault;
@@ -55,7 +55,9 @@ pub fn run(
     // Before anything is spent on a run whose audit would be refused.
     let as_read = [files(schema, &table)?, files(schema, &holdout)?];
     refuse_shared_persons(schema, &table, &holdout)?;
-    let (model, sha256) = fit(global, &request, &out("ledger.jsonl"), &out("model.safetensors"))?;
+    let (ledger, file) = (out("ledger.jsonl"), out("model.safetensors"));
+    let kept = Kept { ledger: &ledger, output: &file, tables: "", resume: false };
+    let (model, sha256) = fit(global, &request, &kept)?;
     let root = &schema.tables[schema.tree()[0]];
     let asked = Asked {
         persons: config.cohort.rows,
