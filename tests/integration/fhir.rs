@@ -2,8 +2,11 @@
 
 use crate::schemas::assert_valid;
 use crate::world::{SECRET, World};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::io::Write;
 use synthward::schema::linked::Policy;
 use synthward::schema::{Kind, LinkedSchema, Rule};
 
@@ -163,4 +166,167 @@ fn a_lone_file_is_a_table_where_its_resources_are_read() {
     world.run("inspect export/Patient.ndjson --unit id -o schema.toml").succeeds();
     assert!(!world.text("schema.toml").contains(SECRET));
     world.refuses(3, "inspect export/Claim.ndjson", &["Claim.ndjson", "row 1", "Patient, Encounter"]);
+}
+
+const RUN: &str = "[input]\ntable = \"export\"\nschema = \"schema.toml\"\nholdout = \"others\"\n\
+                   [fit]\nmodel = \"independent\"\nepsilon = 3\ndelta = 1e-3\n[cohort]\nrows = 80\n";
+
+/// An export of as many other people.
+fn others(world: &World) {
+    let patient = |n: usize| {
+        let mut patient = patient(n + 17);
+        patient["id"] = format!("q-{n:03}").into();
+        patient["birthDate"] = format!("{}-{:02}-{:02}", 1930 + n, n * 5 % 12 + 1, n * 11 % 27 + 1).into();
+        patient
+    };
+    let encounter = |n: usize| {
+        let mut encounter = encounter(n + 1003);
+        encounter["id"] = format!("e-{n:03}").into();
+        encounter["subject"]["reference"] = format!("Patient/q-{:03}", n % PATIENTS).into();
+        encounter
+    };
+    std::fs::create_dir(world.path("others")).unwrap();
+    world.write("others/Patient.ndjson", lines((0..PATIENTS).map(patient)));
+    world.write("others/Encounter.000.ndjson", lines((0..ENCOUNTERS).map(encounter)));
+    world.write("others/Condition.ndjson", world.text("export/Condition.ndjson").replace("p-0", "q-0"));
+}
+
+/// Puts a line at the beginning of a file.
+fn put_first(world: &World, file: &str, line: &str) {
+    world.write(file, format!("{line}\n{}", world.text(file)));
+}
+
+/// What is left out when a folder is read first is left out when it is read again: lines that are no resource of their table,
+/// even if they stand first, and patients without an id.
+#[test]
+fn a_run_on_an_export_gives_an_export_and_says_what_it_claims() {
+    let world = export();
+    break_a_line(&world);
+    put_first(&world, "export/Patient.ndjson", &encounter(3).to_string());
+    let year_only =
+        world.text("export/Patient.ndjson").replacen("\"birthDate\":\"1935-06-06\"", "\"birthDate\":\"1935\"", 1);
+    world.write("export/Patient.ndjson", year_only);
+    world.run("inspect export --assume-public -o schema.toml").succeeds().says(&["1 lines that are no resource"]);
+    others(&world);
+    for folder in ["export", "others"] {
+        let mut nobody = patient(5);
+        nobody["id"] = json!(null);
+        let text = world.text(&format!("{folder}/Patient.ndjson"));
+        world.write(&format!("{folder}/Patient.ndjson"), format!("{text}{nobody}\n"));
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&world.read(&format!("{folder}/Encounter.000.ndjson"))).unwrap();
+        world.write(&format!("{folder}/Encounter.ndjson.gz"), packed.finish().unwrap());
+        std::fs::remove_file(world.path(&format!("{folder}/Encounter.000.ndjson"))).unwrap();
+    }
+    let schema = world.text("schema.toml");
+    assert_eq!(schema.matches("on_broken    = \"drop\"").count(), 2, "{schema}");
+    assert!(schema.contains("units") && schema.contains("= 60"), "{schema}");
+    world.write("schema.toml", schema.replacen("= 60", "= 61", 1)).write("run.toml", RUN);
+    world.run("run run.toml -o out").runs();
+    assert_eq!(resources(&world, "out/cohort/Patient.ndjson").len(), 80);
+    assert!(resources(&world, "out/cohort/Encounter.ndjson").iter().all(|line| line["resourceType"] == "Encounter"));
+    let plan = world.run("plan run.toml -o planned").succeeds();
+    assert!(plan.stdout.contains("each row of Patient is a person, with all rows below it"), "{plan}");
+
+    let report = world.json("out/report-Condition.json");
+    assert_valid("report.json", &report);
+    let claim = &report["claim"];
+    assert_eq!(claim["unit"], "person (a row of `Patient` with all rows below it)");
+    assert_eq!(
+        (&claim["assumed_public"], &claim["units"]),
+        (&true.into(), &json!({ "known_as": "public", "count": 61 }))
+    );
+    let rows_used = claim["rows_used"].as_str().unwrap();
+    assert!(
+        rows_used.starts_with("one of `Patient`, the first ")
+            && rows_used.contains("of `Condition` below a row of `Encounter`")
+    );
+    let columns = report["columns"].as_array().unwrap();
+    assert!(columns.iter().any(|column| column["name"] == "clinicalStatus"), "the table's own columns");
+    let assumed = "assumed at inspect (--assume-public)";
+    assert!(columns.iter().any(|column| column["name"] == "code" && column["vouched_by"] == assumed));
+    for (file, rows) in [(0, CONDITIONS - 1), (1, CONDITIONS - 1)] {
+        assert_eq!(report["files"][file]["rows"], rows, "all rows of the file of which the hash is told");
+    }
+    assert!(world.text("out/report.html").contains("nobody vouches for what was taken as public"));
+    assert!(world.text("out/ledger.jsonl").contains(r#"{"person":"Patient"}"#));
+}
+
+/// A table of which no row is drawn is an empty file, and read as such. Tables of which some are no NDJSON are drawn as CSV.
+#[test]
+fn a_cohort_is_read_back_whatever_it_is_made_of() {
+    let world = export();
+    world.run("inspect export --assume-public -o schema.toml").succeeds();
+    world.write("export/Condition.ndjson", "");
+    others(&world);
+    world.write("run.toml", RUN.replace("epsilon = 3", "epsilon = inf"));
+    let ran = world.run("run run.toml -o out --json").runs().json();
+    assert_eq!(world.text("out/cohort/Condition.ndjson"), "");
+    assert_eq!(ran["evaluation"]["left_out"], json!(["Condition"]));
+    let header = "id,subject,encounter,code,code_display,code_system,clinicalStatus,onsetDateTime,abatementDateTime,recordedDate\n";
+    for folder in ["export", "others"] {
+        std::fs::remove_file(world.path(&format!("{folder}/Condition.ndjson"))).unwrap();
+        world.write(&format!("{folder}/Condition.csv"), header);
+    }
+    let ran = world.run("run run.toml -o mixed --json").runs().json();
+    assert_eq!(ran["evaluation"]["left_out"], json!(["Condition"]));
+    for table in ["Patient", "Encounter", "Condition"] {
+        assert!(world.text(&format!("mixed/cohort/{table}.csv")).contains("id,"), "{table}");
+    }
+}
+
+/// Missing elements of resources are filled, and what is written is an export again.
+#[test]
+fn an_export_is_filled_as_one() {
+    let world = export();
+    world.run("inspect export --assume-public -o schema.toml").succeeds();
+    world.write("schema.toml", world.text("schema.toml").replace("[[table]]\n", "[[table]]\non_broken = \"drop\"\n"));
+    world
+        .run("fit export --schema schema.toml --epsilon 3 --delta 1e-3 --model independent -o model.safetensors")
+        .succeeds();
+    break_a_line(&world);
+    world.run("infer model.safetensors export --score -o scores.csv").succeeds();
+    let without = world.text("export/Patient.ndjson").replacen("\"gender\":\"male\",", "", 1);
+    world.write("export/Patient.ndjson", without).write("export/Encounter.000.ndjson", "");
+    world.write("export/Condition.ndjson", "not JSON\n");
+    world.run("infer model.safetensors export --fill --format ndjson -o filled").succeeds();
+    let patients = resources(&world, "filled/Patient.ndjson");
+    assert_eq!(patients.len(), PATIENTS);
+    assert!(patients.iter().all(|patient| patient["gender"].is_string() && patient["resourceType"] == "Patient"));
+    assert_eq!(world.text("filled/Encounter.ndjson") + &world.text("filled/Condition.ndjson"), "");
+    world.run("infer model.safetensors filled --score -o again.csv").succeeds();
+}
+
+/// A line that is none, or of a type that is not read, is named and left out only where the schema says so.
+#[test]
+fn a_line_that_is_no_resource_is_named() {
+    let world = export();
+    world.run("inspect export --assume-public -o schema.toml").succeeds();
+    let good = world.text("export/Condition.ndjson");
+    let fit = "fit export --schema schema.toml --epsilon 3 --delta 1e-3 --model independent -o model.safetensors";
+    let dropped = world.text("schema.toml").replace("[[table]]\n", "[[table]]\non_broken = \"drop\"\n");
+    world.write("dropped.toml", dropped);
+    for (number, (line, what)) in [
+        (format!("{{\"resourceType\":\"{SECRET}\"}}"), "no resource of a type that is read"),
+        (format!("{{\"resourceType\":\"Condition\",\"id\":\"{SECRET}"), "the line is not JSON"),
+        (format!("{SECRET}, {SECRET}"), "the line is not JSON"),
+        (patient(1).to_string(), "a resource of another type than the table's"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (row, text) in [(1, format!("{line}\n{good}")), (CONDITIONS + 1, format!("{good}{line}\n"))] {
+            world.write("export/Condition.ndjson", text);
+            let row_says = format!("row {row}");
+            world.refuses(3, fit, &["Condition.ndjson", &row_says, what, "each a Condition", "on_broken"]);
+        }
+        let outcome = world
+            .run(&format!(
+                "{} --ledger dropped-{number}.jsonl",
+                fit.replace("schema.toml", "dropped.toml").replace("-o model", &format!("-o dropped-{number}"))
+            ))
+            .succeeds()
+            .says(&["table `Condition`: fewer than 10 lines are no resources of it"]);
+        assert!(!outcome.stderr.contains(SECRET), "{outcome}");
+    }
 }

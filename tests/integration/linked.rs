@@ -368,7 +368,7 @@ fn tables_that_do_not_hang_together_are_refused() {
     world.write("schema.toml", SCHEMA);
     world.refuses(3, &format!("{} -o m.safetensors", FIT.replace("train", "nowhere")), &["nowhere", "remedy"]);
     world.refuses(3, &format!("{FIT} --model vae -o m.safetensors"), &["vae is a model of single tables", "remedy"]);
-    world.refuses(2, &format!("{FIT} --resume -o m.safetensors"), &["--resume is for single tables"]);
+    world.refuses(3, &format!("{FIT} --resume --ledger l.jsonl -o m.safetensors"), &["l.jsonl", "cannot be read"]);
     std::fs::remove_file(world.path("train/tests.csv")).unwrap();
     world.refuses(3, &format!("{FIT} -o m.safetensors"), &["the folder has no table `tests`", "remedy"]);
 }

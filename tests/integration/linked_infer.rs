@@ -302,6 +302,24 @@ fn missing_cells_of_all_tables_are_filled() {
     assert!(world.path("typed/visits.parquet").exists() && world.path("typed/wards.csv").exists());
 }
 
+/// A table without rows is filled with none, and a patient without a key is scored and filled as any other.
+#[test]
+fn an_empty_table_and_a_patient_without_key_are_no_matter() {
+    let world = World::new();
+    world.write("model.safetensors", CLINIC.read("model.safetensors"));
+    let mut tables = clinic();
+    tables[0].push(row(["?".into(), "?".into()]));
+    tables[2].truncate(1);
+    write(&world, "clinic", &tables);
+    world.run("infer model.safetensors clinic --score -o scores.csv").succeeds();
+    assert_eq!(table(&world.text("scores.csv")).len(), PATIENTS + 2);
+    world.run("infer model.safetensors clinic --fill -o filled").succeeds();
+    assert_eq!(world.text("filled/tests.csv"), csv(&tables[2]));
+    assert!(table(&world.text("filled/patients.csv")).last().unwrap()[1] != "?");
+    world.run("infer model.safetensors clinic --fill --format parquet -o typed").succeeds();
+    world.run("infer model.safetensors typed --fill --format arrow -o again").succeeds();
+}
+
 #[test]
 fn requests_that_make_no_sense_are_refused() {
     let world = World::new();
@@ -323,6 +341,7 @@ fn requests_that_make_no_sense_are_refused() {
     refuse(2, "clinic --fill --imputations 2 -o out", &["--imputations", "single tables"]);
     refuse(2, "clinic --score -o out.xlsx", &[".parquet"]);
     refuse(2, "clinic --score --format csv -o out.csv", &["cannot be used with"]);
+    refuse(2, "clinic --fill --format ndjson -o out", &["FHIR resources", "choose another --format"]);
     refuse(1, "clinic --fill -o clinic", &["no empty folder"]);
     refuse(3, "wrong --fill -o out", &["`low`", "not of kind integer"]);
     refuse(3, "dangling --fill -o out", &["fewer than 10 rows", "hang on a row"]);

@@ -18,6 +18,7 @@ mod infer;
 mod inspect;
 mod ledger;
 mod linked;
+mod linked_faults;
 mod linked_infer;
 mod linked_inspect;
 mod load;

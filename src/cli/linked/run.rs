@@ -70,6 +70,7 @@ pub fn run(
 
     let judging = Progress::endless(global, "comparing and auditing the cohort");
     let folders = Folders::read(schema, &table, &holdout, &out("cohort"))?;
+    refuse_changed(schema, [&table, &holdout], &as_read)?;
     let (mut evaluations, mut audits, mut shown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     let (_, left_out) = folders.each(|table, views| {
         let name = &schema.tables[table].name;
@@ -85,7 +86,6 @@ pub fn run(
     let audit = LinkedAudit::judged(audits, left_out);
     output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
     output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
-    refuse_changed(schema, [&table, &holdout], &as_read)?;
     let drawn = files(schema, &out("cohort"))?;
     drop(judging);
 
