@@ -251,7 +251,8 @@ mod tests {
             schema.into_iter().for_each(|schema| reader.know(schema));
             (reader.next().unwrap().map(|(rows, cells)| (rows, cells[1].0)), reader.broken)
         };
-        let mut schema = Schema::from_toml("[table]\nname = \"t\"\nprivacy_unit = \"row\"\n").unwrap();
+        let mut schema =
+            Schema::from_toml("[table]\nname = \"t\"\n[[column]]\nname = \"id\"\nkind = \"identifier\"\n").unwrap();
         assert_eq!(read("lines.ndjson", None), (Some((1, "birthDate")), 2));
         assert_eq!(read("lines.ndjson", Some(&schema)), (Some((1, "birthDate")), 2));
         assert_eq!(read("condition.000.ndjson.gz", None), (Some((2, "subject")), 1));
