@@ -126,8 +126,10 @@ pub fn fit_linked(
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
     let attempt = match resume.then(|| Attempt::resume(asked, LinkedModel::from_bytes)).transpose()? {
         None => Attempt::begin(asked)?,
-        Some(Found::Intent(attempt)) => attempt,
-        Some(Found::Checkpoint(..)) => return Err(Error::failed("a fit of linked tables has no checkpoint")),
+        Some(Found::Intent(_) | Found::Checkpoint(..)) => {
+            return Err(Error::bad_input("a fit of linked tables that left no whole model cannot be gone on with")
+                .remedy("remove the unfinished files, and fit again: what the first fit planned stays in the ledger"));
+        }
         Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
     };
     let read = read_linked(request.folder, request.schema, request.memory / 2).map(|tables| tables.map(Arc::new));
@@ -135,9 +137,7 @@ pub fn fit_linked(
         Ok(tables) => tables,
         Err(e) => {
             // Nothing was released yet.
-            if !resume {
-                attempt.refuse()?;
-            }
+            attempt.refuse()?;
             return Err(e);
         }
     };
