@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """Makes cohorts of linked tables that docs/linked.py compares with, and uses them as an analyst would.
 
-    python docs/linked_controls.py halve          --schema S.toml --real DIR --out DIR
+    python docs/linked_controls.py split          --schema S.toml --real DIR --out DIR
+    python docs/linked_controls.py no-history     --schema S.toml --real DIR --out DIR
+    python docs/linked_controls.py visits         --table FILE --unit COLUMN --constant A,B --out DIR
     python docs/linked_controls.py control-flat   --schema S.toml --real DIR --epsilon E --out DIR [--binary PATH]
     python docs/linked_controls.py flatten        --schema S.toml --real DIR --out DIR
     python docs/linked_controls.py join-at-random --schema S.toml --parts DIR --out DIR
     python docs/linked_controls.py grow           --real DIR --persons N [--visits 20] [--format parquet] --out DIR
     python docs/linked_controls.py joins          --schema S.toml --cohort DIR
 
-`halve` writes a random half of the persons, with their rows: what sampling alone costs. `control-flat` fits a model to
+`no-history` writes the folder with the cells of each parent's rows, keys and moments aside, in random order: our own model of
+it knows no visit before. `split` writes a random two thirds of the persons, with their rows, to OUT/train, and the others to OUT/holdout. `visits`
+makes a folder of one table with several rows a person: `patients`, with what is the same in all rows of a person (of the
+first row, where it is not), and `visits`, the other columns. `control-flat` fits a model to
 each table alone, with an even share of epsilon and the rows of a person bounded as `inspect` proposes, draws as many
 rows as there were, and gives them random parents; `flatten` and `join-at-random` are its first and its last step.
 `grow` makes a big folder of the patients and encounters of the Synthea hospital: each person is a real one without name
@@ -107,16 +112,43 @@ def control_flat(options: argparse.Namespace) -> None:
     join_at_random(schema, drawn, options.out, options.seed)
 
 
-def halve(schema: Schema, real: Path, out: Path, seed: int) -> None:
-    """Writes a random half of the persons, with their rows in all tables."""
-    out.mkdir(parents=True, exist_ok=True)
+def split(schema: Schema, real: Path, out: Path, seed: int) -> None:
+    """Writes two thirds of the persons, with their rows in all tables, and the others."""
     cohort = Cohort(schema, real)
     persons = np.random.default_rng(seed).permutation(len(cohort.rows[schema.root.name].frame))
-    half = persons[: len(persons) // 2]
+    for name, part in [("train", persons[len(persons) // 3 :]), ("holdout", persons[: len(persons) // 3])]:
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for table in schema.tree:
+            rows = cohort.rows[table.name]
+            rows.frame[np.isin(rows.person, part)].to_csv(out / name / f"{table.name}.csv", index=False)
+        copy_references(schema, real, out / name)
+
+
+def no_history(schema: Schema, real: Path, out: Path, seed: int) -> None:
+    """Writes the tables with what is no key and no moment permuted among the rows of each parent."""
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    cohort = Cohort(schema, real)
     for table in schema.tree:
         rows = cohort.rows[table.name]
-        rows.frame[np.isin(rows.person, half)].to_csv(out / f"{table.name}.csv", index=False)
+        frame = rows.frame.copy()
+        if table.parent is not None:
+            stay = {table.key, *table.links, *(c["name"] for c in table.column if c["kind"] == "datetime")}
+            moved = [c for c in frame.columns if c not in stay]
+            mixed = np.lexsort((rng.random(len(frame)), rows.parent))
+            cells = frame[moved].to_numpy(object)
+            cells[np.argsort(rows.parent, kind="stable")] = cells[mixed]
+            frame[moved] = cells
+        frame.to_csv(out / f"{table.name}.csv", index=False)
     copy_references(schema, real, out)
+
+
+def visits(table: Path, unit: str, constant: list[str], out: Path) -> None:
+    """Writes a table of several rows a person as two that hang together."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    rows.groupby(unit, sort=False)[constant].first().reset_index().to_csv(out / "patients.csv", index=False)
+    rows.drop(columns=constant).to_csv(out / "visits.csv", index=False)
 
 
 def windows(number: np.ndarray, cap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +276,11 @@ def main() -> None:
     control.add_argument("--binary", type=Path, default=PROGRAM, help="synthward, built for release")
     mode("flatten", lambda o: flatten(Schema(o.schema), o.real, o.out), "schema", "real", "out")
     mode("join-at-random", lambda o: join_at_random(Schema(o.schema), o.parts, o.out, o.seed), "schema", "parts", "out")
-    mode("halve", lambda o: halve(Schema(o.schema), o.real, o.out, o.seed), "schema", "real", "out")
+    mode("split", lambda o: split(Schema(o.schema), o.real, o.out, o.seed), "schema", "real", "out")
+    mode("no-history", lambda o: no_history(Schema(o.schema), o.real, o.out, o.seed), "schema", "real", "out")
+    folded = mode("visits", lambda o: visits(o.table, o.unit, o.constant.split(","), o.out), "table", "out")
+    folded.add_argument("--unit", required=True)
+    folded.add_argument("--constant", required=True)
     big = mode("grow", grow, "real", "out")
     big.add_argument("--persons", type=int, required=True)
     big.add_argument("--visits", type=int, default=20, help="mean of a person [default: 20]")

@@ -169,10 +169,8 @@ impl Tied {
     pub fn from_tensors(layout: &Layout, drawn: usize, tensors: &[Tensor]) -> Result<Self> {
         let mut tied = Self::untied(Mixture::from_tensors(layout, tensors)?);
         for (name, shape, values) in tensors {
-            let Some((of, on)) = name.strip_prefix(&format!("{TIE}.")).and_then(|name| name.split_once('.')) else {
-                continue;
-            };
-            let places = of.parse::<usize>().ok().zip(on.parse::<usize>().ok());
+            let Some(places) = name.strip_prefix(&format!("{TIE}.")) else { continue };
+            let places = places.split_once('.').and_then(|(of, on)| Some((of.parse().ok()?, on.parse().ok()?)));
             let places = places.filter(|&(of, on)| of < drawn && (drawn..layout.width()).contains(&on));
             let fits = |&(of, on): &(usize, usize)| *shape == [layout.cells[on], layout.cells[of]];
             let is_factor = |factor: &f32| (1.0 / MOST..=MOST).contains(factor);

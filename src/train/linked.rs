@@ -9,8 +9,11 @@ use super::tables::{self, choose_pairs, measure_tables};
 use super::witness::Unwatched;
 use crate::encode::{Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
-use crate::ingest::{LinkedTables, count_class, outside, read_linked};
-use crate::model::{LinkedHeader, LinkedModel, Marginals, Mixture, ModelKind, PartHeader, Tied, mixture, sha256};
+use crate::ingest::{LinkedTables, MISSING, count_class, outside, read_linked};
+use crate::model::{
+    LinkedHeader, LinkedModel, Marginals, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, mixture,
+    sha256,
+};
 use crate::schema::linked::{From, LinkedSchema, View};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -226,7 +229,8 @@ fn tell(
     }
     let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / 2)).transpose()?;
     let chosen = choose_pairs(&layout, &view.pairs);
-    let measured = measure_tables(plan, scope, &codes, &columns, marginals, chosen, units, &Unwatched)?;
+    let mut measured = measure_tables(plan, scope, &codes, &columns, marginals, chosen, units, &Unwatched)?;
+    measured.tables.extend(pairs_before(view, &part.codecs, &measured));
     let epsilon_spent = plan.epsilon_spent(0)?;
     let observer = Mutex::new(&mut *observe);
     let mixture = mixture::fit(&measured, request.seed, mixture::STEPS, &|step| {
@@ -235,6 +239,43 @@ fn tell(
         }
     });
     Ok((part, Tied::fit(mixture, &measured, view.drawn)))
+}
+
+/// The pairs of columns of the row before: those of a row, and where there is no row before, all are missing.
+///
+/// # Privacy
+/// Post-processing.
+fn pairs_before(view: &View, codecs: &[Codec], measured: &Measured) -> Vec<MeasuredTable> {
+    let place = view.columns.iter().position(|column| column.from == From::Place);
+    let with_place = |table: &&MeasuredTable| table.columns[0] < view.drawn && Some(table.columns[1]) == place;
+    let firsts: Vec<f32> = measured
+        .tables
+        .iter()
+        .filter(with_place)
+        .map(|table| table.shares.iter().step_by(codecs[table.columns[1]].cells()).sum())
+        .collect();
+    if firsts.is_empty() {
+        return Vec::new();
+    }
+    let first = (firsts.iter().sum::<f32>() / firsts.len() as f32).clamp(0.0, 1.0);
+    let previous = |j: usize| match view.columns[j].from {
+        From::Own(own) => view.columns.iter().position(|column| column.from == From::Previous(own)),
+        _ => None,
+    };
+    let tables = measured.tables.iter().filter(|table| table.columns[1] < view.drawn);
+    let before = tables.filter_map(|table| {
+        let columns = [previous(table.columns[0])?, previous(table.columns[1])?];
+        let cells = columns.map(|j| codecs[j].cells());
+        let [_, own] = [table.columns[0], table.columns[1]].map(|j| codecs[j].cells());
+        let mut shares = vec![0.0; cells[0] * cells[1]];
+        for (place, share) in table.shares.iter().enumerate() {
+            shares[place / own * cells[1] + place % own] = (1.0 - first) * share;
+        }
+        let [a, b] = columns.map(|j| usize::from(codecs[j].joint_code(MISSING)));
+        shares[a * cells[1] + b] += first;
+        Some(MeasuredTable { columns: columns.to_vec(), shares, noise_std: table.noise_std })
+    });
+    before.collect()
 }
 
 /// The codec of a column that is known before a row is drawn: that of the column where it was drawn, else cells that are

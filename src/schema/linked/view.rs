@@ -378,14 +378,13 @@ fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewCol
 
 /// The pairs of columns that tell how a row follows from what is known, in groups that are measured alike: how rows follow
 /// from those before them, what goes together in a row, and what follows from the rows above. Of the row before, a column
-/// is told from the same one; and the columns of the row before are told with each other, since in a first row all are
-/// missing.
+/// is told from the same one; how the columns of the row before go together is told by what goes together in a row.
 fn pairs(columns: &[(Column, ViewColumn)], drawn: usize) -> Vec<Vec<[usize; 2]>> {
-    let is_before = |j: usize| matches!(columns[j].1.from, From::Previous(_) | From::Place);
     let known: Vec<usize> = (0..columns.len()).filter(|&j| !columns[j].1.from.is_drawn()).collect();
     let (mut before, mut within, mut above) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, &a) in known.iter().enumerate().filter(|(_, a)| is_before(**a)) {
-        before.extend(known[i + 1..].iter().filter(|&&b| is_before(b)).map(|&b| [a, b]));
+    for &place in known.iter().filter(|&&j| columns[j].1.from == From::Place) {
+        let previous = known.iter().filter(|&&j| matches!(columns[j].1.from, From::Previous(_)));
+        before.extend(previous.map(|&previous| [previous, place]));
     }
     for a in 0..drawn {
         within.extend((a + 1..drawn).map(|b| [a, b]));
