@@ -135,6 +135,7 @@ def no_history(schema: Schema, real: Path, out: Path, seed: int) -> None:
         if table.parent is not None:
             stay = {table.key, *table.links, *(c["name"] for c in table.column if c["kind"] == "datetime")}
             moved = [c for c in frame.columns if c not in stay]
+        if table.parent is not None and moved:
             mixed = np.lexsort((rng.random(len(frame)), rows.parent))
             cells = frame[moved].to_numpy(object)
             cells[np.argsort(rows.parent, kind="stable")] = cells[mixed]

@@ -155,6 +155,27 @@ impl Codec {
         self
     }
 
+    /// The same with the law moved towards one in which each run has half the probability of the run before, by the part of
+    /// their squared distance that noise explains (James and Stein 1961). `noise_variance` is that of the shares of all
+    /// joint cells together. Of counts of which nothing is known but noise, large ones are thus rare.
+    #[must_use]
+    pub fn toward_small(mut self, noise_variance: f64) -> Self {
+        let runs = self.fine.iter().filter(|fine| fine.first != MISSING).count() as i32;
+        let halves = |place: usize| 0.5f64.powi(place as i32 + 1) / (1.0 - 0.5f64.powi(runs));
+        let own = self.marginal();
+        let mut small = vec![0.0; self.cells];
+        for (place, fine) in self.fine.iter().enumerate().filter(|(_, fine)| fine.first != MISSING) {
+            small[usize::from(fine.joint)] += halves(place);
+        }
+        let distance: f64 = own.iter().zip(&small).map(|(own, small)| (own - small).powi(2)).sum();
+        let kept = (1.0 - noise_variance / distance.max(f64::MIN_POSITIVE)).max(0.0);
+        for (place, fine) in self.fine.iter_mut().enumerate() {
+            let small = if fine.first == MISSING { 0.0 } else { halves(place) };
+            fine.probability = (kept * f64::from(fine.probability) + (1.0 - kept) * small) as f32;
+        }
+        self
+    }
+
     /// Joint cells, missing included.
     pub fn cells(&self) -> usize {
         self.cells
@@ -350,6 +371,22 @@ mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn counts_that_are_noise_are_small_ones() {
+        let leaves = [(0, 30.0), (1, 30.0), (3, 10.0), (7, 30.0)];
+        let leaves: Vec<Leaf> = leaves.iter().map(|&(first, count)| Leaf { first, last: first * 2, count }).collect();
+        let codec = Codec::of_leaves(&leaves, None, 100.0, 4);
+        let law = |noise: f64| codec.clone().toward_small(noise).marginal();
+        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+        let halves = [8.0 / 15.0, 4.0 / 15.0, 2.0 / 15.0, 1.0 / 15.0];
+        assert!(close(&law(0.0), &codec.marginal()) && close(&law(10.0), &halves));
+        let distance: f64 = codec.marginal().iter().zip(halves).map(|(own, half)| (own - half).powi(2)).sum();
+        let between: Vec<f64> = codec.marginal().iter().zip(halves).map(|(own, half)| (own + half) / 2.0).collect();
+        assert!(close(&law(distance / 2.0), &between));
+        let missing = Codec::of_leaves(&leaves, Some(50.0), 150.0, 4).toward_small(10.0);
+        assert!(close(&missing.marginal(), &[&halves[..], &[0.0]].concat()));
+    }
 
     #[test]
     fn a_spike_keeps_its_own_cell() {

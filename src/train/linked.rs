@@ -185,7 +185,8 @@ fn tell(
         .map_ref(|tables| {
             let store = tables.view(*table, view)?;
             for (column, source) in view.schema.columns.iter().zip(&view.columns) {
-                let values = if matches!(source.from, From::Own(_)) { store.column(&column.name)? } else { None };
+                let is_own = matches!(source.from, From::Own(_) | From::Gap(_) | From::Passed(_) | From::End(_));
+                let values = if is_own { store.column(&column.name)? } else { None };
                 if let Some(class) = values.and_then(|values| count_class(outside(&values, column))) {
                     tracing::warn!(
                         "{scope}column `{}`: {class} values outside the domain were moved to where the schema says",
@@ -215,6 +216,12 @@ fn tell(
         true => Vec::new(),
         false => measure(plan, scope, &grid, drawn, rounds, units, bins, &Unwatched)?,
     };
+    for (column, told) in columns.iter_mut().zip(&view.columns) {
+        if matches!(told.from, From::Count(_)) {
+            let noise: f64 = column.variances.iter().sum();
+            column.codec = column.codec.clone().toward_small(noise / units.powi(2));
+        }
+    }
     for j in view.drawn..view.columns.len() {
         let codec = known_codec(story, j, &columns, (stories, told))?;
         columns.push(Column::known(codec));

@@ -276,6 +276,7 @@ fn the_story_of_a_patient_is_told() {
     };
     let fitting = tests.iter().filter(fits).count() as f64 / tests.len() as f64;
     assert!(fitting > 0.7, "{fitting} of the tests are those of the visit's class, of .93");
+    println!("same {same:.3}, visits {a_patient:.2}, fitting {fitting:.3}");
     let dead = patients.iter().filter(|row| !row["died"].is_empty()).count() as f64 / 400.0;
     assert!((0.15..0.5).contains(&dead), "{dead}");
 }

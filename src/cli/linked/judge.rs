@@ -6,7 +6,7 @@ use super::super::evaluate::Tables;
 use crate::audit::{Audit, Verdict};
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
-use crate::ingest::{Frame, LinkedTables, read_linked, read_linked_table, table_file};
+use crate::ingest::{Frame, LinkedTables, MISSING, Values, read_linked, read_linked_table, table_file};
 use crate::schema::LinkedSchema;
 use crate::schema::linked::View;
 use crate::train::TABLE_MEMORY;
@@ -126,10 +126,24 @@ impl Views {
         self.tables.evaluate(&self.view.schema, seed)
     }
 
+    /// A column that no member and nobody of the holdout has a value of, such as one of the row before where nobody has two
+    /// rows, tells nothing of them and is left out.
     pub fn audit(self, seed: u64) -> Result<Audit> {
-        let Tables { real, holdout, synthetic } = self.tables;
-        AuditTables::of(real, holdout, synthetic).audit(&self.view.schema, None, seed)
+        let Self { view, tables: Tables { mut real, mut holdout, mut synthetic } } = self;
+        let mut schema = view.schema;
+        schema.columns.retain(|column| has_values(&real, &column.name) || has_values(&holdout, &column.name));
+        for frame in [&mut real, &mut holdout, &mut synthetic] {
+            frame.columns.retain(|own| schema.columns.iter().any(|column| column.name == own.name));
+        }
+        AuditTables::of(real, holdout, synthetic).audit(&schema, None, seed)
     }
+}
+
+fn has_values(frame: &Frame, name: &str) -> bool {
+    frame.columns.iter().filter(|column| column.name == name).any(|column| match &column.values {
+        Values::Number(values) => values.iter().any(|value| !value.is_nan()),
+        Values::Text { codes, .. } => codes.iter().any(|&code| code != MISSING),
+    })
 }
 
 impl LinkedEvaluation {
