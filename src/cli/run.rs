@@ -111,9 +111,9 @@ impl Run {
         output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
 
         let files = vec![
-            file("training table", &table, &tables.real.rows)?,
-            file("holdout", &holdout, &tables.holdout.rows)?,
-            file("cohort", &cohort_path.to_string_lossy(), &tables.synthetic.rows)?,
+            file("training table", &table, coarse::tens(tables.real.rows))?,
+            file("holdout", &holdout, coarse::tens(tables.holdout.rows))?,
+            file("cohort", &cohort_path.to_string_lossy(), tables.synthetic.rows)?,
             FileFact { role: "model".into(), name: name_of(&model_path), sha256, rows: None },
             FileFact {
                 role: "run file".into(),
@@ -188,13 +188,13 @@ pub fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn file(role: &str, path: &str, rows: &usize) -> Result<FileFact> {
+fn file(role: &str, path: &str, rows: usize) -> Result<FileFact> {
     let source: Source = path.into();
     Ok(FileFact {
         role: role.into(),
         name: name_of(Path::new(path)),
         sha256: source.sha256()?,
-        rows: Some(*rows as u64),
+        rows: Some(rows as u64),
     })
 }
 

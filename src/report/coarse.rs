@@ -38,7 +38,10 @@ fn interval((low, high): (f64, f64), rows: usize) -> (f64, f64) {
 }
 
 /// Down to tens.
-fn tens(count: usize) -> usize {
+///
+/// # Privacy
+/// Of real rows: outside the guarantee, as all that is coarse here.
+pub fn tens(count: usize) -> usize {
     count / SMALLEST_GROUP * SMALLEST_GROUP
 }
 

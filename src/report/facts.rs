@@ -142,7 +142,7 @@ pub struct FileFact {
     pub role: String,
     pub name: String,
     pub sha256: String,
-    /// Rows, where they may be told.
+    /// Rows, where they may be told; of real ones down to tens.
     pub rows: Option<u64>,
 }
 

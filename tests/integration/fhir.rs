@@ -246,7 +246,8 @@ fn a_run_on_an_export_gives_an_export_and_says_what_it_claims() {
     let assumed = "assumed at inspect (--assume-public)";
     assert!(columns.iter().any(|column| column["name"] == "code" && column["vouched_by"] == assumed));
     for (file, rows) in [(0, CONDITIONS - 1), (1, CONDITIONS - 1)] {
-        assert_eq!(report["files"][file]["rows"], rows, "all rows of the file of which the hash is told");
+        let told = "all rows of the file of which the hash is told, but down to tens: how many there are is private";
+        assert_eq!(report["files"][file]["rows"], rows / 10 * 10, "{told}");
     }
     assert!(world.text("out/report.html").contains("nobody vouches for what was taken as public"));
     assert!(world.text("out/ledger.jsonl").contains(r#"{"person":"Patient"}"#));

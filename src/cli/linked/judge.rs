@@ -89,8 +89,8 @@ impl<'s> Folders<'s> {
     ///
     /// # Errors
     /// The table was not read.
-    pub fn rows_of_files(&self, table: usize) -> Result<[u64; 3]> {
-        let rows = |tables: &LinkedTables| tables.rows_of_file(table).map(|rows| rows as u64);
+    pub fn rows_of_files(&self, table: usize) -> Result<[usize; 3]> {
+        let rows = |tables: &LinkedTables| tables.rows_of_file(table);
         Ok([rows(&self.real)?, rows(&self.holdout)?, rows(&self.synthetic)?])
     }
 

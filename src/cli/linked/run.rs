@@ -92,10 +92,10 @@ pub fn run(
     for (table, marginals, evaluation, audit) in shown {
         let Some(part) = model.parts.iter().find(|part| part.table == table) else { continue };
         let rows = folders.rows_of_files(table)?;
-        let file = |role: &str, files: &Files, rows: u64| {
+        let file = |role: &str, files: &Files, rows: usize| {
             let (file, sha256) = &files[&table];
             let (role, name) = (role.into(), name_of(file.as_path()));
-            FileFact { role, name, sha256: sha256.clone(), rows: Some(rows) }
+            FileFact { role, name, sha256: sha256.clone(), rows: Some(rows as u64) }
         };
         let made = |role: &str, path: &Path, sha256: String| FileFact {
             role: role.into(),
@@ -105,8 +105,8 @@ pub fn run(
         };
         let report = Report {
             files: vec![
-                file("training table", &as_read[0], rows[0]),
-                file("holdout", &as_read[1], rows[1]),
+                file("training table", &as_read[0], coarse::tens(rows[0])),
+                file("holdout", &as_read[1], coarse::tens(rows[1])),
                 file("cohort", &drawn, rows[2]),
                 made("model", &out("model.safetensors"), sha256.clone()),
                 made("run file", run_file, model::sha256(text.as_bytes())),
