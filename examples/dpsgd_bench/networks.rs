@@ -97,9 +97,9 @@ impl Network for DenoiserLoss<'_> {
 
     fn traces(&self, buffers: &mut DenoiserBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
         let DenoiserBuffers { inputs, time, gradient, trunk, .. } = buffers;
-        visit(Trace::Dense { layer: &self.network.input, input: inputs, gradient });
-        self.network.time.traces(time, visit);
-        self.network.trunk.traces(trunk, visit);
+        visit(Trace::Dense { layer: &self.network.input, input: inputs, gradient, units: None });
+        self.network.time.traces(time, None, visit);
+        self.network.trunk.traces(trunk, None, visit);
     }
 }
 
@@ -183,7 +183,7 @@ impl Network for AutoencoderLoss<'_> {
     }
 
     fn traces(&self, buffers: &mut AutoencoderBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
-        self.network.encoder.traces(&mut buffers.encoder, visit);
-        self.network.decoder.traces(&mut buffers.decoder, visit);
+        self.network.encoder.traces(&mut buffers.encoder, None, visit);
+        self.network.decoder.traces(&mut buffers.decoder, None, visit);
     }
 }

@@ -35,6 +35,14 @@ impl<T> Sensitive<T> {
         Sensitive(f(&self.0))
     }
 
+    /// Two sensitive values together.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing: the result stays sensitive.
+    pub fn zip<U>(self, other: Sensitive<U>) -> Sensitive<(T, U)> {
+        Sensitive((self.0, other.0))
+    }
+
     /// The plain value, for the data's own controller: the evaluation and the
     /// audit read real rows, and say that what they print lies outside the
     /// epsilon claim. The `tidy` test lets no other room call this.

@@ -8,6 +8,8 @@ use std::sync::Mutex;
 
 /// Rows that are turned from columns in one go.
 const ROWS: usize = 1 << 16;
+/// Units that are woven in one go.
+const UNITS: usize = 1 << 12;
 
 /// Rows as codes, sorted by unit, as [`Codes`] are, that need not fit into memory.
 ///
@@ -37,6 +39,54 @@ impl From<Codes> for CodeStore {
 impl CodeStore {
     fn new(cells: Cells, width: usize, offsets: Vec<u32>) -> Self {
         Self { cells, width, offsets, failure: Mutex::new(Ok(())) }
+    }
+
+    /// The rows of several tables, unit by unit, each of `width` codes that `told` makes of it, rows by rows. With each table
+    /// come its number, which `told` is given, and `units + 1` offsets of the units' rows, which lie in the units' order. At
+    /// most `memory` bytes are kept in memory.
+    ///
+    /// # Errors
+    /// A temporary file cannot be read or written.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn woven(
+        tables: &[(u16, Self, Vec<u32>)],
+        (units, width): (usize, usize),
+        memory: u64,
+        told: impl Fn(u16, &[u16]) -> Vec<u16>,
+    ) -> Result<Self> {
+        let rows: usize = tables.iter().map(|(_, table, _)| *table.offsets.last().unwrap_or(&0) as usize).sum();
+        let fits = 2 * (rows as u64) * (width as u64) <= memory;
+        let (mut kept, mut spill) = (Vec::new(), if fits { None } else { Some(Spill::new(memory)?) });
+        let (mut offsets, mut all) = (vec![0u32], 0);
+        for start in (0..units).step_by(UNITS) {
+            let end = (start + UNITS).min(units);
+            let parts = tables.iter().map(|(number, table, offsets)| {
+                let mut own = Vec::new();
+                table.append_rows(offsets[start] as usize..offsets[end] as usize, &mut own);
+                told(*number, &own)
+            });
+            let parts: Vec<Vec<u16>> = parts.collect();
+            let mut woven = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+            for unit in start..end {
+                for ((_, _, offsets), part) in tables.iter().zip(&parts) {
+                    let place = |row: u32| (row - offsets[start]) as usize * width;
+                    woven.extend(&part[place(offsets[unit])..place(offsets[unit + 1])]);
+                }
+                offsets.push(all + (woven.len() / width) as u32);
+            }
+            all = offsets[end];
+            match &mut spill {
+                None => kept.append(&mut woven),
+                Some(spill) => {
+                    let bytes: Vec<u8> = woven.into_iter().flat_map(u16::to_le_bytes).collect();
+                    spill.append(&bytes)?;
+                }
+            }
+        }
+        tables.iter().try_for_each(|(_, table, _)| table.check())?;
+        Ok(Self::new(spill.map_or(Cells::Memory(kept), Cells::Disk), width, offsets))
     }
 
     /// Number of columns.

@@ -1,21 +1,27 @@
 //! The model of tables that hang together: one file, with a part a table.
 
 use super::file::{lay_out, take_apart};
-use super::{FORMAT, Header, ModelFile, ModelKind, Tied, sha256};
+use super::tied::Known;
+use super::vae::trajectory::{Above, Told, Trajectory, TrajectoryGenerator};
+use super::{FORMAT, Header, ModelFile, ModelKind, Tied, Training, VaeSettings, sha256};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
-use crate::schema::linked::{LinkedSchema, View};
+use crate::schema::linked::{From, LinkedSchema, View};
+use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
+use std::sync::Arc;
 use synthward_privacy::plan::Plan;
 
 /// Version of the header that this code writes.
 const LINKED_FORMAT: u32 = 1;
 /// Key of the header in the metadata of the file.
 const HEADER_KEY: &str = "synthward-linked";
+/// How the names of the network's tensors begin.
+const NETWORK: &str = "network/";
 
 /// Everything in a file but the weights. Public: made of the schema, the plan and released numbers.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -33,9 +39,20 @@ pub struct LinkedHeader {
     pub units: f64,
     /// Seed of the initialisation; never of the noise.
     pub seed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
+    pub settings: Option<TrajectorySettings>,
     pub schema: LinkedSchema,
     /// One a table of persons, each after its parent.
     pub parts: Vec<PartHeader>,
+}
+
+/// What shapes the network over trajectories, and how it was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrajectorySettings {
+    pub training: Training,
+    pub network: VaeSettings,
 }
 
 /// What a file says of one table.
@@ -55,9 +72,16 @@ pub struct Part {
     pub table: usize,
     pub view: View,
     /// The law of a row of the view ...
-    pub law: Tied,
+    pub law: Arc<Tied>,
     /// ... and the same as the model of a flat table.
     pub model: ModelFile,
+}
+
+/// Memory of [`LinkedModel::draw_row`].
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    known: Known,
+    pub network: super::vae::trajectory::Room,
 }
 
 /// A model of tables that hang together.
@@ -65,17 +89,26 @@ pub struct LinkedModel {
     pub header: LinkedHeader,
     /// Each after its parent.
     pub parts: Vec<Part>,
+    /// What ties a person's rows beyond the laws of the parts; none where they are all there is.
+    pub network: Option<TrajectoryGenerator>,
 }
 
 impl LinkedModel {
-    /// A model of these parts, in the order of [`LinkedSchema::tree`].
+    /// A model of these parts, in the order of [`LinkedSchema::tree`]. Where the header has settings of a network, `network`
+    /// gives its parameters.
     ///
     /// # Errors
-    /// A part does not fit its table.
+    /// A part does not fit its table; what `network` gives.
     ///
     /// # Privacy
     /// Post-processing: takes released values only.
-    pub fn new(header: LinkedHeader, laws: Vec<Tied>) -> Result<Self> {
+    pub fn new(
+        header: LinkedHeader,
+        laws: Vec<Arc<Tied>>,
+        network: impl FnOnce(&Trajectory) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
+        let trajectory = header.trajectory(&laws)?;
+        let network = trajectory.map(|t| network(&t).map(|parameters| TrajectoryGenerator::new(t, parameters)));
         let tree = header.schema.tree();
         let parts = tree.iter().zip(&header.parts).zip(laws).map(|((&table, part), law)| {
             let view = header.schema.view(table)?;
@@ -93,7 +126,39 @@ impl LinkedModel {
             let model = ModelFile::new(flat, Box::new(law.mixture().clone()))?;
             Ok(Part { table, view, law, model })
         });
-        Ok(Self { parts: parts.collect::<Result<_>>()?, header })
+        Ok(Self { parts: parts.collect::<Result<_>>()?, network: network.transpose()?, header })
+    }
+
+    /// Draws a row of a part: `codes` has what the row is told from, and gets the other columns. `latent` are the person's
+    /// numbers, where there is a network; `agreement` has drawn columns, and how far each of their cells agrees with what is
+    /// known of the row.
+    pub fn draw_row(
+        &self,
+        part: usize,
+        latent: &[f32],
+        agreement: &[(usize, &[f32])],
+        room: &mut Room,
+        rng: &mut ChaCha8Rng,
+        codes: &mut [u16],
+    ) {
+        let Part { view, law, .. } = &self.parts[part];
+        let is_drawn = |j: usize| view.columns[j].from.is_drawn();
+        let known = &mut room.known;
+        law.start(known);
+        for j in (0..codes.len()).filter(|&j| !is_drawn(j)) {
+            law.observe(j, codes[j], known);
+        }
+        for &(j, agreement) in agreement {
+            law.restrict(j, agreement, known);
+        }
+        let class = law.draw_class(known, rng);
+        for j in (0..codes.len()).filter(|&j| is_drawn(j)) {
+            let own = agreement.iter().find(|(limited, _)| *limited == j);
+            codes[j] = law.draw_code(class, j, own.map(|(_, agreement)| *agreement), known, rng);
+        }
+        if let Some(network) = &self.network {
+            network.draw_row(part, latent, agreement, &mut room.network, rng, codes);
+        }
     }
 
     /// The bytes of the model file.
@@ -107,7 +172,9 @@ impl LinkedModel {
                 .map(move |(name, shape, values)| (format!("{number}/{name}"), shape, values))
                 .collect::<Vec<Tensor>>()
         };
-        let tensors: Vec<Tensor> = self.parts.iter().enumerate().flat_map(named).collect();
+        let mut tensors: Vec<Tensor> = self.parts.iter().enumerate().flat_map(named).collect();
+        let network = self.network.iter().flat_map(TrajectoryGenerator::tensors);
+        tensors.extend(network.map(|(name, shape, values)| (format!("{NETWORK}{name}"), shape, values)));
         lay_out(HEADER_KEY, &self.header, &tensors)
     }
 
@@ -143,9 +210,14 @@ impl LinkedModel {
             };
             let tensors: Vec<Tensor> = tensors.iter().filter_map(own).collect();
             let layout = Layout { cells: part.codecs.iter().map(Codec::cells).collect() };
-            laws.push(Tied::from_tensors(&layout, view.drawn, &tensors)?);
+            laws.push(Arc::new(Tied::from_tensors(&layout, view.drawn, &tensors)?));
         }
-        Self::new(header, laws)
+        let of_network = |(name, shape, values): &Tensor| {
+            Some((name.strip_prefix(NETWORK)?.to_owned(), shape.clone(), values.clone()))
+        };
+        Self::new(header, laws, |trajectory| {
+            trajectory.parameters(&tensors.iter().filter_map(of_network).collect::<Vec<_>>())
+        })
     }
 
     /// How a cohort of this model says where it comes from.
@@ -199,9 +271,39 @@ impl LinkedHeader {
         model: ModelKind,
         plan: Plan,
         (units, seed): (f64, u64),
+        settings: Option<TrajectorySettings>,
         parts: Vec<PartHeader>,
     ) -> Self {
         let (format, version) = (LINKED_FORMAT, env!("CARGO_PKG_VERSION").into());
-        Self { format, version, model, plan, units, seed, schema: schema.released(), parts }
+        Self { format, version, model, plan, units, seed, settings, schema: schema.released(), parts }
+    }
+
+    /// The network over trajectories that the settings ask for, on the laws of the parts.
+    ///
+    /// # Errors
+    /// Bad input: settings that no network can be built from; a part that does not fit its table.
+    pub fn trajectory(&self, laws: &[Arc<Tied>]) -> Result<Option<Trajectory>> {
+        let Some(settings) = &self.settings else { return Ok(None) };
+        settings.training.check()?;
+        let tree = self.schema.tree();
+        let views: Vec<View> = tree.iter().map(|&table| self.schema.view(table)).collect::<Result<_>>()?;
+        let told = tree.iter().zip(&views).zip(&self.parts).zip(laws).map(|(((&table, view), part), law)| {
+            let parent = self.schema.parent(table).and_then(|parent| tree.iter().position(|&t| t == parent));
+            let above = parent.and_then(|chapter| {
+                let column = views[chapter].columns.iter().position(|column| column.from == From::Count(table))?;
+                let codec = &self.parts[chapter].codecs[column];
+                let rows = |code: usize| codec.likeliest(code as u16).map_or(0, |(rows, _)| rows as usize);
+                Some(Above { chapter, column, rows: (0..codec.cells()).map(rows).collect() })
+            });
+            Told {
+                law: law.clone(),
+                layout: Layout { cells: part.codecs.iter().map(Codec::cells).collect() },
+                drawn: view.drawn,
+                known: (view.drawn..view.columns.len()).filter(|&j| !view.columns[j].from.is_drawn()).collect(),
+                first: view.columns.iter().position(|column| matches!(column.from, From::Gap(_))),
+                above,
+            }
+        });
+        Trajectory::new(settings.network.clone(), told.collect()).map(Some)
     }
 }

@@ -27,10 +27,11 @@ pub use mixture::{Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub(crate) use file::{lay_out, take_apart};
-pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader};
+pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader, Room, TrajectorySettings};
 pub use network::{Trainable, Training};
 pub use refined::Refined;
 pub use tied::{Known, Tied};
+pub use vae::trajectory::{ChapterNats, Trajectory, TrajectoryGenerator};
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};
 
 /// Something that writes rows for synthetic units, and reads rows.

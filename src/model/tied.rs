@@ -7,10 +7,10 @@
 //! as far as that stands out of its noise.
 
 use super::Mixture;
-use super::mixture::{Measured, Posterior};
+use super::mixture::{Factors, Measured, Posterior};
 use crate::encode::Layout;
 use crate::error::{Error, Result};
-use crate::nn::Tensor;
+use crate::nn::{Matrix, Tensor};
 use ndarray::{Array2, ArrayView1, s};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -41,13 +41,21 @@ struct Tie {
     on: usize,
     /// Its cells by those of the tied column.
     factors: Array2<f32>,
+    /// Its cells by classes: the sum of each class's probabilities times the factors.
+    totals: Array2<f32>,
 }
 
-/// What is known of one row.
+impl Tie {
+    fn new(mixture: &Mixture, on: usize, of: usize, factors: Array2<f32>) -> Self {
+        Self { on, totals: mixture.totals(of, &factors), factors }
+    }
+}
+
+/// What is known of some rows.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     posterior: Posterior,
-    /// The cells of what it is told from.
+    /// The cells of what each is told from, and of what was observed since: rows by columns.
     codes: Vec<Option<u16>>,
 }
 
@@ -85,7 +93,7 @@ impl Tied {
             });
             let best = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
             let (gain, on, wanted) = best;
-            (gain > LEAST_GAIN).then(|| Tie { on, factors: factors(&mixture, (on, of), &wanted) })
+            (gain > LEAST_GAIN).then(|| Tie::new(&mixture, on, of, factors(&mixture, (on, of), &wanted)))
         };
         let ties = (0..mixture.width()).into_par_iter().map(|of| if of < drawn { tie(of) } else { None }).collect();
         Self { mixture, ties }
@@ -95,22 +103,33 @@ impl Tied {
         &self.mixture
     }
 
-    /// Forgets all about the row.
+    /// Forgets all about one row.
     pub fn start(&self, known: &mut Known) {
-        self.mixture.start(1, &mut known.posterior);
-        known.codes.clear();
-        known.codes.resize(self.ties.len(), None);
+        self.start_rows(1, known);
     }
 
-    /// A column has this cell: first all that the row is told from, then its own. Returns how likely that was. What was
-    /// impossible is forgotten.
+    /// Forgets all about so many rows.
+    pub fn start_rows(&self, rows: usize, known: &mut Known) {
+        self.mixture.start(rows, &mut known.posterior);
+        known.codes.clear();
+        known.codes.resize(rows * self.ties.len(), None);
+    }
+
+    /// As [`Tied::observe_row`], of one row.
     pub fn observe(&self, j: usize, code: u16, known: &mut Known) -> f32 {
-        known.codes[j] = Some(code);
-        match self.factors(j, known) {
-            None => self.mixture.observe(0, j, code, &mut known.posterior),
+        self.observe_row(0, j, code, known)
+    }
+
+    /// A column of a row has this cell: first all that the row is told from, then its own. Returns how likely that was. What
+    /// was impossible is forgotten.
+    pub fn observe_row(&self, r: usize, j: usize, code: u16, known: &mut Known) -> f32 {
+        let Known { posterior, codes } = known;
+        codes[r * self.ties.len() + j] = Some(code);
+        match self.factors(r, j, codes) {
+            None => self.mixture.observe(r, j, code, posterior),
             Some(factors) => {
                 let one = [(usize::from(code), 1.0)];
-                self.mixture.weigh(0, j, one.into_iter(), Some(factors), &mut known.posterior)
+                self.mixture.weigh(r, j, one.into_iter(), Some(factors), posterior)
             }
         }
     }
@@ -118,8 +137,8 @@ impl Tied {
     /// A column has one of the cells that agree with what is known, each as far as it does.
     pub fn restrict(&self, j: usize, agreement: &[f32], known: &mut Known) {
         let agreeing = agreement.iter().copied().enumerate().filter(|(_, agreement)| *agreement > 0.0);
-        let factors = self.factors(j, known);
-        self.mixture.weigh(0, j, agreeing, factors, &mut known.posterior);
+        let Known { posterior, codes } = known;
+        self.mixture.weigh(0, j, agreeing, self.factors(0, j, codes), posterior);
     }
 
     /// Draws the class of the row.
@@ -136,26 +155,33 @@ impl Tied {
         known: &Known,
         rng: &mut ChaCha8Rng,
     ) -> u16 {
-        match (self.factors(j, known), agreement) {
+        match (self.factors(0, j, &known.codes), agreement) {
             (None, agreement) => self.mixture.draw_code(class, j, agreement, rng),
             (Some(factors), agreement) => {
                 let weight = |(x, factor): (usize, &f32)| factor * agreement.map_or(1.0, |agreement| agreement[x]);
-                let weights: Vec<f32> = factors.iter().enumerate().map(weight).collect();
+                let weights: Vec<f32> = factors.cells.iter().enumerate().map(weight).collect();
                 self.mixture.draw_code(class, j, Some(&weights), rng)
             }
         }
     }
 
-    fn factors<'l>(&'l self, j: usize, known: &Known) -> Option<ArrayView1<'l, f32>> {
+    /// The probabilities of the cells of a column, one row a row, given what is known of each.
+    pub fn shares(&self, j: usize, known: &mut Known, shares: &mut Matrix) {
+        let Known { posterior, codes } = known;
+        self.mixture.shares(j, |r| self.factors(r, j, codes), posterior, shares);
+    }
+
+    fn factors(&self, r: usize, j: usize, codes: &[Option<u16>]) -> Option<Factors<'_>> {
         let tie = self.ties[j].as_ref()?;
-        Some(tie.factors.row(usize::from(known.codes[tie.on]?)))
+        let cell = usize::from(codes[r * self.ties.len() + tie.on]?);
+        Some(Factors { cells: tie.factors.row(cell), totals: tie.totals.row(cell) })
     }
 
     /// The weights.
     pub fn tensors(&self) -> Vec<Tensor> {
         use super::Generator;
         let of_tie = |(of, tie): (usize, &Option<Tie>)| {
-            let Tie { on, factors } = tie.as_ref()?;
+            let Tie { on, factors, .. } = tie.as_ref()?;
             let shape = vec![factors.nrows(), factors.ncols()];
             Some((format!("{TIE}.{of}.{on}"), shape, factors.iter().copied().collect()))
         };
@@ -175,7 +201,8 @@ impl Tied {
             let fits = |&(of, on): &(usize, usize)| *shape == [layout.cells[on], layout.cells[of]];
             let is_factor = |factor: &f32| (1.0 / MOST..=MOST).contains(factor);
             let tie = places.filter(fits).filter(|_| values.iter().all(is_factor)).and_then(|(of, on)| {
-                Some((of, Tie { on, factors: Array2::from_shape_vec((shape[0], shape[1]), values.clone()).ok()? }))
+                let factors = Array2::from_shape_vec((shape[0], shape[1]), values.clone()).ok()?;
+                Some((of, Tie::new(&tied.mixture, on, of, factors)))
             });
             let (of, tie) = tie.ok_or_else(|| Error::bad_input("the tensors of the ties do not fit the columns"))?;
             tied.ties[of] = Some(tie);

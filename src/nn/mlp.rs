@@ -117,10 +117,10 @@ impl Mlp {
         }
     }
 
-    /// Shows each layer's input and output gradient to `visit`.
-    pub fn traces(&self, buffers: &mut MlpBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
+    /// Shows each layer's input and output gradient to `visit`; `units` as in [`Trace`].
+    pub fn traces(&self, buffers: &mut MlpBuffers, units: Option<&[usize]>, visit: &mut dyn FnMut(Trace<'_>)) {
         for ((layer, input), gradient) in self.layers.iter().zip(&mut buffers.inputs).zip(&mut buffers.outputs) {
-            visit(Trace::Dense { layer, input, gradient });
+            visit(Trace::Dense { layer, input, gradient, units });
         }
     }
 }

@@ -24,10 +24,11 @@ const GRAM_COST: usize = 8;
 
 /// What one layer leaves behind after forward and backward: all that its per-unit norms and its clipped sum need.
 ///
-/// Every layer of a network shows up once; a layer used several times a row shows the uses as further rows.
+/// Every layer of a network shows up once; a layer used several times a row shows the uses as further rows. A layer that
+/// does not see every row of the tile says where the rows that it sees of each unit are: `units` are their offsets.
 pub enum Trace<'a> {
-    Dense { layer: &'a Dense, input: &'a mut Matrix, gradient: &'a mut Matrix },
-    Embedding { layer: &'a Embedding, codes: &'a [u16], gradient: &'a mut Matrix },
+    Dense { layer: &'a Dense, input: &'a mut Matrix, gradient: &'a mut Matrix, units: Option<&'a [usize]> },
+    Embedding { layer: &'a Embedding, codes: &'a [u16], gradient: &'a mut Matrix, units: Option<&'a [usize]> },
 }
 
 /// A loss that is a sum over privacy units, each with its own rows.
@@ -192,11 +193,16 @@ impl<B> Desk<B> {
         if let Some(coefficient) = coefficient {
             squared_norms.clear();
             squared_norms.resize(units.len(), 0.0);
-            network.traces(buffers, &mut |trace| trace.add_squared_norms(offsets, squared_norms, scratch));
+            network.traces(buffers, &mut |trace| {
+                trace.add_squared_norms(trace.units().unwrap_or(offsets), squared_norms, scratch);
+            });
             coefficients.clear();
             let drop_unusable = |&n: &f64| if n.is_finite() { coefficient(n) } else { 0.0 };
             coefficients.extend(squared_norms.iter().map(drop_unusable));
-            network.traces(buffers, &mut |trace| trace.scale(offsets, coefficients));
+            network.traces(buffers, &mut |trace| {
+                let units = trace.units().unwrap_or(offsets);
+                trace.scale(units, coefficients);
+            });
         }
         network.traces(buffers, &mut |trace| trace.add_sum(first, sum));
     }
@@ -213,7 +219,13 @@ pub fn add_parts(parts: &[Vec<f32>], start: usize, out: &mut [f32]) {
     }
 }
 
-impl Trace<'_> {
+impl<'a> Trace<'a> {
+    fn units(&self) -> Option<&'a [usize]> {
+        match self {
+            Self::Dense { units, .. } | Self::Embedding { units, .. } => *units,
+        }
+    }
+
     /// Adds this layer's part of the squared norm of each unit's gradient.
     fn add_squared_norms(&self, offsets: &[usize], norms: &mut [f64], scratch: &mut Scratch) {
         if offsets.len() == offsets[offsets.len() - 1] + 1 && offsets.windows(2).all(|unit| unit[1] == unit[0] + 1) {
@@ -252,7 +264,7 @@ impl Trace<'_> {
     fn unit_squared_norm(&self, rows: Range<usize>, scratch: &mut Scratch) -> f64 {
         let n = rows.len();
         match self {
-            Self::Dense { layer, input, gradient } => {
+            Self::Dense { layer, input, gradient, .. } => {
                 let (i, o) = (layer.inputs(), layer.outputs());
                 // Gram: n (n + 1) / 2 pairs of i + o terms. Materialised: n i o terms and a pass over i o.
                 if GRAM_COST * n * (n + 1) / 2 * (i + o) <= (n + 1) * i * o {
@@ -262,7 +274,7 @@ impl Trace<'_> {
                     dense_by_materialising(input, gradient, rows, scratch)
                 }
             }
-            Self::Embedding { layer, codes, gradient } => {
+            Self::Embedding { layer, codes, gradient, .. } => {
                 let (w, o) = (layer.width(), layer.outputs());
                 if n.div_ceil(2) * (w + o) <= w * o {
                     let row = |r: usize| &codes[r * w..(r + 1) * w];
@@ -302,8 +314,8 @@ impl Trace<'_> {
     /// Adds the sum over the rows of this layer's gradients to `out`, or puts it there when it is the `first`.
     fn add_sum(self, first: bool, out: &mut [f32]) {
         match self {
-            Self::Dense { layer, input, gradient } => layer.accumulate(input.view(), gradient, first, out),
-            Self::Embedding { layer, codes, gradient } => layer.accumulate(codes, gradient, first, out),
+            Self::Dense { layer, input, gradient, .. } => layer.accumulate(input.view(), gradient, first, out),
+            Self::Embedding { layer, codes, gradient, .. } => layer.accumulate(codes, gradient, first, out),
         }
     }
 }

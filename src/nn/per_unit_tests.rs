@@ -91,8 +91,13 @@ impl Network for Toy {
     }
 
     fn traces(&self, buffers: &mut ToyBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
-        visit(Trace::Embedding { layer: &self.embedding, codes: &buffers.codes, gradient: &mut buffers.gradient });
-        self.mlp.traces(&mut buffers.mlp, visit);
+        visit(Trace::Embedding {
+            layer: &self.embedding,
+            codes: &buffers.codes,
+            gradient: &mut buffers.gradient,
+            units: None,
+        });
+        self.mlp.traces(&mut buffers.mlp, None, visit);
     }
 }
 

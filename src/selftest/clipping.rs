@@ -64,7 +64,7 @@ impl Network for Layer {
     }
 
     fn traces(&self, (input, gradient): &mut (Matrix, Matrix), visit: &mut dyn FnMut(Trace<'_>)) {
-        visit(Trace::Dense { layer: &self.layer, input, gradient });
+        visit(Trace::Dense { layer: &self.layer, input, gradient, units: None });
     }
 }
 

@@ -26,7 +26,7 @@ use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
 /// but noise comes out.
 const LEAST_UNITS: u64 = 100;
 /// Number of units that settings are chosen for while it is not public.
-const NOMINAL_UNITS: u64 = 20_000;
+pub(super) const NOMINAL_UNITS: u64 = 20_000;
 /// Bytes of a table that are kept in memory where nobody asks for more or less.
 pub const TABLE_MEMORY: u64 = 512 << 20;
 /// Name of the entry that counts the units.

@@ -2,17 +2,19 @@
 //! plan. The unit of each view is the person, whose rows there share the weight 1.
 
 use super::attempt::{Asked, Attempt, Found};
-use super::fit::{COUNT, COUNT_SHARE, Observe, Progress, measure_requests};
+use super::dp_sgd::{Course, train};
+use super::fit::{COUNT, COUNT_SHARE, NOMINAL_UNITS, Observe, Progress, measure_requests};
 use super::ledger_file::LedgerFile;
 use super::measure::{Column, measure, requests, rounds};
+use super::network::{self, MEASURED_SHARE};
 use super::tables::{self, choose_pairs, measure_tables};
 use super::witness::Unwatched;
-use crate::encode::{Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
+use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, MISSING, count_class, outside, read_linked};
 use crate::model::{
-    LinkedHeader, LinkedModel, Marginals, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, mixture,
-    sha256,
+    LinkedHeader, LinkedModel, Marginals, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, Training,
+    TrajectorySettings, VaeSettings, mixture, sha256,
 };
 use crate::schema::linked::{From, LinkedSchema, View};
 use std::path::Path;
@@ -43,6 +45,7 @@ pub struct LinkedRequest<'a> {
 /// A plan, and what is public of each table before a row is read.
 pub struct LinkedPlanned {
     pub plan: Plan,
+    settings: Option<TrajectorySettings>,
     stories: Vec<Story>,
 }
 
@@ -67,9 +70,9 @@ struct Story {
 pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     let LinkedRequest { schema, budget, .. } = request;
     schema.check_for_fit()?;
-    if !matches!(request.model, ModelKind::Marginal | ModelKind::Independent) {
+    if request.model == ModelKind::Diffusion {
         return Err(Error::bad_input(format!("{} is a model of single tables", request.model))
-            .expected("auto, marginal or independent")
+            .expected("auto, marginal, vae or independent")
             .remedy("leave --model out"));
     }
     if let Some(units) = schema.linked.units {
@@ -84,10 +87,16 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     };
     let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
     let all: usize = stories.iter().map(|story| story.view.drawn).sum();
+    let units = schema.linked.units.unwrap_or(NOMINAL_UNITS);
+    let settings = (request.model == ModelKind::Vae).then(|| TrajectorySettings {
+        training: Training::choose(units as usize),
+        network: VaeSettings::of_trajectories(),
+    });
+    let measured = if settings.is_some() { MEASURED_SHARE } else { 1.0 };
     let mut planned = Vec::new();
     // Of rows that are keys alone there is nothing to measure but how many there are, which the rows above tell.
     for (number, story) in stories.iter().enumerate().filter(|(_, story)| story.view.drawn > 0) {
-        let share = story.view.drawn as f64 / all as f64;
+        let share = measured * story.view.drawn as f64 / all as f64;
         if number > 0 || schema.linked.units.is_none() {
             planned.push(Request {
                 name: format!("{}{COUNT}", story.scope),
@@ -101,9 +110,10 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
             _ => planned.extend(measure_requests(&story.scope, &story.drawn, share)),
         }
     }
+    planned.extend(settings.iter().map(|settings| network::training(&settings.training, units, 1.0 - MEASURED_SHARE)));
     let root = schema.tree()[0];
     let unit = PrivacyUnit::Person(schema.tables[root].name.clone());
-    Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, stories })
+    Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, settings, stories })
 }
 
 /// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file. With
@@ -151,22 +161,43 @@ pub fn fit_linked(
 
 fn release(
     request: &LinkedRequest,
-    LinkedPlanned { mut plan, stories }: LinkedPlanned,
+    LinkedPlanned { mut plan, settings, stories }: LinkedPlanned,
     tables: &Sensitive<Arc<LinkedTables>>,
     observe: &mut Observe<'_>,
 ) -> Result<LinkedModel> {
     let (mut parts, mut laws) = (Vec::new(), Vec::new());
-    for story in &stories {
-        let (part, law) = tell(request, &mut plan, story, tables, (&stories, &parts), observe)?;
+    let mut chapters = Sensitive::new(Vec::new());
+    for (number, story) in stories.iter().enumerate() {
+        let (part, law, codes) = tell(request, &mut plan, story, tables, (&stories, &parts), observe)?;
         parts.push(part);
-        laws.push(law);
+        laws.push(Arc::new(law));
+        if let Some(codes) = codes.filter(|_| settings.is_some()) {
+            let offsets = tables.map_ref(|tables| tables.offsets(story.table)).transpose()?;
+            chapters = chapters.zip(codes.zip(offsets)).map(|(mut chapters, (codes, offsets))| {
+                chapters.push((number as u16, codes, offsets));
+                chapters
+            });
+        }
     }
     let units = parts.first().map_or(0.0, |part| part.units);
-    let header = LinkedHeader::new(request.schema, request.model, plan, (units, request.seed), parts);
-    LinkedModel::new(header, laws)
+    let identity = (units, request.seed);
+    let header = LinkedHeader::new(request.schema, request.model, plan.clone(), identity, settings, parts);
+    let parameters = match (header.trajectory(&laws)?, &header.settings) {
+        (Some(trajectory), Some(settings)) => {
+            let codes = chapters.zip(tables.map_ref(|tables| tables.persons())).map(|(chapters, persons)| {
+                let shape = (persons?, trajectory.width());
+                CodeStore::woven(&chapters, shape, request.memory / 2, |number, view| trajectory.rows(number, view))
+            });
+            let begin = (trajectory.initialise(request.seed), None);
+            let course = Course { training: &settings.training, units, seed: request.seed, begin };
+            train(&mut plan, &codes.transpose()?, &trajectory, course, None, &Unwatched, observe)?
+        }
+        _ => Vec::new(),
+    };
+    LinkedModel::new(LinkedHeader { plan, ..header }, laws, |_| Ok(parameters))
 }
 
-/// Measures one table's view, and fits its law.
+/// Measures one table's view, and fits its law. Returns its codes, too, where they were measured.
 ///
 /// # Privacy
 /// Releases the planned events of the table and nothing else.
@@ -177,7 +208,7 @@ fn tell(
     tables: &Sensitive<Arc<LinkedTables>>,
     (stories, told): (&[Story], &[PartHeader]),
     observe: &mut Observe<'_>,
-) -> Result<(PartHeader, Tied)> {
+) -> Result<(PartHeader, Tied, Option<Sensitive<CodeStore>>)> {
     let Story { table, scope, view, domain, drawn, rounds, .. } = story;
     let is_root = told.is_empty();
     let key = UnitKey::from_system()?;
@@ -232,7 +263,7 @@ fn tell(
     let marginals = Marginals::from_noisy(&layout, &counts)?;
     let part = PartHeader { table: request.schema.tables[*table].name.clone(), units, codecs };
     if is_independent || drawn.columns.is_empty() {
-        return Ok((part, Tied::untied(Mixture::independent(&marginals))));
+        return Ok((part, Tied::untied(Mixture::independent(&marginals)), None));
     }
     let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / 2)).transpose()?;
     let chosen = choose_pairs(&layout, &view.pairs);
@@ -245,7 +276,7 @@ fn tell(
             observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
         }
     });
-    Ok((part, Tied::fit(mixture, &measured, view.drawn)))
+    Ok((part, Tied::fit(mixture, &measured, view.drawn), Some(codes)))
 }
 
 /// The pairs of columns of the row before: those of a row, and where there is no row before, all are missing.

@@ -42,18 +42,23 @@ pub(super) fn requests(settings: &NetworkSettings, units: u64) -> Vec<Request> {
         weight: PRIOR_SHARE,
         mechanism: Mechanism::GaussianSum { clipping_norm: 1.0 },
     });
-    let training = &settings.training;
-    let steps = Request {
+    let share = 1.0 - MEASURED_SHARE - prior.as_ref().map_or(0.0, |prior| prior.weight);
+    let steps = self::training(&settings.training, units, share);
+    prior.into_iter().chain([steps]).collect()
+}
+
+/// The steps of DP-SGD, for this part of the budget.
+pub(super) fn training(training: &Training, units: u64, share: f64) -> Request {
+    Request {
         name: TRAIN.into(),
         share: Share::Train,
-        weight: 1.0 - MEASURED_SHARE - prior.as_ref().map_or(0.0, |prior| prior.weight),
+        weight: share,
         mechanism: Mechanism::SubsampledGaussian {
             clipping_norm: f64::from(training.clipping_norm),
             sampling_rate: (training.expected_batch_size as f64 / units as f64).min(1.0),
             steps: training.steps as u64,
         },
-    };
-    prior.into_iter().chain([steps]).collect()
+    }
 }
 
 /// What is released before a network is trained.

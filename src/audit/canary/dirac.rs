@@ -211,7 +211,7 @@ impl Dirac {
             Trace::Embedding { gradient, .. } => {
                 canaries.iter().for_each(|(_, rows)| gradient.rows_of_mut(rows.clone()).fill(0.0));
             }
-            Trace::Dense { layer, input, gradient } => {
+            Trace::Dense { layer, input, gradient, .. } => {
                 let (weight, bias) = (layer.weight.range(), layer.bias.range());
                 for (canary, rows) in canaries {
                     let coordinate = self.coordinates[*canary];

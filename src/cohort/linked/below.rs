@@ -5,7 +5,7 @@ use super::{LinkedCohort, Table};
 use crate::encode::{Decoder, Domain, Positions};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
-use crate::model::{Known, Part};
+use crate::model::{Part, Room};
 use crate::schema::linked::{DAY, From, LinkedTable, PLACES, Since};
 use rand_chacha::ChaCha8Rng;
 
@@ -17,6 +17,8 @@ pub(super) struct Below<'a> {
     cohort: &'a LinkedCohort<'a>,
     table: &'a Table<'a>,
     part: &'a Part,
+    /// Its place among the parts.
+    number: usize,
     declared: &'a LinkedTable,
     /// The part that its rows hang on.
     parent: usize,
@@ -53,6 +55,13 @@ struct Before {
     known: f64,
 }
 
+impl Above<'_> {
+    fn person(&self) -> u32 {
+        let (part, row) = self.ancestors[0];
+        self.block.tables[part].person[row]
+    }
+}
+
 impl<'a> Below<'a> {
     pub fn new(cohort: &'a LinkedCohort<'a>, number: usize, parent: usize) -> Result<Self> {
         let (table, part, schema) = (&cohort.tables[number], &cohort.model.parts[number], cohort.schema());
@@ -60,6 +69,7 @@ impl<'a> Below<'a> {
             cohort,
             table,
             part,
+            number,
             declared: &schema.tables[part.table],
             parent,
             range: schema.moment_range(part.table)?.unwrap_or((f64::NEG_INFINITY, f64::INFINITY)),
@@ -71,7 +81,7 @@ impl<'a> Below<'a> {
     pub fn draw(&self, block: &Block, rng: &mut ChaCha8Rng) -> Result<Drawn> {
         let width = self.part.view.columns.len();
         let mut drawn = Drawn::new(width);
-        let mut told = Known::default();
+        let mut room = Room::default();
         let (mut codes, mut positions) = (vec![0u16; width], vec![MISSING; width]);
         for row in 0..block.tables[self.parent].rows() {
             let above = self.above(block, row);
@@ -84,7 +94,8 @@ impl<'a> Below<'a> {
                 }
                 self.tell(&above, place, before, &drawn, &mut positions);
                 let limits = Limits::new(self.part, self.gap, before);
-                self.draw_row(&mut codes, &mut positions, &limits, &mut told, rng)?;
+                let latent = block.latent(above.person());
+                self.draw_row(&mut codes, &mut positions, (&limits, latent), &mut room, rng)?;
                 if drawn.rows() == MOST_ROWS {
                     return Err(Error::bad_input(format!(
                         "table `{}`: the model draws too many rows",
@@ -161,29 +172,17 @@ impl<'a> Below<'a> {
         &self,
         codes: &mut [u16],
         positions: &mut [u32],
-        limits: &Limits,
-        told: &mut Known,
+        (limits, latent): (&Limits, &[f32]),
+        room: &mut Room,
         rng: &mut ChaCha8Rng,
     ) -> Result<()> {
-        let (law, is_drawn) = (&self.part.law, &self.table.drawn);
-        let known: Vec<(usize, u16)> = (0..codes.len())
-            .filter(|&j| !is_drawn[j])
-            .map(|j| (j, self.part.model.header.codecs[j].joint_code(positions[j])))
-            .collect();
+        for j in (0..codes.len()).filter(|&j| !self.table.drawn[j]) {
+            codes[j] = self.part.model.header.codecs[j].joint_code(positions[j]);
+        }
+        let agreement: Vec<(usize, &[f32])> =
+            limits.agreement.iter().map(|(j, agreement)| (*j, &**agreement)).collect();
         let mut draw = |codes: &mut [u16], rng: &mut ChaCha8Rng| {
-            law.start(told);
-            for &(j, code) in &known {
-                codes[j] = code;
-                law.observe(j, code, told);
-            }
-            if let Some((j, agreement)) = &limits.agreement {
-                law.restrict(*j, agreement, told);
-            }
-            let class = law.draw_class(told, rng);
-            for j in (0..codes.len()).filter(|&j| is_drawn[j]) {
-                let own = limits.agreement.as_ref().filter(|(limited, _)| *limited == j);
-                codes[j] = law.draw_code(class, j, own.map(|(_, agreement)| &**agreement), told, rng);
-            }
+            self.cohort.model.draw_row(self.number, latent, &agreement, room, rng, codes);
         };
         draw(codes, rng);
         self.cohort.settle(self.table, self.part, codes, positions, limits, rng, draw)
@@ -200,7 +199,7 @@ impl<'a> Below<'a> {
     fn push(&self, drawn: &mut Drawn, above: &Above, positions: &[u32], moment: f64) -> Result<()> {
         drawn.positions.extend(positions);
         drawn.parent.push(above.row as u32);
-        drawn.person.push(above.block.tables[self.parent].person[above.row]);
+        drawn.person.push(above.person());
         drawn.moments.push(moment);
         for j in told_as_passed(self.part) {
             let told = self.part.view.columns[j];

@@ -6,7 +6,7 @@ use super::{LinkedCohort, Table, cannot_hold};
 use crate::encode::Domain;
 use crate::error::Result;
 use crate::ingest::MISSING;
-use crate::model::{Generator, Known, Part};
+use crate::model::{Generator, Part, Room};
 use crate::schema::linked::{From, range_seconds, seconds_per_tick};
 use rand_chacha::ChaCha8Rng;
 
@@ -15,6 +15,8 @@ const ATTEMPTS: usize = 8;
 
 /// Some persons with everything below them.
 pub(super) struct Block {
+    /// The latent numbers of each person, where the model has some.
+    latent: Vec<Vec<f32>>,
     /// In the order of the model's parts.
     pub tables: Vec<Drawn>,
 }
@@ -31,6 +33,12 @@ pub(super) struct Drawn {
     pub moments: Vec<f64>,
     /// The moments of the view's columns that are told as passed time, in seconds: rows by such columns.
     pub times: Vec<f64>,
+}
+
+impl Block {
+    pub fn latent(&self, person: u32) -> &[f32] {
+        self.latent.get(person as usize).map_or(&[], |latent| latent)
+    }
 }
 
 impl Drawn {
@@ -57,10 +65,11 @@ pub(super) fn told_as_passed(part: &Part) -> impl Iterator<Item = usize> {
 impl LinkedCohort<'_> {
     /// Draws persons.
     pub(super) fn draw(&self, persons: usize, rng: &mut ChaCha8Rng) -> Result<Block> {
-        let mut block = Block { tables: Vec::with_capacity(self.tables.len()) };
+        let latent = self.model.network.as_ref().map(|network| (0..persons).map(|_| network.latent(rng)).collect());
+        let mut block = Block { latent: latent.unwrap_or_default(), tables: Vec::with_capacity(self.tables.len()) };
         for (number, table) in self.tables.iter().enumerate() {
             let drawn = match table.parent {
-                None => self.draw_persons(table, persons, rng)?,
+                None => self.draw_persons(table, persons, &block, rng)?,
                 Some(parent) => Below::new(self, number, parent)?.draw(&block, rng)?,
             };
             block.tables.push(drawn);
@@ -69,18 +78,20 @@ impl LinkedCohort<'_> {
         Ok(block)
     }
 
-    fn draw_persons(&self, table: &Table, persons: usize, rng: &mut ChaCha8Rng) -> Result<Drawn> {
+    fn draw_persons(&self, table: &Table, persons: usize, block: &Block, rng: &mut ChaCha8Rng) -> Result<Drawn> {
         let part = &self.model.parts[0];
         let mut drawn = Drawn::new(part.view.columns.len());
         let (mut codes, mut offsets) = (Vec::new(), Vec::new());
         part.law.mixture().generate(persons, None, None, rng, &mut codes, &mut offsets);
-        let mut known = Known::default();
+        let mut room = Room::default();
         for (person, codes) in codes.chunks_exact_mut(drawn.width.max(1)).enumerate() {
             let mut positions = vec![MISSING; drawn.width];
+            let latent = block.latent(person as u32);
+            if let Some(network) = &self.model.network {
+                network.draw_row(0, latent, &[], &mut room.network, rng, codes);
+            }
             self.settle(table, part, codes, &mut positions, &Limits::none(), rng, |codes, rng| {
-                part.law.start(&mut known);
-                let class = part.law.draw_class(&known, rng);
-                (0..codes.len()).for_each(|j| codes[j] = part.law.draw_code(class, j, None, &known, rng));
+                self.model.draw_row(0, latent, &[], &mut room, rng, codes);
             })?;
             drawn.positions.extend(&positions);
             drawn.parent.push(person as u32);

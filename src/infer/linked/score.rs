@@ -1,10 +1,12 @@
 //! How likely the rows of persons are.
 
 use super::super::score::ColumnScore;
-use crate::encode::Records;
+use crate::encode::{CodeStore, Codes, Records};
 use crate::error::Result;
 use crate::ingest::LinkedTables;
-use crate::model::{Known, LinkedModel, Part};
+use crate::model::{ChapterNats, Known, LinkedModel, Part, TrajectoryGenerator};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +14,9 @@ use std::sync::Arc;
 
 /// Rows scored as one piece of work: sums are taken within it and then in its order, at any number of threads.
 const ROWS_PER_BLOCK: usize = 4096;
+
+/// Of the latent numbers behind a score, so that it is the same again.
+const SEED: u64 = 0;
 
 /// What a model of linked tables says of persons, in nats.
 ///
@@ -68,7 +73,42 @@ struct Block {
     impossible_rows: usize,
 }
 
+/// Blocks of each part, as a network over trajectories has them.
+fn by_network(
+    model: &LinkedModel,
+    network: &TrajectoryGenerator,
+    tables: &LinkedTables,
+    codes: Vec<Vec<u16>>,
+) -> Result<Vec<Vec<Block>>> {
+    let persons = tables.persons()?;
+    let chapters = model.parts.iter().zip(codes).enumerate().filter(|(_, (part, _))| part.view.drawn > 0);
+    let chapters = chapters.map(|(number, (part, codes))| {
+        let rows = (codes.len() / part.view.columns.len().max(1)) as u32;
+        let store = CodeStore::from(Codes { codes, width: part.view.columns.len(), offsets: vec![0, rows] });
+        Ok((number as u16, store, tables.offsets(part.table)?))
+    });
+    let trajectory = network.trajectory();
+    let shape = (persons, trajectory.width());
+    let codes = CodeStore::woven(&chapters.collect::<Result<Vec<_>>>()?, shape, u64::MAX, |number, view| {
+        trajectory.rows(number, view)
+    })?;
+    let nats = network.nats(&codes, &mut ChaCha8Rng::seed_from_u64(SEED));
+    let block = |(nats, part): (ChapterNats, &Part)| -> Result<Vec<Block>> {
+        let mut block = Block { rows: nats.rows, columns: nats.columns, impossible_rows: 0 };
+        // Of a table of keys alone nothing is drawn.
+        block.rows.resize(tables.person_of_rows(part.table)?.len(), 0.0);
+        Ok(vec![block])
+    };
+    nats.into_iter().zip(&model.parts).map(block).collect()
+}
+
 impl Block {
+    /// The blocks of a part, as its law alone has them.
+    fn by_law(part: &Part, codes: &[u16]) -> Vec<Self> {
+        let chunks = codes.par_chunks(ROWS_PER_BLOCK * part.view.columns.len().max(1));
+        chunks.map(|codes| Self::new(part, codes)).collect()
+    }
+
     fn new(part: &Part, codes: &[u16]) -> Self {
         let (law, sources) = (&part.law, &part.view.columns);
         let told: Vec<usize> = (0..sources.len()).filter(|&j| !sources[j].from.is_drawn()).collect();
@@ -107,12 +147,18 @@ pub fn score_linked(model: &LinkedModel, tables: &Arc<LinkedTables>) -> Result<L
     let mean = |sum: f64, of: usize| sum / of.max(1) as f64;
     let mut rows_of_person = vec![0; persons];
     let (mut scores, mut impossible_rows, mut rows) = (Vec::new(), 0, 0);
-    for part in &model.parts {
+    let codes = model.parts.iter().map(|part| {
         let (domain, codecs) = (&part.model.domain, &part.model.header.codecs);
         let frame = tables.view_frame(part.table, &part.view)?;
-        let codes = Records::new(&frame, domain, codecs).complete(domain, codecs);
-        let chunks = codes.par_chunks(ROWS_PER_BLOCK * part.view.columns.len().max(1));
-        let blocks: Vec<Block> = chunks.map(|codes| Block::new(part, codes)).collect();
+        Ok(Records::new(&frame, domain, codecs).complete(domain, codecs))
+    });
+    let codes: Vec<Vec<u16>> = codes.collect::<Result<_>>()?;
+    let blocks = match &model.network {
+        None => model.parts.iter().zip(&codes).map(|(part, codes)| Block::by_law(part, codes)).collect(),
+        Some(network) => by_network(model, network, tables, codes)?,
+    };
+    for (part, blocks) in model.parts.iter().zip(blocks) {
+        let domain = &part.model.domain;
         let mut sums = vec![0.0; part.view.drawn];
         for block in &blocks {
             sums.iter_mut().zip(&block.columns).for_each(|(sum, nats)| *sum += nats);

@@ -76,10 +76,13 @@ fn model(unlikely: f32) -> LinkedModel {
             ("mixture.probabilities".to_owned(), vec![2, layout.total()], (0..2).flat_map(law).collect()),
             ("mixture.weights".to_owned(), vec![1, 2], vec![0.5, 0.5]),
         ];
-        laws.push(Tied::untied(Mixture::from_tensors(&layout, &tensors).unwrap()));
+        laws.push(Arc::new(Tied::untied(Mixture::from_tensors(&layout, &tensors).unwrap())));
         parts.push(PartHeader { table: schema.tables[table].name.clone(), units: 100.0, codecs });
     }
-    LinkedModel::new(LinkedHeader::new(&schema, ModelKind::Marginal, plan, (100.0, 0), parts), laws).unwrap()
+    LinkedModel::new(LinkedHeader::new(&schema, ModelKind::Marginal, plan, (100.0, 0), None, parts), laws, |_| {
+        Ok(Vec::new())
+    })
+    .unwrap()
 }
 
 fn folder(patients: &str, visits: &str) -> TempDir {

@@ -52,6 +52,22 @@ impl LinkedTables {
         Ok(&self.rows(table)?.person)
     }
 
+    /// Where the rows of each person start in a table, and their number.
+    ///
+    /// # Errors
+    /// The table was not read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn offsets(&self, table: usize) -> Result<Vec<u32>> {
+        let mut offsets = vec![0; self.persons()? + 1];
+        for &person in self.person_of_rows(table)? {
+            offsets[person as usize + 1] += 1;
+        }
+        (1..offsets.len()).for_each(|person| offsets[person] += offsets[person - 1]);
+        Ok(offsets)
+    }
+
     /// The rows that hang on each row of the parent, as far as it has some; of the root, each row for itself.
     ///
     /// # Errors

@@ -158,7 +158,12 @@ impl Network for DiffusionLoss<'_> {
 
     fn traces(&self, buffers: &mut DiffusionBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
         let DiffusionBuffers { shown, embedding_gradient, mlp, .. } = buffers;
-        visit(Trace::Embedding { layer: &self.model.embedding, codes: shown, gradient: embedding_gradient });
-        self.model.mlp.traces(mlp, visit);
+        visit(Trace::Embedding {
+            layer: &self.model.embedding,
+            codes: shown,
+            gradient: embedding_gradient,
+            units: None,
+        });
+        self.model.mlp.traces(mlp, None, visit);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, s};
+use ndarray::{Array2, ArrayView1, s};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -17,6 +17,15 @@ const LEAST_PROBABILITY: f32 = 1e-7;
 pub struct Posterior {
     classes: Matrix,
     logs: Matrix,
+}
+
+/// How much likelier the cells of a column are than in the classes alone.
+#[derive(Clone, Copy)]
+pub struct Factors<'a> {
+    /// One a cell.
+    pub cells: ArrayView1<'a, f32>,
+    /// For each class, the sum of its probabilities times them.
+    pub totals: ArrayView1<'a, f32>,
 }
 
 impl Mixture {
@@ -76,14 +85,13 @@ impl Mixture {
     }
 
     /// Row `r` has one of the cells of column `j` that agree with what is known, each as far as it does; where there are
-    /// `factors`, each cell is so many times likelier than in the classes alone. Returns how likely that was. What was
-    /// impossible is forgotten.
+    /// `factors`, each cell is likelier by them. Returns how likely that was. What was impossible is forgotten.
     pub fn weigh(
         &self,
         r: usize,
         j: usize,
         agreement: impl Iterator<Item = (usize, f32)>,
-        factors: Option<ArrayView1<f32>>,
+        factors: Option<Factors<'_>>,
         posterior: &mut Posterior,
     ) -> f32 {
         let add = |says: &mut [f32], cell: usize, weight: f32| {
@@ -91,11 +99,10 @@ impl Mixture {
             vectorised(|| says.iter_mut().zip(own).for_each(|(says, own)| *says += weight * own));
         };
         let mut says = vec![0.0; self.classes()];
-        agreement.for_each(|(cell, agreement)| add(&mut says, cell, agreement * factors.map_or(1.0, |f| f[cell])));
+        agreement
+            .for_each(|(cell, agreement)| add(&mut says, cell, agreement * factors.map_or(1.0, |f| f.cells[cell])));
         if let Some(factors) = factors {
-            let mut totals = vec![0.0; self.classes()];
-            factors.iter().enumerate().for_each(|(cell, &factor)| add(&mut totals, cell, factor));
-            says.iter_mut().zip(totals).for_each(|(says, total)| *says /= total.max(f32::MIN_POSITIVE));
+            says.iter_mut().zip(factors.totals).for_each(|(says, total)| *says /= total.max(f32::MIN_POSITIVE));
         }
         let classes = posterior.classes.row_mut(r);
         let total = vectorised(|| multiply_and_sum(classes, &says));
@@ -105,6 +112,41 @@ impl Mixture {
         }
         classes.iter_mut().for_each(|c| *c /= total);
         total
+    }
+
+    /// The probabilities of the cells of column `j`, one row a row, given what is known of each; where `factors` gives some for
+    /// a row, cells are likelier by them.
+    pub fn shares<'f>(
+        &self,
+        j: usize,
+        factors: impl Fn(usize) -> Option<Factors<'f>>,
+        posterior: &mut Posterior,
+        shares: &mut Matrix,
+    ) {
+        let Posterior { classes, logs: weights } = posterior;
+        weights.copy_from(classes);
+        for r in 0..weights.rows() {
+            if let Some(factors) = factors(r) {
+                let own = weights.row_mut(r).iter_mut();
+                own.zip(factors.totals).for_each(|(weight, total)| *weight /= total.max(f32::MIN_POSITIVE));
+            }
+        }
+        let law = self.probabilities.view().slice_move(s![.., self.offsets[j]..self.offsets[j + 1]]);
+        shares.reshape(weights.rows(), law.ncols());
+        gemm(weights.view(), law, 0.0, shares.view_mut());
+        for r in 0..shares.rows() {
+            if let Some(factors) = factors(r) {
+                shares.row_mut(r).iter_mut().zip(factors.cells).for_each(|(share, factor)| *share *= factor);
+            }
+        }
+    }
+
+    /// For each of the rows of `factors`, of cells of column `j`, the sum of each class's probabilities times them.
+    pub fn totals(&self, j: usize, factors: &Array2<f32>) -> Array2<f32> {
+        let mut totals = Array2::zeros((factors.nrows(), self.classes()));
+        let law = self.by_cell.view().slice_move(s![self.offsets[j]..self.offsets[j + 1], ..]);
+        gemm(factors.view(), law, 0.0, totals.view_mut());
+        totals
     }
 
     /// Draws the class of row `r`, given what is known of it.

@@ -100,8 +100,8 @@ fn fit_member(
         gradient[decoder.weights.range()].copy_from_slice(&workspace.by_weight);
         buffers.output().values_mut().copy_from_slice(workspace.by_probability.values());
         decoder.mlp.backward(&parameters, &mut buffers, None);
-        decoder.mlp.traces(&mut buffers, &mut |trace| {
-            if let Trace::Dense { layer, input, gradient: by_output } = trace {
+        decoder.mlp.traces(&mut buffers, None, &mut |trace| {
+            if let Trace::Dense { layer, input, gradient: by_output, .. } = trace {
                 layer.accumulate(input.view(), by_output, true, &mut gradient);
             }
         });

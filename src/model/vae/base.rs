@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::decoder::Start;
 use crate::model::mixture::{Mixture, Posterior};
 use crate::nn::Matrix;
 
@@ -12,6 +13,27 @@ pub(super) struct Base {
     pub mixture: Arc<Mixture>,
     /// The column that all rows of a unit share, if there is one: it says something once.
     pub rows_column: Option<usize>,
+}
+
+/// The next rows of some units, drawn on top of the mixture.
+pub(super) struct NextRows<'a> {
+    pub base: &'a Base,
+    /// Whether they are the units' first rows.
+    pub is_first: bool,
+    pub posterior: &'a mut Posterior,
+}
+
+impl Start for NextRows<'_> {
+    fn add_logs(&mut self, j: usize, logits: &mut Matrix) {
+        let logs = self.base.mixture.column_logs(j, self.posterior);
+        logits.values_mut().iter_mut().zip(logs.values()).for_each(|(l, s)| *l += s);
+    }
+
+    fn observe(&mut self, r: usize, j: usize, code: u16) {
+        if self.is_first || Some(j) != self.base.rows_column {
+            self.base.mixture.observe(r, j, code, self.posterior);
+        }
+    }
 }
 
 /// Memory of [`Base::add`].

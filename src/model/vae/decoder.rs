@@ -5,8 +5,6 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::ACTIVATION;
-use super::base::Base;
-use crate::model::mixture::Posterior;
 use crate::nn::{Dense, Embedding, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
 
 /// `p(x | z) = prod_j p(x_j | z, x_1 .. x_{j-1})`, all factors from one pass through one network whose weights are
@@ -19,6 +17,8 @@ use crate::nn::{Dense, Embedding, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, s
 pub(super) struct Decoder {
     /// First cell of each column, and the total.
     offsets: Vec<usize>,
+    /// So many of the first columns are given: the decoder says nothing of them, and all its units see them.
+    given: usize,
     embedding: Embedding,
     latent: Dense,
     mlp: Mlp,
@@ -36,26 +36,41 @@ pub struct DecoderBuffers {
     pub(super) mlp: MlpBuffers,
 }
 
+/// What a decoder's logits are added to: the law of each column given those before it.
+pub(super) trait Start {
+    /// Adds the logarithms of the probabilities of column `j`, given what was observed of each row.
+    fn add_logs(&mut self, j: usize, logits: &mut Matrix);
+
+    /// Row `r` has this code in column `j`.
+    fn observe(&mut self, r: usize, j: usize, code: u16);
+}
+
 /// Memory of [`Decoder::sample`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct SampleBuffers {
     pub latent: Matrix,
-    pub posterior: Posterior,
     /// Sums and then activations of each hidden layer.
     hidden: Vec<Matrix>,
     logits: Matrix,
 }
 
 impl Decoder {
-    pub fn new(table: &mut Table, offsets: Vec<usize>, latent: usize, hidden: &[usize]) -> Self {
-        let embedding = Embedding::new(table, "decoder.embedding", offsets.clone(), hidden[0]);
-        let from_latent = Dense::new(table, "decoder.latent", latent, hidden[0]);
-        let total = offsets.last().copied().unwrap_or(0);
-        let widths: Vec<usize> = hidden.iter().copied().chain([total]).collect();
-        let mlp = Mlp::new(table, "decoder", &widths, ACTIVATION);
+    /// A decoder of the columns after the first `given` ones, called `name` in the table.
+    pub fn new(
+        table: &mut Table,
+        name: &str,
+        (offsets, given): (Vec<usize>, usize),
+        latent: usize,
+        hidden: &[usize],
+    ) -> Self {
+        let embedding = Embedding::new(table, &format!("{name}.embedding"), offsets.clone(), hidden[0]);
+        let from_latent = Dense::new(table, &format!("{name}.latent"), latent, hidden[0]);
         let columns = offsets.len() - 1;
-        let degrees = hidden.iter().map(|&width| (0..=columns).map(|m| (m * width).div_ceil(columns)).collect());
-        Self { degrees: degrees.collect(), offsets, embedding, latent: from_latent, mlp }
+        let widths: Vec<usize> = hidden.iter().copied().chain([offsets[columns] - offsets[given]]).collect();
+        let mlp = Mlp::new(table, name, &widths, ACTIVATION);
+        let first = |m: usize, width: usize| (m.saturating_sub(given) * width).div_ceil((columns - given).max(1));
+        let degrees = hidden.iter().map(|&width| (0..=columns).map(|m| first(m, width)).collect());
+        Self { degrees: degrees.collect(), offsets, given, embedding, latent: from_latent, mlp }
     }
 
     /// Fresh parameters, whose output is nothing.
@@ -91,7 +106,7 @@ impl Decoder {
             for m in 0..columns {
                 let before = match self.degrees.get(l + 1) {
                     Some(degrees) => degrees[m],
-                    None => self.offsets[m],
+                    None => self.offsets[m].saturating_sub(self.offsets[self.given]),
                 };
                 for unit in self.degrees[l][m]..self.degrees[l][m + 1] {
                     cut(&layer.weight, unit, 0..before);
@@ -126,25 +141,33 @@ impl Decoder {
         self.latent.backward(parameters, embedding_gradient.view(), by_latent.view_mut());
     }
 
-    pub fn traces(&self, codes: &[u16], buffers: &mut DecoderBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
+    pub fn traces(
+        &self,
+        codes: &[u16],
+        buffers: &mut DecoderBuffers,
+        units: Option<&[usize]>,
+        visit: &mut dyn FnMut(Trace<'_>),
+    ) {
         let DecoderBuffers { latent, embedding_gradient, latent_gradient, mlp, .. } = buffers;
-        visit(Trace::Embedding { layer: &self.embedding, codes, gradient: embedding_gradient });
-        visit(Trace::Dense { layer: &self.latent, input: latent, gradient: latent_gradient });
-        self.mlp.traces(mlp, visit);
+        visit(Trace::Embedding { layer: &self.embedding, codes, gradient: embedding_gradient, units });
+        visit(Trace::Dense { layer: &self.latent, input: latent, gradient: latent_gradient, units });
+        self.mlp.traces(mlp, units, visit);
     }
 
-    /// Draws a row of codes for each row of `buffers.latent`, column after column, on top of what `base` says given
-    /// `posterior`, which then knows the rows.
+    /// Draws a row of codes for each row of `buffers.latent`, column after column, on top of what `start` says, which then
+    /// knows the rows. The cells of the given columns stand in `codes` already.
+    ///
+    /// # Shapes
+    /// `codes` is `rows x columns`.
     pub fn sample(
         &self,
         parameters: &[f32],
-        base: &Base,
-        is_first: bool,
+        start: &mut impl Start,
         buffers: &mut SampleBuffers,
         rng: &mut ChaCha8Rng,
-        codes: &mut Vec<u16>,
+        codes: &mut [u16],
     ) {
-        let SampleBuffers { latent, posterior, hidden, logits } = buffers;
+        let SampleBuffers { latent, hidden, logits } = buffers;
         let (rows, columns) = (latent.rows(), self.offsets.len() - 1);
         let layers = self.mlp.layers();
         hidden.resize_with(layers.len(), Matrix::default);
@@ -157,10 +180,20 @@ impl Decoder {
         for (l, layer) in layers.iter().enumerate().take(layers.len() - 1) {
             hidden[l + 1].reshape(rows, layer.outputs());
         }
-        codes.clear();
-        codes.resize(rows * columns, 0);
         let embedding = self.embedding.weight.view(parameters);
-        for j in 0..columns {
+        let knows = |j: usize, r: usize, code: u16, hidden: &mut [Matrix]| {
+            let hit = embedding.row(self.offsets[j] + usize::from(code));
+            let later = self.seeing(0, j)..;
+            let sums = hidden[0].row_mut(r)[later.clone()].iter_mut();
+            sums.zip(hit.slice(s![later])).for_each(|(h, w)| *h += w);
+        };
+        for j in 0..self.given {
+            for r in 0..rows {
+                start.observe(r, j, codes[r * columns + j]);
+                knows(j, r, codes[r * columns + j], hidden);
+            }
+        }
+        for j in self.given..columns {
             // Units of degree j now know all that they will see.
             for l in 0..layers.len() {
                 let own = self.degrees[l][j]..self.degrees[l][j + 1];
@@ -177,7 +210,8 @@ impl Decoder {
                     ACTIVATION.apply(&mut after[0].row_mut(r)[own.clone()]);
                 }
             }
-            let cells = self.offsets[j]..self.offsets[j + 1];
+            let first = self.offsets[self.given];
+            let cells = self.offsets[j] - first..self.offsets[j + 1] - first;
             logits.reshape(rows, cells.len());
             layers[layers.len() - 1].forward_part(
                 parameters,
@@ -185,19 +219,13 @@ impl Decoder {
                 cells.clone(),
                 logits.view_mut(),
             );
-            let start = base.mixture.column_logs(j, posterior);
-            logits.values_mut().iter_mut().zip(start.values()).for_each(|(l, s)| *l += s);
+            start.add_logs(j, logits);
             for r in 0..rows {
                 let mut code = [0];
                 softmax::sample(logits.row_mut(r), &[0, cells.len()], || rng.random(), &mut code);
                 codes[r * columns + j] = code[0];
-                if is_first || Some(j) != base.rows_column {
-                    base.mixture.observe(r, j, code[0], posterior);
-                }
-                let hit = embedding.row(cells.start + usize::from(code[0]));
-                let later = self.seeing(0, j)..;
-                let sums = hidden[0].row_mut(r)[later.clone()].iter_mut();
-                sums.zip(hit.slice(s![later])).for_each(|(h, w)| *h += w);
+                start.observe(r, j, code[0]);
+                knows(j, r, code[0], hidden);
             }
         }
     }

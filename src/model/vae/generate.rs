@@ -6,14 +6,14 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::base::BaseBuffers;
+use super::base::{BaseBuffers, NextRows};
 use super::decoder::SampleBuffers;
 use super::loss::{VaeBuffers, VaeLoss};
 use super::{Prior, Vae, VaeSettings};
 use crate::encode::Layout;
 use crate::encode::{CodeStore, Codes};
 use crate::error::Result;
-use crate::model::mixture::Mixture;
+use crate::model::mixture::{Mixture, Posterior};
 use crate::model::refined::Sampler;
 use crate::model::rows::RowsOfUnits;
 use crate::nn::{Matrix, Tensor, softmax};
@@ -79,10 +79,11 @@ impl Vae {
         let (width, latent, shared) = (self.width(), self.settings.latent, self.settings.shared);
         let (mut buffers, mut drawn, mut normals) = (SampleBuffers::default(), Vec::new(), Matrix::default());
         let (mut codes, mut offsets) = (Vec::new(), vec![0]);
+        let mut posterior = Posterior::default();
         for start in (0..units).step_by(TILE_ROWS) {
             let tile = TILE_ROWS.min(units - start);
             normals.reshape(tile, latent);
-            self.base.mixture.start(tile, &mut buffers.posterior);
+            self.base.mixture.start(tile, &mut posterior);
             let mut rows = RowsOfUnits::new(tile, rows_column);
             while !rows.active.is_empty() {
                 let is_first = rows.is_first();
@@ -91,9 +92,12 @@ impl Vae {
                     let keep = if is_first { 0 } else { shared };
                     prior.draw(rng, keep, normals.row_mut(unit), buffers.latent.row_mut(i));
                 }
-                self.decoder.sample(parameters, &self.base, is_first, &mut buffers, rng, &mut drawn);
+                drawn.clear();
+                drawn.resize(rows.active.len() * width, 0);
+                let mut next = NextRows { base: &self.base, is_first, posterior: &mut posterior };
+                self.decoder.sample(parameters, &mut next, &mut buffers, rng, &mut drawn);
                 let kept = rows.add(&drawn, width);
-                self.base.mixture.keep(&kept, &mut buffers.posterior);
+                self.base.mixture.keep(&kept, &mut posterior);
             }
             rows.append_to(width, &mut codes, &mut offsets);
         }

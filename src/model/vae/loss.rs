@@ -51,7 +51,7 @@ impl VaeBuffers {
 }
 
 /// Logarithms of posterior variances are clamped to this on both sides.
-const LOG_VARIANCE_BOUND: f32 = 12.0;
+pub(super) const LOG_VARIANCE_BOUND: f32 = 12.0;
 
 /// The negative evidence bound of some units, with its sampling noise fixed.
 pub(super) struct VaeLoss<'a> {
@@ -200,8 +200,8 @@ impl Network for VaeLoss<'_> {
 
     fn traces(&self, buffers: &mut VaeBuffers, visit: &mut dyn FnMut(Trace<'_>)) {
         let VaeBuffers { codes, embedding_gradient, encoder, decoder, .. } = buffers;
-        visit(Trace::Embedding { layer: &self.vae.embedding, codes, gradient: embedding_gradient });
-        self.vae.encoder.traces(encoder, visit);
-        self.vae.decoder.traces(codes, decoder, visit);
+        visit(Trace::Embedding { layer: &self.vae.embedding, codes, gradient: embedding_gradient, units: None });
+        self.vae.encoder.traces(encoder, None, visit);
+        self.vae.decoder.traces(codes, decoder, None, visit);
     }
 }

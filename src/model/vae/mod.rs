@@ -22,6 +22,7 @@ mod generate;
 mod loss;
 mod prior;
 mod settings;
+pub mod trajectory;
 
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ impl Vae {
         let embedding = Embedding::new(&mut table, "encoder.embedding", offsets.clone(), hidden[0]);
         let encoder_widths: Vec<usize> = hidden.iter().copied().chain([2 * latent]).collect();
         let encoder = Mlp::new(&mut table, "encoder", &encoder_widths, ACTIVATION);
-        let decoder = Decoder::new(&mut table, offsets.clone(), *latent, hidden);
+        let decoder = Decoder::new(&mut table, "decoder", (offsets.clone(), 0), *latent, hidden);
         let base = Base { mixture, rows_column };
         Ok(Self { settings, offsets, table, embedding, encoder, decoder, base })
     }

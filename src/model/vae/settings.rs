@@ -26,6 +26,11 @@ impl VaeSettings {
         Self { hidden: vec![128, 128], latent: 16, shared: 8, kl_weight: 1.0 }
     }
 
+    /// The settings of trajectories, whose persons have one latent vector each.
+    pub fn of_trajectories() -> Self {
+        Self { hidden: vec![64], latent: 8, shared: 8, kl_weight: 1.0 }
+    }
+
     /// Refuses settings that no network could be built from, so that a hostile model file cannot ask for more memory
     /// than there is.
     pub(super) fn check(&self, layout: &Layout) -> Result<()> {
