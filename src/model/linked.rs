@@ -5,6 +5,7 @@ use super::{FORMAT, Header, ModelFile, ModelKind, Tied, sha256};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
+use crate::schema::Schema;
 use crate::schema::linked::{LinkedSchema, View};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct LinkedHeader {
     /// Seed of the initialisation; never of the noise.
     pub seed: u64,
     pub schema: LinkedSchema,
+    /// Where the tables are two sides of one, the schema of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Box<Schema>>,
     /// One a table of persons, each after its parent.
     pub parts: Vec<PartHeader>,
 }
@@ -118,9 +122,17 @@ impl LinkedModel {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::bad_input("is not a model of synthward, or is damaged").remedy("fit or copy it again");
         let (text, tensors) = take_apart(HEADER_KEY, bytes).ok_or_else(damaged)?;
-        let header: LinkedHeader = serde_json::from_str(&text).map_err(|_| damaged())?;
+        let mut header: LinkedHeader = serde_json::from_str(&text).map_err(|_| damaged())?;
         if header.format > LINKED_FORMAT {
             return Err(Error::bad_input("was written by a newer version of synthward").remedy("update synthward"));
+        }
+        if let Some(flat) = &header.history {
+            flat.check()?;
+            let schema = flat.history()?.ok_or_else(damaged)?;
+            if schema.tables != header.schema.tables {
+                return Err(damaged());
+            }
+            header.schema = schema;
         }
         header.schema.check()?;
         let tree = header.schema.tree();
@@ -202,6 +214,8 @@ impl LinkedHeader {
         parts: Vec<PartHeader>,
     ) -> Self {
         let (format, version) = (LINKED_FORMAT, env!("CARGO_PKG_VERSION").into());
-        Self { format, version, model, plan, units, seed, schema: schema.released(), parts }
+        let schema = schema.released();
+        let history = schema.history.clone();
+        Self { format, version, model, plan, units, seed, schema, history, parts }
     }
 }

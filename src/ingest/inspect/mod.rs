@@ -181,6 +181,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
         name: raw.source.table_name(),
         privacy_unit: unit.map(str::to_owned),
         max_rows_per_unit: unit_rows.is_some().then_some(DEFAULT_MAX_ROWS_PER_UNIT),
+        order: None,
         missing: std::iter::once("").chain(markers.into_iter().filter(|m| !m.is_empty())).map(str::to_owned).collect(),
         units: units.filter(|_| assume_public).map(|n| n as u64),
         epsilon_cap: None,

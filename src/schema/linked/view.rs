@@ -351,10 +351,9 @@ impl LinkedSchema {
         }
         let pairs = pairs(&builder.columns, drawn);
         let (columns, sources): (Vec<Column>, Vec<ViewColumn>) = builder.columns.into_iter().unzip();
-        let constraints =
-            own.constraints.iter().filter(|rule| holds_in_view(rule, &columns, &sources)).cloned().collect();
         let mut schema = own.alone();
-        (schema.columns, schema.constraints) = (columns, constraints);
+        schema.constraints.retain(|rule| holds_in_view(rule, &columns, &sources));
+        schema.columns = columns;
         Ok(View { schema, columns: sources, pairs, drawn })
     }
 }
