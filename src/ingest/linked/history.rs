@@ -142,3 +142,111 @@ fn warn_of_disagreement(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::read_linked;
+
+    const SCHEMA: &str = r#"
+        column = [
+            { name = "stay", kind = "identifier" },
+            { name = "who", kind = "identifier" },
+            { name = "sex", kind = "categorical", categories = ["F", "M"], domain_from = "public" },
+            { name = "age", kind = "integer", min = 0, max = 99, domain_from = "public" },
+            { name = "day", kind = "datetime", type = "date32", min = "2020-01-01", max = "2021-12-31", domain_from = "public" },
+        ]
+        [table]
+        name = "stays"
+        privacy_unit = "who"
+        max_rows_per_unit = 3
+        order = "ORDER"
+        [[constraint]]
+        kind = "constant"
+        columns = ["sex"]
+    "#;
+
+    /// Two people, whose rows do not stand together. By each order they come in another one.
+    const ROWS: &str = "stay,who,sex,age,day\n\
+        9,p,M,40,2020-01-05\n\
+        11,q,F,50,2020-01-01\n\
+        10,p,F,41,2020-01-03\n\
+        12,q,F,50,\n\
+        8,p,F,39,2020-01-05\n\
+        13,q,F,49,2020-01-01\n\
+        7,p,F,44,2020-01-09\n";
+
+    fn read(order: &str, rows: &str) -> Result<(LinkedSchema, Arc<LinkedTables>)> {
+        let schema = Schema::from_toml(&SCHEMA.replace("ORDER", order)).unwrap().history().unwrap().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stays.csv");
+        std::fs::write(&file, rows).unwrap();
+        let tables = read_linked(&file, &schema, 1 << 20)?.for_controller();
+        Ok((schema, Arc::new(tables)))
+    }
+
+    /// The cells of a column of a table's view, a missing one as none.
+    fn cells((schema, tables): &(LinkedSchema, Arc<LinkedTables>), table: usize, column: &str) -> Vec<Option<f64>> {
+        let store = tables.view(table, &schema.view(table).unwrap()).unwrap();
+        match store.column(column).unwrap().unwrap() {
+            Values::Number(cells) => cells.into_iter().map(|x| (!x.is_nan()).then_some(x)).collect(),
+            Values::Text { codes, labels } => {
+                let is_f = |code: u32| labels.get(code as usize).map(|label| f64::from(u8::from(label == "F")));
+                codes.into_iter().map(is_f).collect()
+            }
+        }
+    }
+
+    fn all(cells: &[f64]) -> Vec<Option<f64>> {
+        cells.iter().copied().map(Some).collect()
+    }
+
+    #[test]
+    fn the_rows_of_a_person_follow_each_other_by_the_order() {
+        let by_key = read("stay", ROWS).unwrap();
+        assert_eq!(cells(&by_key, 1, "age"), all(&[44.0, 39.0, 40.0, 50.0, 50.0, 49.0]), "the fourth is left out");
+        assert_eq!(cells(&by_key, 1, "previous age")[1..3], all(&[44.0, 39.0]));
+        assert_eq!(cells(&by_key, 0, "number of rows"), all(&[3.0, 3.0]));
+        let by_age = read("age", ROWS).unwrap();
+        assert_eq!(cells(&by_age, 1, "age"), all(&[39.0, 40.0, 41.0, 49.0, 50.0, 50.0]));
+        assert_eq!(cells(&by_age, 1, "day")[3..], [Some(0.0), Some(0.0), None], "those of one age as they stand");
+        let by_day = read("day", ROWS).unwrap();
+        assert_eq!(cells(&by_day, 1, "age"), all(&[41.0, 40.0, 39.0, 50.0, 49.0, 50.0]), "what is missing comes last");
+        assert_eq!(cells(&by_day, 1, "day"), [Some(2.0), Some(2.0), Some(0.0), Some(0.0), Some(0.0), None]);
+    }
+
+    /// Of the second person all rows agree. The rows that are left out have no say.
+    #[test]
+    fn the_first_row_says_what_is_constant() {
+        for (order, sex) in [("stay", [1.0, 1.0]), ("age", [1.0, 1.0]), ("day", [1.0, 1.0])] {
+            assert_eq!(cells(&read(order, ROWS).unwrap(), 0, "sex"), all(&sex), "{order}");
+        }
+        let rows = ROWS.replace("7,p,F", "7,p,M");
+        let by_key = read("stay", &rows).unwrap();
+        assert_eq!((cells(&by_key, 0, "sex"), cells(&by_key, 1, "persons.sex")), (all(&[0.0, 1.0]), all(&[0.0, 0.0, 0.0, 1.0, 1.0, 1.0])));
+    }
+
+    /// What is read of a person is told by the person's own rows.
+    #[test]
+    fn nobody_changes_what_is_read_of_others() {
+        let both = read("stay", ROWS).unwrap();
+        let is_own = |line: &&str| !line.contains(",q,");
+        let alone: String = ROWS.lines().filter(is_own).map(|line| format!("{line}\n")).collect();
+        let alone = read("stay", &alone).unwrap();
+        let (schema, tables) = &both;
+        for (table, rows) in [(0, 1), (1, 3)] {
+            let view = schema.view(table).unwrap();
+            assert_eq!(tables.persons().unwrap(), 2);
+            for column in &view.schema.columns {
+                assert_eq!(cells(&both, table, &column.name)[..rows], cells(&alone, table, &column.name)[..rows]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_no_number_tells_no_order() {
+        let e = read("stay", &ROWS.replace("12,q", "twelve,q")).err().unwrap();
+        assert_eq!((e.row, e.column.as_deref(), e.kind.exit_code()), (Some(4), Some("stay"), 3));
+        assert!(!e.to_string().contains("twelve") && e.remedy.is_some(), "{e}");
+    }
+}
