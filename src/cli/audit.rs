@@ -215,11 +215,11 @@ impl AuditTables {
 fn of_flat_table(path: &Path) -> Result<(ModelFile, String)> {
     match AnyModel::read(path)? {
         AnyModel::Table(model, sha256) => Ok((*model, sha256)),
-        AnyModel::Linked(..) => {
-            Err(Error::usage("--model is for models of single tables without an order: no other fit is tested with canaries")
-                .file(path)
-                .remedy("leave it out"))
-        }
+        AnyModel::Linked(..) => Err(Error::usage(
+            "--model is for models of single tables without an order: no other fit is tested with canaries",
+        )
+        .file(path)
+        .remedy("leave it out")),
     }
 }
 

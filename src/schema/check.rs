@@ -224,8 +224,10 @@ impl Schema {
         }
         let remedy = "name a column that says which of a person's rows comes first, or leave `order` out";
         match self.column(order) {
-            None => Err(Error::bad_input(format!("order names `{order}`, which is not a column of the schema"))
-                .remedy(remedy)),
+            None => {
+                Err(Error::bad_input(format!("order names `{order}`, which is not a column of the schema"))
+                    .remedy(remedy))
+            }
             Some(column) if column.drop => Err(bad(column, "is the order of the rows, and is left out").remedy(remedy)),
             Some(column) if self.table.unit_column() == Some(order) => {
                 Err(bad(column, "is the order of the rows, and the same in all rows of a person").remedy(remedy))

@@ -12,6 +12,7 @@
 //! name = "diabetes130"
 //! privacy_unit = "patient_nbr"   # a column, or "row" when each row is a different person
 //! max_rows_per_unit = 4          # more rows of a unit are dropped at random
+//! order = "encounter_id"         # optional: rows of a unit follow each other by it; the first ones are kept then
 //! missing = ["?", ""]
 //!
 //! [[column]]

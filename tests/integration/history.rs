@@ -77,6 +77,11 @@ columns = ["age", "stage", "day"]
 [[constraint]]
 kind = "forbidden"
 never = "age < 18 and ward = 'heart'"
+
+[[constraint]]
+kind = "implication"
+when = "sex = 'M'"
+then = "ward != 'skin'"
 "#;
 
 const WARDS: [&str; 3] = ["eye", "heart", "skin"];
@@ -165,6 +170,7 @@ fn a_cohort_is_one_table_and_holds_what_the_schema_says() {
     ascends(&rows, "day", number);
     ascends(&rows, "stage", stage);
     assert!(rows.iter().all(|row| row["ward"] != "heart" || row["age"].is_empty() || number(&row["age"]) >= 18));
+    assert!(rows.iter().all(|row| row["sex"] != "M" || row["ward"] != "skin"), "though some real rows are so");
     let text = WORLD.text("cohort.csv");
     assert!(!text.contains("real-") && !text.contains(SECRET));
     assert!(text == WORLD.text("again.csv"), "a seed means the same cohort at any number of threads");
@@ -188,8 +194,7 @@ fn the_history_of_a_person_is_told() {
     assert!(same > 0.75, "{same}");
     assert!((4.0..5.8).contains(&a_person), "{a_person}");
     let days = |row: &HashMap<String, String>| row["day"].parse::<chrono::NaiveDate>().unwrap();
-    let gaps: Vec<f64> =
-        pairs.iter().map(|pair| (days(&pair[1]) - days(&pair[0])).num_days() as f64).collect();
+    let gaps: Vec<f64> = pairs.iter().map(|pair| (days(&pair[1]) - days(&pair[0])).num_days() as f64).collect();
     assert!(gaps.iter().sum::<f64>() / (gaps.len() as f64) < 500.0, "days are near those of the stay before");
 }
 
@@ -202,7 +207,7 @@ fn the_unit_is_the_column() {
     let judged = "--holdout holdout.csv --synthetic cohort.csv --schema evaluated.toml";
     let figures = WORLD.run(&format!("evaluate --real train.csv {judged} --json")).succeeds().json();
     let constraints = figures["constraints"].as_array().unwrap();
-    assert!(constraints.len() == 3 && constraints.iter().all(|c| c["synthetic"] == 0), "{constraints:?}");
+    assert!(constraints.len() == 4 && constraints.iter().all(|c| c["synthetic"] == 0), "{constraints:?}");
     WORLD.run("generate model.safetensors --rows 50 -o cohort.parquet").succeeds();
     let file = WORLD.read("cohort.parquet");
     let has = |text: &str| file.windows(text.len()).any(|w| w == text.as_bytes());
@@ -241,7 +246,8 @@ fn rows_that_disagree_are_told_in_classes() {
     let later = first.replacen(first.split(',').next().unwrap(), "999999", 1).replace(sex[0], sex[1]);
     world.write("train.csv", format!("{text}{later}\n")).write("schema.toml", SCHEMA.replace("= 8", "= 20"));
     let fitted = world.run(&format!("{FIT} -o model.safetensors")).succeeds();
-    let fitted = fitted.says(&["fewer than 10 rows disagree with the first row of their `who`", "the first says what it is"]);
+    let fitted =
+        fitted.says(&["fewer than 10 rows disagree with the first row of their `who`", "the first says what it is"]);
     assert!(!fitted.stderr.contains(who) && !fitted.stderr.contains("left out"), "{fitted}");
 }
 
@@ -255,20 +261,28 @@ fn what_is_not_known_of_a_history_is_refused() {
     };
     let order = "order = \"stay\"";
     refused(&SCHEMA.replace("privacy_unit = \"who\"", "privacy_unit = \"row\""), &fit, 3, &["order is given"]);
-    refused(&SCHEMA.replace(order, "order = \"ward\""), &fit, 3, &["has kind categorical", "identifier of whole numbers"]);
+    refused(
+        &SCHEMA.replace(order, "order = \"ward\""),
+        &fit,
+        3,
+        &["has kind categorical", "identifier of whole numbers"],
+    );
     refused(&SCHEMA.replace(order, "order = \"who\""), &fit, 3, &["the same in all rows of a person"]);
     refused(&SCHEMA.replace(order, "order = \"note\""), &fit, 3, &["is left out"]);
     let unique = format!("{SCHEMA}[[constraint]]\nkind = \"unique\"\ncolumns = [\"who\", \"day\"]\n");
     refused(&unique, &fit, 3, &["schema.toml", "unique who, day", "cannot be held"]);
-    let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"forbidden\"\nnever = \"sex = 'F' and ward = 'eye'\"\n");
-    refused(&mixed, &fit, 3, &["constant within a person, and others are not"]);
+    let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"dependency\"\nof = \"stage\"\non = \"sex\"\n");
+    refused(&mixed, &fit, 3, &["some of its columns are constant within a person"]);
     refused(SCHEMA, &format!("{fit} --model vae"), 3, &["vae", "`order` out of the schema"]);
     refused(SCHEMA, &format!("{fit} --discover-epsilon 1"), 2, &["--discover-epsilon", "`order` out of the schema"]);
     for (arguments, words) in [
         ("generate model.safetensors --rows 9 --where ward='eye' -o few.csv", "--where is for models"),
         ("generate model.safetensors --rows 9 --format csv -o few.csv", "--format and --reference"),
         ("infer model.safetensors holdout.csv --fill -o filled.csv", "--fill is for models"),
-        ("audit --members train.csv --holdout holdout.csv --synthetic cohort.csv --schema schema.toml --model model.safetensors", "without an order"),
+        (
+            "audit --members train.csv --holdout holdout.csv --synthetic cohort.csv --schema schema.toml --model model.safetensors",
+            "without an order",
+        ),
     ] {
         let outcome = WORLD.run(arguments).exits(2).says(&[words, "remedy"]);
         assert_eq!(outcome.stdout, "");

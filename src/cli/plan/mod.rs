@@ -164,10 +164,10 @@ impl PlanCommand {
         let root = &schema.tables[schema.tree()[0]];
         let of_tables = schema.tree().into_iter().flat_map(|table| {
             let table = &schema.tables[table];
-            table.columns.iter().map(|column| Column {
-                name: format!("{}.{}", table.name, column.name),
-                ..column.clone()
-            })
+            table
+                .columns
+                .iter()
+                .map(|column| Column { name: format!("{}.{}", table.name, column.name), ..column.clone() })
         });
         let columns = flat.map_or_else(|| of_tables.collect(), |flat| flat.columns.clone());
         let fact = |column: &Column| column_fact(column, schema.linked.assumed_public);

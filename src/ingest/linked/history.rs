@@ -71,9 +71,7 @@ pub(super) fn read(
     let persons = store.units();
     let store = Arc::new(store);
     let mut rows: Vec<u32> = (0..unit.len() as u32).collect();
-    rows.par_sort_unstable_by(|&a, &b| {
-        unit[a as usize].cmp(&unit[b as usize]).then(by.compare(a, b)).then(a.cmp(&b))
-    });
+    rows.par_sort_unstable_by(|&a, &b| unit[a as usize].cmp(&unit[b as usize]).then(by.compare(a, b)).then(a.cmp(&b)));
     let mut places = Vec::with_capacity(rows.len());
     let mut firsts = Vec::with_capacity(persons);
     for (at, &row) in rows.iter().enumerate() {
@@ -223,7 +221,10 @@ mod tests {
         }
         let rows = ROWS.replace("7,p,F", "7,p,M");
         let by_key = read("stay", &rows).unwrap();
-        assert_eq!((cells(&by_key, 0, "sex"), cells(&by_key, 1, "persons.sex")), (all(&[0.0, 1.0]), all(&[0.0, 0.0, 0.0, 1.0, 1.0, 1.0])));
+        assert_eq!(
+            (cells(&by_key, 0, "sex"), cells(&by_key, 1, "sex")),
+            (all(&[0.0, 1.0]), all(&[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
+        );
     }
 
     /// What is read of a person is told by the person's own rows.

@@ -27,7 +27,12 @@ impl LinkedTable {
             targets: Vec::new(),
             survival: Vec::new(),
             regressions: Vec::new(),
-            constraints: self.constraints.iter().filter(|rule| !matches!(rule.rule, Rule::Ascending { .. })).cloned().collect(),
+            constraints: self
+                .constraints
+                .iter()
+                .filter(|rule| !matches!(rule.rule, Rule::Ascending { .. }))
+                .cloned()
+                .collect(),
         }
     }
 

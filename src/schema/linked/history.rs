@@ -38,32 +38,23 @@ impl Schema {
         rows.max_rows = Some(self.table.max_rows_per_unit());
         let mut ascending = Vec::new();
         for constraint in &self.constraints {
-            let columns = constraint.rule.columns();
-            let of_person = columns.iter().filter(|name| constant.contains(name.as_str())).count();
-            match &constraint.rule {
-                Rule::Constant { .. } => {}
+            match (&constraint.rule, About::of(&constraint.rule, &constant)) {
+                (Rule::Constant { .. }, _) | (_, About::Both) => {}
                 // What is constant does not go down, and moments are drawn as time that passes.
-                Rule::Ascending { columns } => {
-                    let drawn = columns.iter().filter(|name| {
-                        !constant.contains(name.as_str()) && rows.order.as_ref() != Some(name)
-                    });
-                    let columns: Vec<String> = drawn.cloned().collect();
+                (Rule::Ascending { columns }, _) => {
+                    let is_drawn =
+                        |name: &&String| !constant.contains(name.as_str()) && rows.order.as_ref() != Some(*name);
+                    let columns: Vec<String> = columns.iter().filter(is_drawn).cloned().collect();
                     ascending.extend(columns.clone());
                     if !columns.is_empty() {
                         rows.constraints.push(Constraint { rule: Rule::Ascending { columns }, ..constraint.clone() });
                     }
                 }
-                Rule::Unique { .. } => {
+                (Rule::Unique { .. }, _) => {
                     return Err(refuse(constraint, "rows that are told one after the other may be alike"));
                 }
-                _ if of_person == columns.len() => persons.constraints.push(constraint.clone()),
-                _ if of_person == 0 => rows.constraints.push(constraint.clone()),
-                _ => {
-                    return Err(refuse(
-                        constraint,
-                        "some of its columns are constant within a person, and others are not",
-                    ));
-                }
+                (_, About::Person) => persons.constraints.push(constraint.clone()),
+                (_, About::Row) => rows.constraints.push(constraint.clone()),
             }
         }
         let is_number = self.column(order).is_some_and(|column| column.kind.is_amount());
@@ -80,7 +71,22 @@ impl Schema {
         };
         let linked = LinkedSchema { linked, tables: vec![persons, rows], history: Some(Box::new(self.clone())) };
         linked.check()?;
-        Ok(Some(linked))
+        let held = linked.view(1)?.schema.constraints;
+        match self.across_history().find(|constraint| !held.contains(constraint)) {
+            Some(constraint) => Err(refuse(
+                &constraint,
+                "some of its columns are constant within a person and others are not, and it computes one of them or compares \
+                 moments",
+            )),
+            None => Ok(Some(linked)),
+        }
+    }
+
+    /// The rules of a row that are about what is constant within a person and about what is not.
+    pub(super) fn across_history(&self) -> impl Iterator<Item = Constraint> {
+        let constant = self.constant_columns();
+        let is_across = move |rule: &&Constraint| matches!(About::of(&rule.rule, &constant), About::Both);
+        self.constraints.iter().filter(is_across).cloned()
     }
 
     /// The columns that are the same in all rows of a person.
@@ -125,6 +131,28 @@ impl LinkedSchema {
     /// Public facts only.
     pub fn columns_of_persons(&self) -> impl Iterator<Item = &Column> {
         self.tables[self.tree()[0]].columns.iter().filter(|column| column.is_modelled())
+    }
+}
+
+/// Whose columns a rule is about.
+enum About {
+    Person,
+    Row,
+    Both,
+}
+
+impl About {
+    /// Of a rule that is no rule of a row, both is not said.
+    fn of(rule: &Rule, constant: &HashSet<&str>) -> Self {
+        let columns = rule.columns();
+        let of_person = columns.iter().filter(|name| constant.contains(name.as_str())).count();
+        match rule {
+            Rule::Constant { .. } => Self::Person,
+            Rule::Ascending { .. } | Rule::Unique { .. } => Self::Row,
+            _ if of_person == columns.len() => Self::Person,
+            _ if of_person == 0 => Self::Row,
+            _ => Self::Both,
+        }
     }
 }
 
@@ -229,13 +257,20 @@ mod tests {
         let rule = |lines: &str| format!("[[constraint]]\n{lines}\n");
         for (order, rule, what) in [
             ("stay", rule("kind = \"unique\"\ncolumns = [\"who\", \"day\"]"), "may be alike"),
-            ("stay", rule("kind = \"forbidden\"\nnever = \"sex = 'F' and ward = 'a'\""), "constant within a person"),
+            ("stay", rule("kind = \"dependency\"\nof = \"ward\"\non = \"sex\""), "constant within a person"),
             ("age", rule("kind = \"constant\"\ncolumns = [\"age\"]"), "constant within a person"),
         ] {
             let e = schema(order, &rule).history().unwrap_err();
             assert!(e.what.contains(what) && e.remedy.is_some(), "{e}");
         }
-        let held = rule("kind = \"forbidden\"\nnever = \"age < 18 and ward = 'a'\"");
-        assert_eq!(schema("stay", &held).history().unwrap().unwrap().tables[1].constraints.len(), 2);
+    }
+
+    #[test]
+    fn a_rule_may_be_about_a_person_and_a_row() {
+        for never in ["age < 18 and ward = 'a'", "sex = 'F' and ward = 'a'"] {
+            let rule = format!("[[constraint]]\nkind = \"forbidden\"\nnever = \"{never}\"\n");
+            let view = schema("stay", &rule).history().unwrap().unwrap().view(1).unwrap();
+            assert_eq!(view.schema.constraints.len(), 1, "{never}");
+        }
     }
 }
