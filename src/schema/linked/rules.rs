@@ -1,7 +1,7 @@
 //! Constraints of tables whose moments are told as passed time.
 
 use super::view::resolution_seconds;
-use super::{From, LinkedSchema, View, range_seconds};
+use super::{From, LinkedSchema, range_seconds};
 use crate::error::Result;
 use crate::schema::{Constraint, Kind, Rule};
 
@@ -28,18 +28,6 @@ impl LinkedSchema {
         Ok(Some((first, last)))
     }
 
-    /// Whether the cells of a column can be kept from going down from row to row: it is drawn as it is, or told from a moment
-    /// that all rows have in common.
-    fn can_ascend(&self, table: usize, view: &View, name: &str) -> bool {
-        let is_told_from_one = self.tables[table].moment().is_none() && self.moment_above(table).is_none();
-        let drawn = view.schema.columns[..view.drawn].iter().zip(&view.columns);
-        drawn.filter(|(column, _)| column.name == name).any(|(column, told)| match told.from {
-            From::Own(_) => column.kind.is_numeric() || column.kind == Kind::Ordinal,
-            From::Passed(_) => is_told_from_one,
-            _ => false,
-        })
-    }
-
     /// Whether every row of a cohort can be made to hold a constraint of its table. Of moments that are told as passed time
     /// only some orders can: those between the row's own moment and one that is told from it, or two such, with room for both.
     ///
@@ -48,7 +36,14 @@ impl LinkedSchema {
     pub fn is_held(&self, table: usize, constraint: &Constraint) -> Result<bool> {
         let (own, view) = (&self.tables[table], self.view(table)?);
         if let Rule::Ascending { columns } = &constraint.rule {
-            return Ok(columns.iter().all(|name| self.can_ascend(table, &view, name)));
+            // Cells that are drawn as they are can be kept from going down.
+            let is_drawn = |name: &String| {
+                let drawn = view.schema.columns[..view.drawn].iter().zip(&view.columns);
+                drawn.filter(|(column, _)| column.name == *name).any(|(column, told)| {
+                    matches!(told.from, From::Own(_)) && (column.kind.is_numeric() || column.kind == Kind::Ordinal)
+                })
+            };
+            return Ok(columns.iter().all(is_drawn));
         }
         let in_view = view.schema.constraints.contains(constraint);
         let Rule::Inequality { low, high, strict } = &constraint.rule else { return Ok(in_view) };

@@ -306,8 +306,11 @@ impl LinkedSchema {
         let modelled = own.columns.iter().enumerate().filter(|(_, column)| column.is_modelled());
         for (index, column) in modelled.clone().filter(|(_, column)| !is_computed(column)) {
             let is_moment = column.kind == Kind::Datetime;
-            let stands_for_itself =
-                own.parent.is_none() && (own.origin.is_none() || own.origin.as_ref() == Some(&column.name));
+            // Where no row has a moment that others could be told from, each is told as it is.
+            let stands_for_itself = match own.parent {
+                None => own.origin.is_none() || own.origin.as_ref() == Some(&column.name),
+                Some(_) => own.order.is_none() && self.moment_above(table).is_none(),
+            };
             if is_moment && !stands_for_itself {
                 let (passed, step, grid) = builder.passed(index)?;
                 let from = match Some(&column.name) {
