@@ -251,9 +251,9 @@ impl Inspection {
 impl Inspection {
     /// Columns by which the rows of a unit may follow each other: moments, and numbers that name the rows.
     fn orders<'s>(&'s self, unit: &'s str) -> impl Iterator<Item = &'s str> {
-        let is_key = |report: &ColumnReport, column: &Column| {
+        let is_key = move |report: &ColumnReport, column: &Column| {
             let is_number = column.arrow_type.as_ref().is_some_and(ArrowType::is_numeric);
-            column.kind == Kind::Identifier && is_number && report.distinct == self.rows && column.name != unit
+            column.kind == Kind::Identifier && is_number && report.distinct == Distinct::Unique && column.name != unit
         };
         let columns = self.columns.iter().zip(&self.schema.columns).filter(|(_, column)| !column.drop);
         let found = columns.filter(move |(report, column)| column.kind == Kind::Datetime || is_key(report, column));
