@@ -8,7 +8,7 @@ use crate::audit::shadow::{self, Shadow, ShadowRequest};
 use crate::audit::{Audit, AuditRequest, Verdict, audit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{self, Frame, RawTable, Source};
-use crate::model::ModelFile;
+use crate::model::{AnyModel, ModelFile};
 use crate::output;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
 use crate::train::{FitRequest, TABLE_MEMORY};
@@ -71,7 +71,7 @@ impl AuditCommand {
             AnySchema::Table(schema) => schema,
         };
         let tables = AuditTables::read(&schema, &self.members, &self.holdout, &self.synthetic)?;
-        let model = self.model.as_deref().map(ModelFile::read).transpose()?;
+        let model = self.model.as_deref().map(of_flat_table).transpose()?;
         let shadow = match (&model, self.shadow, &self.shadow_dir) {
             (Some(model), Some(models), Some(folder)) => Some(self.shadow(global, model, models, folder)?),
             _ => None,
@@ -208,6 +208,18 @@ impl AuditTables {
             shadow,
             seed,
         })
+    }
+}
+
+/// Reads a model whose fit can be tested with canaries.
+fn of_flat_table(path: &Path) -> Result<(ModelFile, String)> {
+    match AnyModel::read(path)? {
+        AnyModel::Table(model, sha256) => Ok((*model, sha256)),
+        AnyModel::Linked(..) => Err(Error::usage(
+            "--model is for models of single tables without an order: no other fit is tested with canaries",
+        )
+        .file(path)
+        .remedy("leave it out")),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::encode::Codec;
 use crate::error::Result;
 use crate::model::{Header, LinkedModel, ModelFile, Part};
 use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Setting, Units};
-use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, datetime};
+use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, Schema, datetime};
 use crate::train::read_ledger;
 use std::path::Path;
 use synthward_privacy::infinite::OrInfinity;
@@ -65,6 +65,28 @@ pub fn linked_facts(model: &LinkedModel, part: &Part, seed: u64) -> Report {
             ..claim
         }),
         columns: table.columns.iter().map(|column| column_fact(column, assumed_public)).collect(),
+        ..report
+    }
+}
+
+/// What the report of a table with an order says that its model knows.
+pub fn history_facts(model: &LinkedModel, flat: &Schema, seed: u64) -> Report {
+    let (table, assumed_public) = (&flat.table, flat.table.assumed_public);
+    let report = facts(&model.parts[1].model, seed);
+    Report {
+        title: format!("Synthetic cohort of {}", table.name),
+        table: table.name.clone(),
+        claim: report.claim.map(|claim| Claim {
+            units: Some(units(table.units, model.header.units)),
+            rows_used: format!(
+                "the first {} by `{}`; later ones were left out",
+                table.max_rows_per_unit(),
+                table.order.as_deref().unwrap_or_default()
+            ),
+            assumed_public,
+            ..claim
+        }),
+        columns: flat.columns.iter().map(|column| column_fact(column, assumed_public)).collect(),
         ..report
     }
 }

@@ -57,7 +57,8 @@ pub struct Fit {
 
 impl Fit {
     pub fn run(self, global: &Global) -> Result<()> {
-        let schema = match AnySchema::read(&self.schema)? {
+        let read = AnySchema::read(&self.schema)?;
+        let schema = match read.to_fit().map_err(|e| e.file(&self.schema))? {
             AnySchema::Linked(schema) => return self.run_linked(global, &schema),
             AnySchema::Table(schema) => schema,
         };
@@ -87,7 +88,11 @@ impl Fit {
 impl Fit {
     fn run_linked(self, global: &Global, schema: &LinkedSchema) -> Result<()> {
         if self.discover_epsilon.is_some() {
-            return Err(Error::usage("--discover-epsilon is for single tables").remedy("leave it out"));
+            return Err(match schema.history {
+                None => Error::usage("--discover-epsilon is for single tables").remedy("leave it out"),
+                Some(_) => Error::usage("--discover-epsilon is for tables without an order")
+                    .remedy("leave it out, or `order` out of the schema"),
+            });
         }
         let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
         let request = LinkedRequest {

@@ -80,6 +80,9 @@ impl Generate {
 
 impl Generate {
     fn run_linked(self, global: &Global, model: &LinkedModel, sha256: &str) -> Result<()> {
+        if model.header.history.is_some() {
+            return self.run_history(global, model, sha256);
+        }
         if self.condition.is_some() {
             return Err(Error::usage("--where is for models of single tables").remedy("leave it out"));
         }
@@ -92,6 +95,24 @@ impl Generate {
         };
         linked::generate(global, model, sha256, &asked)?;
         if global.json { linked::tell_generated(&asked, sha256, model) } else { Ok(()) }
+    }
+}
+
+impl Generate {
+    /// Of a table with an order.
+    fn run_history(self, global: &Global, model: &LinkedModel, sha256: &str) -> Result<()> {
+        if self.condition.is_some() {
+            return Err(Error::usage("--where is for models of tables without an order")
+                .remedy("leave it out, or fit a model without `order` in the schema"));
+        }
+        if self.format.is_some() || self.reference.is_some() {
+            return Err(Error::usage("--format and --reference are for linked tables").remedy("leave them out"));
+        }
+        let (rows, seed, output) = (self.rows, self.seed, &*self.output);
+        linked::generate_history(global, model, sha256, (rows, seed), output)?;
+        let private = model.header.plan.is_private();
+        let answer = Generated { rows, seed, model_sha256: sha256, private, output, condition: None };
+        if global.json { print_json(&answer) } else { Ok(()) }
     }
 }
 

@@ -90,7 +90,17 @@ impl Infer {
 
     fn run_linked(&self, global: &Global, model: &LinkedModel, sha256: &str, imputations: usize) -> Result<()> {
         let folder = Path::new(&self.table);
-        if folder.is_file() || self.table == "-" {
+        if model.header.history.is_some() {
+            if self.fill {
+                return Err(Error::usage("--fill is for models of tables without an order")
+                    .remedy("fit a model without `order` in the schema"));
+            }
+            if folder.is_dir() || self.table == "-" {
+                return Err(Error::usage("is no file, and the model is one of a single table with an order")
+                    .file(folder)
+                    .remedy("name a table"));
+            }
+        } else if folder.is_file() || self.table == "-" {
             return Err(Error::usage("is no folder, and the model is one of linked tables")
                 .file(folder)
                 .remedy("name the folder of the tables, or a model of a single table"));

@@ -3,7 +3,7 @@
 use super::answers::Ran;
 use super::audit::{AuditTables, refuse_leak, refuse_shared_people, white_box};
 use super::evaluate::{Tables, summary};
-use super::facts::{bound_text, facts, ledger_lines};
+use super::facts::{bound_text, facts, history_facts, ledger_lines};
 use super::fit::{Kept, budget, fit_and_write, kind};
 use super::generate::write_cohort;
 use super::memory::MemoryLimit;
@@ -15,15 +15,16 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::ingest::{self, Source};
-use crate::model::{self, ModelFile};
+use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
 use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, coarse, marginal_plots, render};
 use crate::schema::{AnySchema, Kind, Schema};
 use crate::selftest::selftest;
-use crate::train::FitRequest;
+use crate::train::{FitRequest, LinkedRequest};
 use std::path::{Path, PathBuf};
 use synthward_privacy::UnitKey;
 use synthward_privacy::infinite::OrInfinity;
+use synthward_privacy::plan::Plan;
 
 /// Do all of it: model, cohort, evaluation, report, ledger.
 #[derive(clap::Args)]
@@ -50,16 +51,20 @@ impl Run {
         let schema = match AnySchema::read(base.join(&config.input.schema))? {
             AnySchema::Linked(schema) => {
                 if self.resume {
-                    return Err(Error::usage("--resume is for runs on single tables").remedy(
-                        "end the fit by `synthward fit --resume` with the run's settings, ledger and model; then generate, \
-                         evaluate and audit",
-                    ));
+                    return Err(no_resume("--resume is for runs on single tables"));
                 }
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
                 return linked::run(global, asked, what, &self.output, self.memory.of_table()?);
             }
             AnySchema::Table(schema) => schema,
         };
+        let history = schema.history().map_err(|e| e.file(base.join(&config.input.schema)))?;
+        if history.is_some() {
+            linked::refuse_settings(&config, &self.config)?;
+            if self.resume {
+                return Err(no_resume("--resume is for runs on tables without an order"));
+            }
+        }
         let source: Source = table.as_str().into();
         let request = FitRequest {
             source: &source,
@@ -89,13 +94,25 @@ impl Run {
             let (ledger, salt) = (out("ledger.jsonl"), salt(&out("tables.salt"))?);
             let tables = model::sha256(&[&salt, as_read.join("\n").as_bytes()].concat());
             let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
-            fit_and_write(global, &request, &kept)?
+            match &history {
+                None => {
+                    let (model, sha256) = fit_and_write(global, &request, &kept)?;
+                    (Model::Flat(Box::new(model)), sha256)
+                }
+                Some(linked) => {
+                    let FitRequest { model, budget, seed, memory, .. } = request;
+                    let request =
+                        LinkedRequest { folder: source.as_path(), schema: linked, model, budget, seed, memory };
+                    let (model, sha256) = linked::fit(global, &request, &kept)?;
+                    (Model::History(Box::new(model), schema.clone()), sha256)
+                }
+            }
         };
-        write_cohort(global, &model, &sha256, None, config.cohort.rows, config.cohort.seed, &cohort_path)?;
+        model.write(global, &sha256, (config.cohort.rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
         // With the discovered domains, if any.
-        let schema = &model.header.schema;
+        let schema = model.schema();
         let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
         let evaluation = tables.evaluate(schema, config.cohort.seed)?;
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
@@ -135,20 +152,19 @@ impl Run {
                 commands: vec![format!("synthward run {}", self.config.display())],
                 run_toml: Some(text),
             }),
-            ..facts(&model, config.cohort.seed)
+            ..model.facts(config.cohort.seed)
         };
         let twin = to_json(&report)?;
         output::write_bytes(&out("report.json"), twin.as_bytes())?;
         let page = render(&report, Some(&model::sha256(twin.as_bytes())))?;
         output::write_bytes(&out("report.html"), page.as_bytes())?;
         tracing::info!("wrote {}", self.output.display());
-        self.tell(global, &model, &evaluation, &audit)?;
+        self.tell(global, model.plan(), &evaluation, &audit)?;
         refuse_leak(&audit)
     }
 
-    fn tell(&self, global: &Global, model: &ModelFile, evaluation: &Evaluation, audit: &Audit) -> Result<()> {
+    fn tell(&self, global: &Global, plan: &Plan, evaluation: &Evaluation, audit: &Audit) -> Result<()> {
         if global.json {
-            let plan = &model.header.plan;
             let (epsilon, delta, unit) = (OrInfinity(plan.epsilon()), plan.delta(), plan.unit());
             print_json(&Ran { output: &self.output, epsilon, delta, unit, evaluation, audit })
         } else {
@@ -156,6 +172,52 @@ impl Run {
             print(&format!("\n{}", super::audit::summary(audit)))
         }
     }
+}
+
+/// The model of one table.
+enum Model {
+    Flat(Box<ModelFile>),
+    /// Of a table with an order, which has this schema.
+    History(Box<LinkedModel>, Box<Schema>),
+}
+
+impl Model {
+    fn schema(&self) -> &Schema {
+        match self {
+            Self::Flat(model) => &model.header.schema,
+            Self::History(_, schema) => schema,
+        }
+    }
+
+    fn plan(&self) -> &Plan {
+        match self {
+            Self::Flat(model) => &model.header.plan,
+            Self::History(model, _) => &model.header.plan,
+        }
+    }
+
+    fn facts(&self, seed: u64) -> Report {
+        match self {
+            Self::Flat(model) => facts(model, seed),
+            Self::History(model, schema) => history_facts(model, schema, seed),
+        }
+    }
+
+    /// Writes a cohort of so many rows.
+    fn write(&self, global: &Global, sha256: &str, (rows, seed): (u64, u64), path: &Path) -> Result<()> {
+        match self {
+            Self::Flat(model) => write_cohort(global, model, sha256, None, rows, seed, path),
+            Self::History(model, _) => linked::generate_history(global, model, sha256, (rows, seed), path),
+        }
+    }
+}
+
+/// The error of a run of tables whose fits have no checkpoints.
+fn no_resume(what: &str) -> Error {
+    Error::usage(what).remedy(
+        "end the fit by `synthward fit --resume` with the run's settings, ledger and model; then generate, evaluate and \
+         audit",
+    )
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of

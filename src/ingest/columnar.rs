@@ -199,6 +199,7 @@ mod tests {
             name: "t".into(),
             privacy_unit: None,
             max_rows_per_unit: None,
+            order: None,
             missing: vec![],
             units: None,
             epsilon_cap: None,

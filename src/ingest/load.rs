@@ -272,6 +272,22 @@ impl Rows<'_> {
         }
     }
 
+    /// The whole numbers in an identifier column, none for a missing cell.
+    pub(super) fn whole_numbers(&self, name: &str, schema: &Schema) -> Result<Vec<Option<i64>>> {
+        let texts = self.keys(name, schema)?;
+        let read = |(code, label): (u32, &String)| {
+            label.trim().parse::<i64>().map_err(|_| {
+                self.source
+                    .bad("the cell is no whole number, and the column is the order of the rows")
+                    .row(self.number(texts.first_row(code).unwrap_or_default()))
+                    .column(name)
+                    .remedy("name another column as `order` in [table], or leave it out")
+            })
+        };
+        let numbers: Vec<i64> = (0..).zip(&texts.labels).map(read).collect::<Result<_>>()?;
+        Ok(texts.codes.iter().map(|&code| numbers.get(code as usize).copied()).collect())
+    }
+
     /// The number of a row in the table, from its place among these.
     fn number(&self, row: usize) -> u64 {
         (self.before + row) as u64 + 1

@@ -7,6 +7,7 @@ use super::{FORMAT, Header, ModelFile, ModelKind, Tied, Training, VaeSettings, s
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::nn::Tensor;
+use crate::schema::Schema;
 use crate::schema::linked::{From, LinkedSchema, View};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -43,6 +44,9 @@ pub struct LinkedHeader {
     #[schemars(with = "Option<Map<String, Value>>")]
     pub settings: Option<TrajectorySettings>,
     pub schema: LinkedSchema,
+    /// Where the tables are two sides of one, the schema of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Box<Schema>>,
     /// One a table of persons, each after its parent.
     pub parts: Vec<PartHeader>,
 }
@@ -185,9 +189,17 @@ impl LinkedModel {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::bad_input("is not a model of synthward, or is damaged").remedy("fit or copy it again");
         let (text, tensors) = take_apart(HEADER_KEY, bytes).ok_or_else(damaged)?;
-        let header: LinkedHeader = serde_json::from_str(&text).map_err(|_| damaged())?;
+        let mut header: LinkedHeader = serde_json::from_str(&text).map_err(|_| damaged())?;
         if header.format > LINKED_FORMAT {
             return Err(Error::bad_input("was written by a newer version of synthward").remedy("update synthward"));
+        }
+        if let Some(flat) = &header.history {
+            flat.check()?;
+            let schema = flat.history()?.ok_or_else(damaged)?;
+            if schema.tables != header.schema.tables {
+                return Err(damaged());
+            }
+            header.schema = schema;
         }
         header.schema.check()?;
         let tree = header.schema.tree();
@@ -275,7 +287,9 @@ impl LinkedHeader {
         parts: Vec<PartHeader>,
     ) -> Self {
         let (format, version) = (LINKED_FORMAT, env!("CARGO_PKG_VERSION").into());
-        Self { format, version, model, plan, units, seed, settings, schema: schema.released(), parts }
+        let schema = schema.released();
+        let history = schema.history.clone();
+        Self { format, version, model, plan, units, seed, settings, schema, history, parts }
     }
 
     /// The network over trajectories that the settings ask for, on the laws of the parts.

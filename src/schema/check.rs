@@ -193,6 +193,7 @@ impl Schema {
                     .remedy("a column that names the person is never modelled: write kind = \"identifier\""));
             }
         }
+        self.check_order()?;
         match (table.max_rows_per_unit, table.privacy_unit.as_deref()) {
             (Some(0), _) => Err(Error::bad_input("max_rows_per_unit is 0")
                 .expected("1 or more")
@@ -211,6 +212,30 @@ impl Schema {
                 Err(Error::bad_input("units is 0").remedy("write the public number of units, or leave it out"))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn check_order(&self) -> Result<()> {
+        let Some(order) = &self.table.order else { return Ok(()) };
+        if self.table.unit_column().is_none() {
+            return Err(Error::bad_input("order is given, but no rows belong to one person")
+                .expected("privacy_unit = the column that names the person")
+                .remedy("name that column, or leave `order` out"));
+        }
+        let remedy = "name a column that says which of a person's rows comes first, or leave `order` out";
+        match self.column(order) {
+            None => {
+                Err(Error::bad_input(format!("order names `{order}`, which is not a column of the schema"))
+                    .remedy(remedy))
+            }
+            Some(column) if column.drop => Err(bad(column, "is the order of the rows, and is left out").remedy(remedy)),
+            Some(column) if self.table.unit_column() == Some(order) => {
+                Err(bad(column, "is the order of the rows, and the same in all rows of a person").remedy(remedy))
+            }
+            Some(Column { kind: Kind::Datetime | Kind::Integer | Kind::Real | Kind::Identifier, .. }) => Ok(()),
+            Some(column) => Err(bad(column, format!("is the order of the rows, and has kind {}", column.kind.name()))
+                .expected("a datetime, a number, or an identifier of whole numbers")
+                .remedy(remedy)),
         }
     }
 

@@ -12,6 +12,7 @@
 //! name = "diabetes130"
 //! privacy_unit = "patient_nbr"   # a column, or "row" when each row is a different person
 //! max_rows_per_unit = 4          # more rows of a unit are dropped at random
+//! order = "encounter_id"         # optional: rows of a unit follow each other by it; the first ones are kept then
 //! missing = ["?", ""]
 //!
 //! [[column]]
@@ -126,6 +127,10 @@ pub struct TableSpec {
     /// Rows kept of one unit; see [`TableSpec::max_rows_per_unit`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows_per_unit: Option<u32>,
+    /// The column by which the rows of a unit follow each other: a moment, a number, or an identifier of whole numbers. `fit`
+    /// then tells each row from the one before it, and keeps the first rows of a unit; see [`Schema::history`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// Texts that mean a missing cell, compared without surrounding blanks.
     #[serde(default = "empty_text")]
     pub missing: Vec<String>,

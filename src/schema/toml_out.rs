@@ -58,6 +58,9 @@ impl Schema {
         if let Some(rows) = table.max_rows_per_unit {
             field(&mut out, TABLE_FIELD, "max_rows_per_unit", rows.to_string());
         }
+        if let Some(order) = &table.order {
+            field(&mut out, TABLE_FIELD, "order", text(order));
+        }
         field(&mut out, TABLE_FIELD, "missing", list(&table.missing));
         if let Some(units) = table.units {
             field(&mut out, TABLE_FIELD, "units", units.to_string());
@@ -203,6 +206,7 @@ mod tests {
             name: "stays".into(),
             privacy_unit: Some("patient".into()),
             max_rows_per_unit: Some(3),
+            order: None,
             missing: vec!["?".into(), String::new()],
             units: Some(40),
             epsilon_cap: Some(2.5),

@@ -32,6 +32,7 @@ const AGES: usize = 16;
 
 /// What to fit. Everything but the rows in the folder is public.
 pub struct LinkedRequest<'a> {
+    /// The folder; of a table with an order, its file.
     pub folder: &'a Path,
     pub schema: &'a LinkedSchema,
     pub model: ModelKind,
@@ -73,7 +74,10 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     if request.model == ModelKind::Diffusion {
         return Err(Error::bad_input(format!("{} is a model of single tables", request.model))
             .expected("auto, marginal, vae or independent")
-            .remedy("leave --model out"));
+            .remedy(match schema.history {
+                Some(_) => "leave --model out, or `order` out of the schema",
+                None => "leave --model out",
+            }));
     }
     if let Some(units) = schema.linked.units {
         check_persons(budget, units as f64)?;
@@ -112,7 +116,10 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     }
     planned.extend(settings.iter().map(|settings| network::training(&settings.training, units, 1.0 - MEASURED_SHARE)));
     let root = schema.tree()[0];
-    let unit = PrivacyUnit::Person(schema.tables[root].name.clone());
+    let unit = match schema.history.as_ref().and_then(|flat| flat.table.unit_column()) {
+        Some(column) => PrivacyUnit::Column(column.to_owned()),
+        None => PrivacyUnit::Person(schema.tables[root].name.clone()),
+    };
     Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, settings, stories })
 }
 
@@ -133,7 +140,11 @@ pub fn fit_linked(
     observe: &mut Observe<'_>,
 ) -> Result<(LinkedModel, String)> {
     let planned = plan_linked(request)?;
-    let schema = serde_json::to_string(&request.schema.released()).map_err(|e| Error::failed(e.to_string()))?;
+    let released = request.schema.released();
+    let mut schema = serde_json::to_string(&released).map_err(|e| Error::failed(e.to_string()))?;
+    if let Some(flat) = &released.history {
+        schema.push_str(&serde_json::to_string(flat).map_err(|e| Error::failed(e.to_string()))?);
+    }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes());
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
@@ -359,7 +370,7 @@ fn with_public_persons(
         true => Ok(tables),
         false => Err(Error::bad_input("the root does not have the number of rows that the schema makes public")
             .file(request.folder)
-            .remedy("correct `units` in [linked], or remove it to have the persons counted privately")),
+            .remedy("correct `units` in the schema, or remove it to have the persons counted privately")),
     });
     same.transpose()
 }

@@ -13,6 +13,7 @@ mod discover;
 mod faults;
 mod fhir;
 mod golden;
+mod history;
 mod hospital;
 mod infer;
 mod inspect;

@@ -11,10 +11,9 @@ use super::{Global, print_json};
 use crate::cohort::{self, Format, LinkedCohort, Provenance, is_fhir, write_batches, write_batches_as};
 use crate::error::{Error, Result};
 use crate::infer::{LinkedFill, LinkedScores, score_linked};
-use crate::ingest::{RawTable, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file};
+use crate::ingest::{Source, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file};
 use crate::model::LinkedModel;
 use crate::output;
-use crate::schema::linked::LinkedTable;
 use crate::train::{self, LedgerFile, LinkedRequest};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -22,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use judge::{Folders, LinkedAudit, LinkedEvaluation};
-pub use run::run;
+pub use run::{refuse_settings, run};
 
 /// Fits and writes a model of linked tables, or ends its fit. Returns the model and the SHA-256 of its file.
 pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<(LinkedModel, String)> {
@@ -41,15 +40,18 @@ pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<
     let (model, sha256) = train::fit_linked(request, (&ledger, output), resume, &mut |progress| bars.at(progress))?;
     drop(bars);
     let (plan, file) = (&model.header.plan, output.display());
+    let what = match model.header.history {
+        Some(_) => format!("{} of persons and their rows", model.header.model),
+        None => format!("{} tables", model.parts.len()),
+    };
     match plan.not_private() {
         None => tracing::info!(
-            "wrote {file}: {} tables at epsilon {:.4}, delta {:e}, unit: {}",
-            model.parts.len(),
+            "wrote {file}: {what} at epsilon {:.4}, delta {:e}, unit: {}",
             plan.epsilon(),
             plan.delta(),
             plan.unit()
         ),
-        Some(reason) => tracing::warn!("wrote {file}: {} tables, NOT PRIVATE: {reason}", model.parts.len()),
+        Some(reason) => tracing::warn!("wrote {file}: {what}, NOT PRIVATE: {reason}"),
     }
     Ok((model, sha256))
 }
@@ -97,6 +99,26 @@ pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked:
     Ok(())
 }
 
+/// Draws and writes a cohort of so many rows, by a model of a table with an order.
+pub fn generate_history(
+    global: &Global,
+    model: &LinkedModel,
+    model_sha256: &str,
+    (rows, seed): (u64, u64),
+    output: &Path,
+) -> Result<()> {
+    if let Some(reason) = model.header.plan.not_private() {
+        tracing::warn!("NOT PRIVATE: {reason}; the cohort is personal data");
+    }
+    let cohort = LinkedCohort::new(model, Format::of(output)?)?;
+    let provenance = model.provenance(model_sha256, seed);
+    let mut progress = Progress::new(global, "generate", rows);
+    cohort::write_history(&cohort, (rows, seed), &provenance, output, |done| progress.at(done, ""))?;
+    drop(progress);
+    tracing::info!("wrote {rows} rows to {}", output.display());
+    Ok(())
+}
+
 /// Says what was generated.
 pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel) -> Result<()> {
     let (persons, seed, output) = (asked.persons, asked.seed, asked.output);
@@ -106,6 +128,7 @@ pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel
 /// What a model of linked tables is asked about.
 pub struct Inferring<'a> {
     pub model: &'a LinkedModel,
+    /// Of the tables; of a table with an order, its file.
     pub folder: &'a Path,
     pub output: &'a Path,
     pub provenance: Provenance,
@@ -121,7 +144,11 @@ pub fn score(asked: &Inferring<'_>) -> Result<LinkedScores> {
     tell_real();
     let scores = score_linked(model, &tables)?;
     let root = &schema.tables[schema.tree()[0]];
-    let keys = raw(folder, root)?.batch(|name| root.key.as_deref() == Some(name))?.for_controller();
+    let source = match schema.history {
+        Some(_) => Source::from(*folder),
+        None => table_file(folder, &root.name)?,
+    };
+    let keys = read_linked_table(&source, root)?.batch(|name| root.key.as_deref() == Some(name))?.for_controller();
     let rows = scored(&keys, tables.file_rows(schema.tree()[0])?, &scores)?;
     write_batches(rows.schema(), provenance, output, |sink| sink(vec![rows]))?;
     tracing::info!("wrote {}", output.display());
@@ -145,7 +172,7 @@ pub fn fill(asked: &Inferring<'_>, seed: u64, format: Format) -> Result<()> {
         let read = |name: &str| {
             let table = schema.tables.iter().find(|table| table.name == name);
             let table = table.ok_or_else(|| Error::failed(format!("the schema has no table `{name}`")))?;
-            Ok(raw(folder, table)?.batch(|_| true)?.for_controller())
+            Ok(read_linked_table(&table_file(folder, &table.name)?, table)?.batch(|_| true)?.for_controller())
         };
         let write = |table: &str, rows: RecordBatch| {
             let name = table_file(folder, table)?.table_name();
@@ -155,10 +182,6 @@ pub fn fill(asked: &Inferring<'_>, seed: u64, format: Format) -> Result<()> {
         LinkedFill::new(model, &tables, seed).run(read, write)?;
         cohort::copy_files(&reference, filled)
     })
-}
-
-fn raw(folder: &Path, table: &LinkedTable) -> Result<RawTable> {
-    read_linked_table(&table_file(folder, &table.name)?, table)
 }
 
 /// The keys of persons, which stand in these rows of the file, beside their scores.

@@ -32,11 +32,7 @@ pub fn run(
     memory: u64,
 ) -> Result<()> {
     let (table, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
-    let refused =
-        [(config.fit.discover_epsilon.is_some(), "discover_epsilon"), (config.audit.canaries.is_some(), "canaries")];
-    if let Some((_, setting)) = refused.iter().find(|(given, _)| *given) {
-        return Err(Error::bad_input(format!("{setting} is for single tables")).file(run_file).remedy("leave it out"));
-    }
+    refuse_settings(config, run_file)?;
     let request = LinkedRequest {
         folder: &table,
         schema,
@@ -139,6 +135,18 @@ pub fn run(
         print(&summary(&evaluation, &audit))?;
     }
     audit.refuse_leak()
+}
+
+/// An error where a run file asks for what is not known of linked tables, and so of a table with an order.
+pub fn refuse_settings(config: &RunConfig, run_file: &Path) -> Result<()> {
+    let refused =
+        [(config.fit.discover_epsilon.is_some(), "discover_epsilon"), (config.audit.canaries.is_some(), "canaries")];
+    match refused.iter().find(|(given, _)| *given) {
+        Some((_, setting)) => Err(Error::bad_input(format!("{setting} is for single tables without an order"))
+            .file(run_file)
+            .remedy("leave it out")),
+        None => Ok(()),
+    }
 }
 
 /// The headline figures of each table.

@@ -5,6 +5,7 @@ mod rows;
 
 use super::facts::{budget_line, column_fact};
 use super::fit::{budget, kind};
+use super::linked::refuse_settings;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::{Global, print, print_json};
@@ -71,7 +72,8 @@ impl PlanCommand {
     pub fn run(self, global: &Global) -> Result<()> {
         let (config, _) = RunConfig::read(&self.config)?;
         let base = self.config.parent().unwrap_or(Path::new(""));
-        let schema = match AnySchema::read(base.join(&config.input.schema))? {
+        let file = base.join(&config.input.schema);
+        let schema = match AnySchema::read(&file)?.to_fit().map_err(|e| e.file(&file))? {
             AnySchema::Linked(schema) => return self.run_linked(global, &config, base, &schema),
             AnySchema::Table(schema) => schema,
         };
@@ -131,7 +133,8 @@ impl PlanCommand {
         self.tell(global, &run, missing)
     }
 
-    /// The plan of a folder of linked tables: what it would spend. Time and memory are not measured.
+    /// The plan of a folder of linked tables, or of a table with an order: what it would spend. Time and memory are not
+    /// measured.
     fn run_linked(&self, global: &Global, config: &RunConfig, base: &Path, schema: &LinkedSchema) -> Result<()> {
         let (folder, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
         let request = LinkedRequest {
@@ -143,9 +146,15 @@ impl PlanCommand {
             memory: self.memory.of_table()?,
         };
         let mut missing = Missing::default();
-        for folder in [&folder, &holdout] {
+        missing.found(refuse_settings(config, &self.config));
+        let flat = schema.history.as_deref();
+        for path in [&folder, &holdout] {
+            if flat.is_some() {
+                missing.found(is_readable(path));
+                continue;
+            }
             for table in schema.tree() {
-                missing.found(table_file(folder, &schema.tables[table].name));
+                missing.found(table_file(path, &schema.tables[table].name));
             }
         }
         let planned = missing.found(train::plan_linked(&request));
@@ -153,17 +162,19 @@ impl PlanCommand {
         let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.linked.table());
         let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
         let root = &schema.tables[schema.tree()[0]];
-        let columns = schema.tree().into_iter().flat_map(|table| {
+        let of_tables = schema.tree().into_iter().flat_map(|table| {
             let table = &schema.tables[table];
-            table.columns.iter().map(move |column| {
-                let named = Column { name: format!("{}.{}", table.name, column.name), ..column.clone() };
-                column_fact(&named, schema.linked.assumed_public)
-            })
+            table
+                .columns
+                .iter()
+                .map(|column| Column { name: format!("{}.{}", table.name, column.name), ..column.clone() })
         });
+        let columns = flat.map_or_else(|| of_tables.collect(), |flat| flat.columns.clone());
+        let fact = |column: &Column| column_fact(column, schema.linked.assumed_public);
         let run = RunPlan {
             table: schema.linked.name.clone(),
-            unit: Some(root.name.clone()),
-            max_rows_per_unit: None,
+            unit: flat.map_or_else(|| Some(root.name.clone()), |flat| flat.table.privacy_unit.clone()),
+            max_rows_per_unit: flat.map(|flat| flat.table.max_rows_per_unit()),
             units: schema.linked.units,
             model: request.model.to_string(),
             epsilon: OrInfinity(config.fit.epsilon),
@@ -171,7 +182,7 @@ impl PlanCommand {
             accountant: plan.map(|plan| plan.accountant().to_string()),
             spent: spent.map(OrInfinity),
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
-            columns: columns.collect(),
+            columns: columns.iter().map(fact).collect(),
             missing: missing.errors.iter().map(ToString::to_string).collect(),
             estimate: None,
         };

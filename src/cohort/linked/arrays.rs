@@ -7,8 +7,8 @@ use crate::encode::{Domain, TableDomain};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::{LinkedModel, Part};
-use crate::schema::Column;
 use crate::schema::linked::{From, seconds_per_tick};
+use crate::schema::{Column, Schema as TableSchema};
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::{Field, Schema, SchemaRef};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 enum Source {
     /// Of the positions of a column of the view.
     View(usize, ColumnValues),
+    /// Of the positions of a column of the view of the row of this part that the row hangs on.
+    ViewAbove(usize, usize, ColumnValues),
     /// Of moments: the place among those that are told as passed time, and the column's own grid.
     Moment(usize, Grid, ColumnValues),
     /// A fresh key a row.
@@ -89,13 +91,27 @@ impl TableArrays {
             };
             columns.push((column.clone(), source));
         }
-        let field = |(column, source): &(Column, Source)| {
-            let nullable = column.nullable || matches!(source, Source::Beside(_) | Source::Nothing);
-            Field::new(&column.name, written_type(column, format), nullable)
-        };
-        let fields: Vec<Field> = columns.iter().map(field).collect();
         let moments = told_as_passed(part).count();
-        Ok(Self { columns, keys, parents, moments, schema: Arc::new(Schema::new(fields)) })
+        let schema = written(&columns, format);
+        Ok(Self { columns, keys, parents, moments, schema })
+    }
+
+    /// The arrays of the one table that two were made of: the rows below, with what their persons have in common.
+    pub fn joined(model: &LinkedModel, flat: &TableSchema, format: Format) -> Result<Self> {
+        let [root, below] = &model.parts[..] else {
+            return Err(Error::bad_input("the model of a table with an order has not two parts"));
+        };
+        let (above, mut own) = (Self::new(model, root, format)?, Self::new(model, below, format)?);
+        let of_person = above.columns.into_iter().filter_map(|(column, source)| match source {
+            Source::View(j, values) => Some((column, Source::ViewAbove(0, j, values))),
+            _ => None,
+        });
+        own.columns.extend(of_person);
+        let place = |name: &str| flat.columns.iter().position(|column| column.name == name);
+        own.columns.retain(|(column, _)| flat.column(&column.name).is_some_and(|column| !column.drop));
+        own.columns.sort_by_key(|(column, _)| place(&column.name));
+        own.schema = written(&own.columns, format);
+        Ok(own)
     }
 
     /// The rows of part `number` in a block; `offsets` says how many rows of each part were before it.
@@ -106,6 +122,10 @@ impl TableArrays {
             match source {
                 Source::View(j, values) => {
                     values.array(&(0..rows).map(|row| drawn.position(row, *j)).collect::<Vec<u32>>())
+                }
+                Source::ViewAbove(part, j, values) => {
+                    let above = (0..rows).map(|row| self.above(block, number, row, *part));
+                    values.array(&above.map(|row| block.tables[*part].position(row, *j)).collect::<Vec<u32>>())
                 }
                 Source::Moment(place, grid, values) => {
                     let times = drawn.times.iter().skip(*place).step_by(self.moments);
@@ -149,6 +169,15 @@ impl TableArrays {
         }
         row
     }
+}
+
+/// The columns as a file has them.
+fn written(columns: &[(Column, Source)], format: Format) -> SchemaRef {
+    let field = |(column, source): &(Column, Source)| {
+        let nullable = column.nullable || matches!(source, Source::Beside(_) | Source::Nothing);
+        Field::new(&column.name, written_type(column, format), nullable)
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()))
 }
 
 impl Grid {

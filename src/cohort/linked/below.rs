@@ -2,12 +2,14 @@
 
 use super::story::{Block, Drawn, own_column, told_as_passed};
 use super::{LinkedCohort, Table};
+use crate::cohort::condition::boxes::Region;
 use crate::encode::{Decoder, Domain, Positions};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::{Part, Room};
 use crate::schema::linked::{DAY, From, LinkedTable, PLACES, Since};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 
 /// Rows of a table that are drawn together, at most: a model that asks for more is not one of patients.
 const MOST_ROWS: usize = 1 << 22;
@@ -28,6 +30,8 @@ pub(super) struct Below<'a> {
     calendar: f64,
     /// The column of the view that tells the row's own moment.
     gap: Option<usize>,
+    /// Columns of the view that do not go down from row to row.
+    ascending: Vec<usize>,
 }
 
 /// The row that rows hang on.
@@ -65,6 +69,7 @@ impl Above<'_> {
 impl<'a> Below<'a> {
     pub fn new(cohort: &'a LinkedCohort<'a>, number: usize, parent: usize) -> Result<Self> {
         let (table, part, schema) = (&cohort.tables[number], &cohort.model.parts[number], cohort.schema());
+        let column = |name: &String| part.view.schema.columns.iter().position(|column| column.name == *name);
         Ok(Self {
             cohort,
             table,
@@ -75,6 +80,7 @@ impl<'a> Below<'a> {
             range: schema.moment_range(part.table)?.unwrap_or((f64::NEG_INFINITY, f64::INFINITY)),
             calendar: schema.calendar(part.table),
             gap: part.view.columns.iter().position(|column| matches!(column.from, From::Gap(_))),
+            ascending: schema.tables[part.table].ascending().filter_map(column).collect(),
         })
     }
 
@@ -86,6 +92,8 @@ impl<'a> Below<'a> {
         for row in 0..block.tables[self.parent].rows() {
             let above = self.above(block, row);
             let mut known = f64::NAN;
+            // The last position of each ascending column.
+            let mut reached: Vec<Option<u32>> = vec![None; self.ascending.len()];
             for place in 0..above.count {
                 let before = self.before(&above, place, known);
                 // After the end of the calendar there are no rows.
@@ -93,7 +101,10 @@ impl<'a> Below<'a> {
                     break;
                 }
                 self.tell(&above, place, before, &drawn, &mut positions);
-                let limits = Limits::new(self.part, self.gap, before);
+                let mut limits = Limits::new(self.part, self.gap, before);
+                for (&j, reached) in self.ascending.iter().zip(&reached) {
+                    limits.ascend(self.part, j, *reached);
+                }
                 let latent = block.latent(above.person());
                 self.draw_row(&mut codes, &mut positions, (&limits, latent), &mut room, rng)?;
                 if drawn.rows() == MOST_ROWS {
@@ -102,6 +113,9 @@ impl<'a> Below<'a> {
                         self.declared.name
                     ))
                     .remedy("fit it again with a smaller max_rows in the schema"));
+                }
+                for (&j, reached) in self.ascending.iter().zip(&mut reached) {
+                    *reached = Some(positions[j]).filter(|&position| position != MISSING).or(*reached);
                 }
                 let moment = self.moment(&positions, before);
                 if !moment.is_nan() {
@@ -179,8 +193,7 @@ impl<'a> Below<'a> {
         for j in (0..codes.len()).filter(|&j| !self.table.drawn[j]) {
             codes[j] = self.part.model.header.codecs[j].joint_code(positions[j]);
         }
-        let agreement: Vec<(usize, &[f32])> =
-            limits.agreement.iter().map(|(j, agreement)| (*j, &**agreement)).collect();
+        let agreement: Vec<(usize, &[f32])> = limits.columns.iter().map(|(j, limit)| (*j, &*limit.agreement)).collect();
         let mut draw = |codes: &mut [u16], rng: &mut ChaCha8Rng| {
             self.cohort.model.draw_row(self.number, latent, &agreement, room, rng, codes);
         };
@@ -219,44 +232,66 @@ impl<'a> Below<'a> {
     }
 }
 
-/// The positions that a row's own time may have.
+/// The positions that columns of a row may have.
+#[derive(Default)]
 pub(super) struct Limits {
-    /// Of the column that tells it, how far each cell agrees.
-    agreement: Option<(usize, Vec<f32>)>,
+    columns: BTreeMap<usize, Limit>,
+    /// The same, as rules of a row see it.
+    pub region: Region,
+}
+
+/// The positions that one column may have, where it is not missing.
+struct Limit {
+    /// How far each cell agrees.
+    agreement: Vec<f32>,
     first: u32,
     last: u32,
 }
 
 impl Limits {
     pub fn none() -> Self {
-        Self { agreement: None, first: 0, last: MISSING }
+        Self::default()
     }
 
+    /// Those of a row's own time.
     fn new(part: &Part, gap: Option<usize>, before: Before) -> Self {
-        let Some(j) = gap else { return Self::none() };
+        let mut limits = Self::none();
+        let Some(j) = gap else { return limits };
         let (column, told) = (&part.model.domain.columns[j], part.view.columns[j]);
-        let Domain::Numbers { min, step: units, positions } = column.domain else { return Self::none() };
+        let Domain::Numbers { min, step: units, positions } = column.domain else { return limits };
         let place = |time: f64| ((time - told.on_grid(before.base)) / told.step - min) / units;
         let most = f64::from(positions - 1);
         let first = place(before.first).ceil().clamp(0.0, most) as u32;
         let last = (place(before.last).floor().clamp(0.0, most) as u32).max(first);
-        if first == 0 && last == positions - 1 {
-            return Self::none();
+        limits.limit(part, j, (first, last));
+        limits
+    }
+
+    /// A column is not below the position that it has reached.
+    fn ascend(&mut self, part: &Part, j: usize, reached: Option<u32>) {
+        let last = part.model.domain.columns[j].domain.positions() - 1;
+        self.limit(part, j, (reached.unwrap_or(0), last));
+    }
+
+    fn limit(&mut self, part: &Part, j: usize, (first, last): (u32, u32)) {
+        let column = &part.model.domain.columns[j];
+        if first == 0 && last == column.domain.positions() - 1 {
+            return;
         }
         let mut allowed = Positions::range(first, last + 1);
         if column.nullable {
             allowed = allowed.union(&Positions::missing());
         }
-        Self { agreement: Some((j, part.model.header.codecs[j].shares(&allowed))), first, last }
+        let agreement = part.model.header.codecs[j].shares(&allowed);
+        self.columns.insert(j, Limit { agreement, first, last });
+        self.region.insert(j, allowed);
     }
 
     pub fn position(&self, j: usize, decoder: &Decoder, code: u16, rng: &mut ChaCha8Rng) -> u32 {
-        if self.agreement.as_ref().is_none_or(|(limited, _)| *limited != j) {
-            return decoder.draw(code, rng);
-        }
-        decoder.draw_between(code, self.first, self.last, rng).unwrap_or_else(|| match decoder.draw(code, rng) {
+        let Some(Limit { first, last, .. }) = self.columns.get(&j) else { return decoder.draw(code, rng) };
+        decoder.draw_between(code, *first, *last, rng).unwrap_or_else(|| match decoder.draw(code, rng) {
             MISSING => MISSING,
-            position => position.clamp(self.first, self.last),
+            position => position.clamp(*first, *last),
         })
     }
 }

@@ -28,9 +28,9 @@ pub fn write_folder(
         let names = cohort.model.header.parts.iter().map(|part| folder.join(&part.table));
         let files: Vec<PathBuf> = names.map(|name| name.with_extension(format.ending())).collect();
         let mut sinks = Vec::with_capacity(files.len());
-        for ((file, part), table) in files.iter().zip(&cohort.model.header.parts).zip(&cohort.tables) {
+        for ((file, part), (_, arrays)) in files.iter().zip(&cohort.model.header.parts).zip(&cohort.written) {
             let opened = BufWriter::with_capacity(1 << 20, File::create(file).map_err(|_| cannot(file))?);
-            sinks.push(sink(format, (&part.table, opened), &table.arrays.schema, provenance)?);
+            sinks.push(sink(format, (&part.table, opened), &arrays.schema, provenance)?);
         }
         cohort.generate(persons, seed, |done, tables| {
             sinks.iter_mut().zip(tables).try_for_each(|(sink, batches)| sink.write(batches))?;

@@ -6,6 +6,7 @@
 mod arrays;
 mod below;
 mod folder;
+mod history;
 mod story;
 
 use super::generate::stream;
@@ -18,9 +19,11 @@ use crate::schema::linked::{From, LinkedSchema};
 use arrays::TableArrays;
 use arrow_array::RecordBatch;
 use rayon::prelude::*;
+use std::ops::Range;
 use story::Block;
 
 pub use folder::{copy_files, write_folder};
+pub use history::write_history;
 
 /// Persons drawn from one random stream. Part of what a seed means.
 const PERSONS_PER_BLOCK: u64 = 128;
@@ -31,6 +34,8 @@ const BLOCKS_PER_WAVE: u64 = 32;
 pub struct LinkedCohort<'m> {
     model: &'m LinkedModel,
     tables: Vec<Table<'m>>,
+    /// What is written: the rows of these parts.
+    written: Vec<(usize, TableArrays)>,
 }
 
 /// One table of a cohort, in the order of the model's parts.
@@ -43,7 +48,6 @@ struct Table<'m> {
     drawn: Vec<bool>,
     /// For each part, the column of the parent's view that says how many rows hang on a row.
     count: Option<usize>,
-    arrays: TableArrays,
 }
 
 impl<'m> LinkedCohort<'m> {
@@ -65,17 +69,21 @@ impl<'m> LinkedCohort<'m> {
                 rules: Rules::new(&part.model, |column| super::arrays::written_type(column, format))?,
                 drawn: part.view.columns.iter().map(|column| column.from.is_drawn()).collect(),
                 count,
-                arrays: TableArrays::new(model, part, format)?,
             })
         });
-        Ok(Self { model, tables: tables.collect::<Result<_>>()? })
+        let each = |(number, part)| Ok((number, TableArrays::new(model, part, format)?));
+        let written = match &schema.history {
+            Some(flat) => vec![(1, TableArrays::joined(model, flat, format)?)],
+            None => model.parts.iter().enumerate().map(each).collect::<Result<_>>()?,
+        };
+        Ok(Self { model, tables: tables.collect::<Result<_>>()?, written })
     }
 
     fn schema(&self) -> &LinkedSchema {
         &self.model.header.schema
     }
 
-    /// Draws so many persons and hands the rows of each table on, a wave at a time, in the order of the model's parts. The
+    /// Draws so many persons and hands the rows of each file on, a wave at a time, in the order of the model's parts. The
     /// same seed gives the same rows, at any number of threads.
     ///
     /// # Errors
@@ -93,34 +101,41 @@ impl<'m> LinkedCohort<'m> {
         let (mut done, mut block) = (0, 0);
         while done < persons {
             let blocks = (persons - done).div_ceil(PERSONS_PER_BLOCK).min(BLOCKS_PER_WAVE);
-            let drawn: Vec<Block> = (block..block + blocks)
-                .into_par_iter()
-                .map(|number| {
-                    let persons = PERSONS_PER_BLOCK.min(persons - number * PERSONS_PER_BLOCK);
-                    self.draw(persons as usize, &mut stream(seed, number))
-                })
-                .collect::<Result<_>>()?;
-            let offsets: Vec<Vec<u64>> = drawn
-                .iter()
-                .map(|block| {
-                    let own = before.clone();
-                    before.iter_mut().zip(&block.tables).for_each(|(all, table)| *all += table.rows() as u64);
-                    own
-                })
-                .collect();
-            let written = |(block, offsets): (&Block, &Vec<u64>)| {
-                self.tables.iter().enumerate().map(|(t, table)| table.arrays.batch(block, t, offsets)).collect()
-            };
-            let batches: Vec<Vec<RecordBatch>> = drawn.par_iter().zip(&offsets).map(written).collect::<Result<_>>()?;
-            let mut by_table: Vec<Vec<RecordBatch>> = self.tables.iter().map(|_| Vec::new()).collect();
-            for block in batches {
-                by_table.iter_mut().zip(block).for_each(|(table, batch)| table.push(batch));
-            }
+            let by_file = self.wave(block..block + blocks, persons, seed, &mut before)?;
             block += blocks;
             done = (done + blocks * PERSONS_PER_BLOCK).min(persons);
-            sink(done, by_table)?;
+            sink(done, by_file)?;
         }
         Ok(())
+    }
+
+    /// Draws blocks of persons, up to so many persons in all, and gives the rows of each file. `before` counts the rows of
+    /// each part.
+    fn wave(&self, blocks: Range<u64>, persons: u64, seed: u64, before: &mut [u64]) -> Result<Vec<Vec<RecordBatch>>> {
+        let drawn: Vec<Block> = blocks
+            .into_par_iter()
+            .map(|number| {
+                let persons = PERSONS_PER_BLOCK.min(persons - number * PERSONS_PER_BLOCK);
+                self.draw(persons as usize, &mut stream(seed, number))
+            })
+            .collect::<Result<_>>()?;
+        let offsets: Vec<Vec<u64>> = drawn
+            .iter()
+            .map(|block| {
+                let own = before.to_vec();
+                before.iter_mut().zip(&block.tables).for_each(|(all, table)| *all += table.rows() as u64);
+                own
+            })
+            .collect();
+        let written = |(block, offsets): (&Block, &Vec<u64>)| {
+            self.written.iter().map(|(part, arrays)| arrays.batch(block, *part, offsets)).collect()
+        };
+        let batches: Vec<Vec<RecordBatch>> = drawn.par_iter().zip(&offsets).map(written).collect::<Result<_>>()?;
+        let mut by_file: Vec<Vec<RecordBatch>> = self.written.iter().map(|_| Vec::new()).collect();
+        for block in batches {
+            by_file.iter_mut().zip(block).for_each(|(file, batch)| file.push(batch));
+        }
+        Ok(by_file)
     }
 }
 

@@ -166,8 +166,11 @@ impl LinkedCohort<'_> {
         rng: &mut ChaCha8Rng,
         mut draw: impl FnMut(&mut [u16], &mut ChaCha8Rng),
     ) -> Result<()> {
-        let setting =
-            Setting { decoders: table.decoders.iter().collect(), region: None, free: Some(table.drawn.clone()) };
+        let setting = Setting {
+            decoders: table.decoders.iter().collect(),
+            region: Some(&limits.region),
+            free: Some(table.drawn.clone()),
+        };
         for attempt in 0..=ATTEMPTS {
             for j in (0..codes.len()).filter(|&j| table.drawn[j]) {
                 positions[j] = limits.position(j, &table.decoders[j], codes[j], rng);

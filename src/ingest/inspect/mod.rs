@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::raw::RawTable;
 use crate::error::{Error, Result};
-use crate::schema::{Column, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Schema, TableSpec};
+use crate::schema::{ArrowType, Column, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Schema, TableSpec};
 pub use linked::{LinkedInspection, TableReport, inspect_folder};
 use profile::Profile;
 pub use suggest::suggest;
@@ -181,6 +181,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
         name: raw.source.table_name(),
         privacy_unit: unit.map(str::to_owned),
         max_rows_per_unit: unit_rows.is_some().then_some(DEFAULT_MAX_ROWS_PER_UNIT),
+        order: None,
         missing: std::iter::once("").chain(markers.into_iter().filter(|m| !m.is_empty())).map(str::to_owned).collect(),
         units: units.filter(|_| assume_public).map(|n| n as u64),
         epsilon_cap: None,
@@ -232,10 +233,31 @@ impl Inspection {
                         "{unit}: {}. Rows beyond max_rows_per_unit are dropped at random.",
                         candidate.describe()
                     ));
+                    if candidate.max_rows > 1 {
+                        let orders = self.orders(unit);
+                        notes.extend(
+                            orders.map(|name| {
+                                format!("order = {name:?}   # where rows of a unit follow each other by it")
+                            }),
+                        );
+                    }
                 }
             }
         }
         notes
+    }
+}
+
+impl Inspection {
+    /// Columns by which the rows of a unit may follow each other: moments, and numbers that name the rows.
+    fn orders<'s>(&'s self, unit: &'s str) -> impl Iterator<Item = &'s str> {
+        let is_key = move |report: &ColumnReport, column: &Column| {
+            let is_number = column.arrow_type.as_ref().is_some_and(ArrowType::is_numeric);
+            column.kind == Kind::Identifier && is_number && report.distinct == Distinct::Unique && column.name != unit
+        };
+        let columns = self.columns.iter().zip(&self.schema.columns).filter(|(_, column)| !column.drop);
+        let found = columns.filter(move |(report, column)| column.kind == Kind::Datetime || is_key(report, column));
+        found.map(|(_, column)| column.name.as_str())
     }
 }
 
@@ -251,7 +273,7 @@ mod tests {
 
     use super::super::{Source, read};
     use super::*;
-    use crate::schema::{ArrowType, Bound, CodeSystem, Resolution};
+    use crate::schema::{Bound, CodeSystem, Resolution};
 
     /// A CSV table of `rows` rows, each column made from the row number.
     fn table(rows: usize, columns: &[(&str, &dyn Fn(usize) -> String)]) -> RawTable {
@@ -341,6 +363,10 @@ mod tests {
         assert!(raw.load(&schema).is_ok());
         assert!(schema.check_for_fit().unwrap_err().to_string().contains("domain_from"));
         assert_eq!((schema.table.units, schema.table.assumed_public), (None, false));
+        assert!(
+            draft.to_toml().contains("\n# order = \"encounter_id\"   # where rows"),
+            "a number a row is an order, maybe"
+        );
 
         let vouched = inspect(&raw, Some("patient_nbr"), true).unwrap().schema;
         assert!(vouched.check_for_fit().is_ok());

@@ -4,10 +4,12 @@
 //! What is kept of a key is 128 keyed bits while the tables are read, and then the place of the row that it names.
 
 pub(super) mod folder;
+mod history;
 mod keys;
 mod story;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use synthward_privacy::Sensitive;
@@ -36,7 +38,7 @@ pub struct LinkedTables {
 
 /// The rows of a table that are kept, in the order of the story.
 struct Rows {
-    store: ColumnStore,
+    store: Arc<ColumnStore>,
     /// Where each is in the file.
     rows: Vec<u32>,
     /// The row of the parent that each hangs on; of the root, the row itself.
@@ -55,7 +57,8 @@ impl Rows {
     }
 }
 
-/// Reads the tables of a folder. At most `memory` bytes of their cells are kept in memory.
+/// Reads the tables of a folder, or the one file of a table with an order. At most `memory` bytes of their cells are kept in
+/// memory.
 ///
 /// # Errors
 /// Bad input: a table that is not there or does not fit its schema; keys that do not fit, where the schema says that the
@@ -92,6 +95,9 @@ fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result
         Kept::Modelled => Demand::Whole,
         Kept::All => Demand::Audited,
     };
+    if let Some(flat) = &schema.history {
+        return history::read(&Source::from(folder), (schema, flat), demand, memory);
+    }
     let tree = schema.tree();
     let hasher = KeyHasher::default();
     let mut read = LinkedTables { schema: schema.clone(), tables: schema.tables.iter().map(|_| None).collect() };
@@ -217,7 +223,7 @@ impl Reading<'_> {
             Some(above) => parent.iter().map(|&row| above.rows.person[row as usize]).collect(),
         };
         let moments = moments.map(|moments| kept.iter().map(|&row| moments[row as usize]).collect());
-        let rows = Rows { store: self.store, rows: kept, parent, person, place, moments };
+        let rows = Rows { store: Arc::new(self.store), rows: kept, parent, person, place, moments };
         Ok((rows, keys))
     }
 

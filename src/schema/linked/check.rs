@@ -15,6 +15,7 @@ impl LinkedTable {
             name: self.name.clone(),
             privacy_unit: Some(crate::schema::ROW.to_owned()),
             max_rows_per_unit: None,
+            order: None,
             missing: self.missing.clone(),
             units: None,
             epsilon_cap: None,
@@ -26,7 +27,12 @@ impl LinkedTable {
             targets: Vec::new(),
             survival: Vec::new(),
             regressions: Vec::new(),
-            constraints: self.constraints.clone(),
+            constraints: self
+                .constraints
+                .iter()
+                .filter(|rule| !matches!(rule.rule, Rule::Ascending { .. }))
+                .cloned()
+                .collect(),
         }
     }
 
@@ -91,7 +97,12 @@ impl LinkedTable {
             );
         }
         for constraint in &self.constraints {
-            if matches!(constraint.rule, Rule::Unique { .. } | Rule::Constant { .. } | Rule::Ascending { .. }) {
+            let is_over_rows = match constraint.rule {
+                Rule::Unique { .. } | Rule::Constant { .. } => true,
+                Rule::Ascending { .. } => schema.history.is_none(),
+                _ => false,
+            };
+            if is_over_rows {
                 return Err(bad(format!(
                     "constraint `{}`: linked tables have no rules over several rows",
                     constraint.title()
@@ -199,6 +210,10 @@ impl LinkedSchema {
                         "constraint `{}`: a cohort of linked tables cannot be made to hold it",
                         constraint.title()
                     );
+                    if matches!(constraint.rule, Rule::Ascending { .. }) {
+                        let expected = "ascending numbers and ordinal columns, or moments where `order` is no moment";
+                        return Err(bad(what).expected(expected).remedy("take the others out of the constraint"));
+                    }
                     return Err(in_table(&self.tables[table], bad(what))
                         .expected(
                             "of moments, an order between the row's own moment and one that is told from it, or two such, \
@@ -216,6 +231,9 @@ impl LinkedSchema {
     /// # Errors
     /// Bad input naming table, column and remedy.
     pub fn check_for_fit(&self) -> Result<()> {
+        if let Some(flat) = &self.history {
+            flat.check_for_fit()?;
+        }
         self.check()?;
         let guessed = |table: &&LinkedTable| table.reference && table.reference_from == ConstraintFrom::Data;
         if let Some(table) = self.tables.iter().find(guessed) {
@@ -243,7 +261,8 @@ impl LinkedSchema {
             let columns: Vec<Column> = table.alone().released().columns;
             LinkedTable { columns, ..table.clone() }
         });
-        Self { linked: self.linked.clone(), tables: tables.collect() }
+        let history = self.history.as_ref().map(|flat| Box::new(flat.released()));
+        Self { linked: self.linked.clone(), tables: tables.collect(), history }
     }
 }
 

@@ -27,14 +27,16 @@
 //! reference = true             # nobody's: public, and copied as it is
 //! ```
 //!
-//! The privacy unit is a row of the root with everything below it. A single table is read by [`Schema`](super::Schema).
+//! The privacy unit is a row of the root with everything below it. A single table is read by [`Schema`](super::Schema); one
+//! whose rows follow each other is taken apart into two such tables by [`Schema::history`].
 
 mod check;
+mod history;
 mod rules;
 mod toml_io;
 mod view;
 
-use super::{Column, Constraint, ConstraintFrom, TableSpec};
+use super::{Column, Constraint, ConstraintFrom, Rule, Schema, TableSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +54,9 @@ pub struct LinkedSchema {
     pub linked: LinkedSpec,
     #[serde(rename = "table")]
     pub tables: Vec<LinkedTable>,
+    /// The one table that they are read from and written to, where they are no files of a folder: see [`Schema::history`].
+    #[serde(skip)]
+    pub history: Option<Box<Schema>>,
 }
 
 /// What is public about the tables as a whole.
@@ -159,6 +164,7 @@ impl LinkedSpec {
             name: self.name.clone(),
             privacy_unit: None,
             max_rows_per_unit: None,
+            order: None,
             missing: Vec::new(),
             units: self.units,
             epsilon_cap: self.epsilon_cap,
@@ -212,6 +218,15 @@ impl LinkedSchema {
 impl LinkedTable {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The columns that do not go down from row to row of a parent.
+    pub fn ascending(&self) -> impl Iterator<Item = &String> {
+        let columns = self.constraints.iter().filter_map(|constraint| match &constraint.rule {
+            Rule::Ascending { columns } => Some(columns),
+            _ => None,
+        });
+        columns.flatten()
     }
 
     /// The most rows of one parent.

@@ -3,7 +3,7 @@
 use super::view::resolution_seconds;
 use super::{From, LinkedSchema, range_seconds};
 use crate::error::Result;
-use crate::schema::{Constraint, Rule};
+use crate::schema::{Constraint, Kind, Rule};
 
 impl LinkedSchema {
     /// The range of the moments by which rows of a table follow each other, in seconds: that of the column, less what leaves
@@ -35,6 +35,16 @@ impl LinkedSchema {
     /// Bad input where a moment has no range.
     pub fn is_held(&self, table: usize, constraint: &Constraint) -> Result<bool> {
         let (own, view) = (&self.tables[table], self.view(table)?);
+        if let Rule::Ascending { columns } = &constraint.rule {
+            // Cells that are drawn as they are can be kept from going down.
+            let is_drawn = |name: &String| {
+                let drawn = view.schema.columns[..view.drawn].iter().zip(&view.columns);
+                drawn.filter(|(column, _)| column.name == *name).any(|(column, told)| {
+                    matches!(told.from, From::Own(_)) && (column.kind.is_numeric() || column.kind == Kind::Ordinal)
+                })
+            };
+            return Ok(columns.iter().all(is_drawn));
+        }
         let in_view = view.schema.constraints.contains(constraint);
         let Rule::Inequality { low, high, strict } = &constraint.rule else { return Ok(in_view) };
         let told = |name: &String| {

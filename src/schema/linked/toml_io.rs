@@ -40,6 +40,22 @@ impl AnySchema {
     }
 }
 
+impl AnySchema {
+    /// The schema as it is fitted: a table with an `order` as two that hang together.
+    ///
+    /// # Errors
+    /// As [`Schema::history`].
+    pub fn to_fit(self) -> Result<Self> {
+        Ok(match self {
+            Self::Table(schema) => match schema.history()? {
+                Some(linked) => Self::Linked(Box::new(linked)),
+                None => Self::Table(schema),
+            },
+            linked @ Self::Linked(_) => linked,
+        })
+    }
+}
+
 impl LinkedSchema {
     /// Reads and checks a schema file.
     ///

@@ -222,7 +222,11 @@ impl Builder<'_> {
         for (index, column) in schema.tables[above].columns.iter().enumerate() {
             let computed = schema.tables[above].computed().any(|name| name == column.name);
             if column.is_modelled() && column.kind != Kind::Datetime && !computed {
-                let name = format!("{}.{}", schema.tables[above].name, column.name);
+                // Both sides of one table have names of their own, by which rules that are about both know them.
+                let name = match schema.history {
+                    Some(_) => column.name.clone(),
+                    None => format!("{}.{}", schema.tables[above].name, column.name),
+                };
                 let told = Column { name, nullable: true, ..column.clone() };
                 self.push(told, From::Above(above, index));
             }
@@ -302,8 +306,11 @@ impl LinkedSchema {
         let modelled = own.columns.iter().enumerate().filter(|(_, column)| column.is_modelled());
         for (index, column) in modelled.clone().filter(|(_, column)| !is_computed(column)) {
             let is_moment = column.kind == Kind::Datetime;
-            let stands_for_itself =
-                own.parent.is_none() && (own.origin.is_none() || own.origin.as_ref() == Some(&column.name));
+            // Where no row has a moment that others could be told from, each is told as it is.
+            let stands_for_itself = match own.parent {
+                None => own.origin.is_none() || own.origin.as_ref() == Some(&column.name),
+                Some(_) => own.order.is_none() && self.moment_above(table).is_none(),
+            };
             if is_moment && !stands_for_itself {
                 let (passed, step, grid) = builder.passed(index)?;
                 let from = match Some(&column.name) {
@@ -351,10 +358,12 @@ impl LinkedSchema {
         }
         let pairs = pairs(&builder.columns, drawn);
         let (columns, sources): (Vec<Column>, Vec<ViewColumn>) = builder.columns.into_iter().unzip();
-        let constraints =
-            own.constraints.iter().filter(|rule| holds_in_view(rule, &columns, &sources)).cloned().collect();
         let mut schema = own.alone();
-        (schema.columns, schema.constraints) = (columns, constraints);
+        if let Some(flat) = self.history.as_ref().filter(|_| own.parent.is_some()) {
+            schema.constraints.extend(flat.across_history());
+        }
+        schema.constraints.retain(|rule| holds_in_view(rule, &columns, &sources));
+        schema.columns = columns;
         Ok(View { schema, columns: sources, pairs, drawn })
     }
 }
@@ -362,17 +371,22 @@ impl LinkedSchema {
 /// Whether a constraint can be told of the columns of a view: moments there are times that passed since one and the same
 /// moment.
 fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewColumn]) -> bool {
+    let is_as_it_is = |from: From| matches!(from, From::Own(_) | From::Above(..));
     let source = |name: &String| columns.iter().position(|column| column.name == *name).map(|place| sources[place]);
-    match &constraint.rule {
+    let rule = &constraint.rule;
+    match rule {
         Rule::Inequality { low, high, .. } => match (source(low), source(high)) {
             (Some(low), Some(high)) => match (low.from, high.from) {
                 (From::Passed(_), From::Passed(_)) => low.step == high.step,
-                (From::Own(_), From::Own(_)) => true,
-                _ => false,
+                (low, high) => [low, high].into_iter().all(is_as_it_is),
             },
             _ => false,
         },
-        rule => rule.columns().iter().all(|name| matches!(source(name), Some(ViewColumn { from: From::Own(_), .. }))),
+        Rule::Sum { .. } | Rule::Dependency { .. } => {
+            let is_own = |told: ViewColumn| matches!(told.from, From::Own(_));
+            rule.columns().iter().all(|name| source(name).is_some_and(is_own))
+        }
+        _ => rule.columns().iter().all(|name| source(name).is_some_and(|told| is_as_it_is(told.from))),
     }
 }
 

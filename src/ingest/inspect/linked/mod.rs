@@ -117,7 +117,7 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
         epsilon_cap: None,
         assumed_public: assume_public,
     };
-    let mut schema = LinkedSchema { linked, tables: drafted };
+    let mut schema = LinkedSchema { linked, tables: drafted, history: None };
     for table in schema.tree() {
         let mut constraints = std::mem::take(&mut schema.tables[table].constraints);
         constraints.retain(|constraint| {
