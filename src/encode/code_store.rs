@@ -3,6 +3,7 @@
 use super::Codes;
 use crate::error::Result;
 use crate::spill::Spill;
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -41,9 +42,9 @@ impl CodeStore {
         Self { cells, width, offsets, failure: Mutex::new(Ok(())) }
     }
 
-    /// The rows of several tables, unit by unit, each of `width` codes that `told` makes of it, rows by rows. With each table
-    /// come its number, which `told` is given, and `units + 1` offsets of the units' rows, which lie in the units' order. At
-    /// most `memory` bytes are kept in memory.
+    /// The rows of several tables, unit by unit, each of `width` codes that `told` makes of it, given the rows of one unit in one
+    /// table: nothing of it may depend on other units. With each table come its number, which `told` is given, and `units + 1`
+    /// offsets of the units' rows, which lie in the units' order. At most `memory` bytes are kept in memory.
     ///
     /// # Errors
     /// A temporary file cannot be read or written.
@@ -54,34 +55,31 @@ impl CodeStore {
         tables: &[(u16, Self, Vec<u32>)],
         (units, width): (usize, usize),
         memory: u64,
-        told: impl Fn(u16, &[u16]) -> Vec<u16>,
+        told: impl Fn(u16, &[u16]) -> Vec<u16> + Sync,
     ) -> Result<Self> {
         let rows: usize = tables.iter().map(|(_, table, _)| *table.offsets.last().unwrap_or(&0) as usize).sum();
         let fits = 2 * (rows as u64) * (width as u64) <= memory;
         let (mut kept, mut spill) = (Vec::new(), if fits { None } else { Some(Spill::new(memory)?) });
-        let (mut offsets, mut all) = (vec![0u32], 0);
+        let mut offsets = vec![0u32];
         for start in (0..units).step_by(UNITS) {
-            let end = (start + UNITS).min(units);
-            let parts = tables.iter().map(|(number, table, offsets)| {
-                let mut own = Vec::new();
-                table.append_rows(offsets[start] as usize..offsets[end] as usize, &mut own);
-                told(*number, &own)
-            });
-            let parts: Vec<Vec<u16>> = parts.collect();
-            let mut woven = Vec::with_capacity(parts.iter().map(Vec::len).sum());
-            for unit in start..end {
-                for ((_, _, offsets), part) in tables.iter().zip(&parts) {
-                    let place = |row: u32| (row - offsets[start]) as usize * width;
-                    woven.extend(&part[place(offsets[unit])..place(offsets[unit + 1])]);
+            let some = start..(start + UNITS).min(units);
+            let woven = some.into_par_iter().map(|unit| {
+                let (mut own, mut woven) = (Vec::new(), Vec::new());
+                for (number, table, offsets) in tables {
+                    own.clear();
+                    table.append_rows(offsets[unit] as usize..offsets[unit + 1] as usize, &mut own);
+                    woven.extend(told(*number, &own));
                 }
-                offsets.push(all + (woven.len() / width) as u32);
-            }
-            all = offsets[end];
-            match &mut spill {
-                None => kept.append(&mut woven),
-                Some(spill) => {
-                    let bytes: Vec<u8> = woven.into_iter().flat_map(u16::to_le_bytes).collect();
-                    spill.append(&bytes)?;
+                woven
+            });
+            for mut woven in woven.collect::<Vec<Vec<u16>>>() {
+                offsets.push(offsets[offsets.len() - 1] + (woven.len() / width) as u32);
+                match &mut spill {
+                    None => kept.append(&mut woven),
+                    Some(spill) => {
+                        let bytes: Vec<u8> = woven.into_iter().flat_map(u16::to_le_bytes).collect();
+                        spill.append(&bytes)?;
+                    }
                 }
             }
         }
@@ -255,6 +253,44 @@ mod tests {
             assert_eq!(part.codes, expected[3 * offsets[5] as usize..3 * offsets[900] as usize]);
             assert_eq!(part.unit_rows(3).len(), store.rows_of(8));
             store.check().unwrap();
+        }
+    }
+
+    /// Two tables of 5,000 units, with none to two rows and with one: each unit's rows together, wherever they lie.
+    #[test]
+    fn the_rows_of_a_unit_are_woven_together() {
+        let units = UNITS + 904;
+        let table = |rows: &dyn Fn(usize) -> usize, width: usize| {
+            let mut offsets = vec![0u32];
+            (0..units).for_each(|unit| offsets.push(offsets[unit] + rows(unit) as u32));
+            let codes = (0..offsets[units] as usize * width).map(|cell| cell as u16).collect();
+            let store: CodeStore = Codes { codes, width, offsets: offsets.clone() }.into();
+            (store, offsets)
+        };
+        let (first, second) = (table(&|unit| unit % 3, 2), table(&|_| 1, 1));
+        let expected = |unit: usize| {
+            let mut rows = Vec::new();
+            for row in first.1[unit]..first.1[unit + 1] {
+                rows.extend([0, (2 * row) as u16, (2 * row + 1) as u16]);
+            }
+            rows.extend([7, unit as u16, 0]);
+            rows
+        };
+        for memory in [0, u64::MAX] {
+            let copy = |store: &CodeStore| CodeStore::from(store.units_in(0..units));
+            let tables = [(0, copy(&first.0), first.1.clone()), (7, copy(&second.0), second.1.clone())];
+            let woven = CodeStore::woven(&tables, (units, 3), memory, |number, rows| {
+                let width = if number == 0 { 2 } else { 1 };
+                let row = |row: &[u16]| [number, row[0], row.get(1).copied().unwrap_or(0)];
+                rows.chunks_exact(width).flat_map(row).collect()
+            });
+            let woven = woven.unwrap();
+            assert_eq!(matches!(woven.cells, Cells::Memory(_)), memory == u64::MAX);
+            for unit in 0..units {
+                let mut rows = Vec::new();
+                woven.append_unit(unit, &mut rows);
+                assert_eq!(rows, expected(unit), "{memory} {unit}");
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! From tables that hang together to a released model: the view of each table is measured as a flat table is, all under one
-//! plan. The unit of each view is the person, whose rows there share the weight 1.
+//! From tables that hang together to a released model: the view of each table is measured as a flat table is, and a network
+//! may be trained on whole trajectories, all under one plan. The unit is the person, whose rows in a view share the weight 1.
 
 use super::attempt::{Asked, Attempt, Found};
 use super::dp_sgd::{Course, train};

@@ -29,7 +29,6 @@ use crate::model::{Known, Tied};
 use crate::nn::{Embedding, Matrix, Mlp, Table, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -191,7 +190,8 @@ impl Trajectory {
         self.chapters.iter().map(Chapter::end).max().unwrap_or(1)
     }
 
-    /// Rows of the view of a chapter as they lie in a trajectory.
+    /// Rows of the view of a chapter as they lie in a trajectory. Of real rows they are those of one person: what a law says of
+    /// a row depends, in its last digit, on the rows that it is asked of at once.
     ///
     /// # Privacy
     /// Touches sensitive data, where the rows are real, and releases nothing.
@@ -203,8 +203,8 @@ impl Trajectory {
             row[0] = chapter;
             row[1..].iter_mut().zip(&own.order).for_each(|(code, &j)| *code = view[j]);
         }
-        let tiles = all.par_chunks_mut(TILE_ROWS * width);
-        tiles.for_each_init(Default::default, |(known, shares), rows| own.ask(known, shares, rows, width));
+        let (mut known, mut shares) = (Known::default(), Matrix::default());
+        all.chunks_mut(TILE_ROWS * width).for_each(|rows| own.ask(&mut known, &mut shares, rows, width));
         all
     }
 
