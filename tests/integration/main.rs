@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod budget;
 mod canary;
+mod codes;
 mod cohort;
 mod condition;
 mod constraints;
