@@ -22,6 +22,7 @@ mod linked;
 mod linked_faults;
 mod linked_infer;
 mod linked_inspect;
+mod linked_where;
 mod load;
 mod memory;
 mod model_file;

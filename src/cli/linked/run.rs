@@ -65,6 +65,7 @@ pub fn run(
         output: &out("cohort"),
         format: format_of(schema, &as_read[0]),
         reference: Some(&table),
+        condition: None,
     };
     generate(global, &model, &sha256, &asked)?;
 

@@ -186,7 +186,7 @@ impl<'a> Below<'a> {
             }
         };
         draw(codes, rng);
-        self.cohort.settle(self.table, self.part, codes, positions, limits, rng, draw)
+        self.cohort.settle(self.table, self.part, codes, positions, limits, None, rng, draw)
     }
 
     /// When a row was, in seconds.

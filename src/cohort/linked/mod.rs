@@ -6,9 +6,10 @@
 mod arrays;
 mod below;
 mod folder;
+mod given;
 mod story;
 
-use super::generate::stream;
+use super::generate::{Case, stream};
 use super::rules::Rules;
 use super::writer::Format;
 use crate::encode::Decoder;
@@ -31,6 +32,8 @@ const BLOCKS_PER_WAVE: u64 = 32;
 pub struct LinkedCohort<'m> {
     model: &'m LinkedModel,
     tables: Vec<Table<'m>>,
+    /// The cases of a condition on persons; empty without one.
+    cases: Vec<Case>,
 }
 
 /// One table of a cohort, in the order of the model's parts.
@@ -68,7 +71,7 @@ impl<'m> LinkedCohort<'m> {
                 arrays: TableArrays::new(model, part, format)?,
             })
         });
-        Ok(Self { model, tables: tables.collect::<Result<_>>()? })
+        Ok(Self { model, tables: tables.collect::<Result<_>>()?, cases: Vec::new() })
     }
 
     fn schema(&self) -> &LinkedSchema {
@@ -124,8 +127,14 @@ impl<'m> LinkedCohort<'m> {
     }
 }
 
-/// The constraints of a table cannot be held.
-fn cannot_hold(table: &str) -> Error {
-    Error::bad_input(format!("table `{table}`: its constraints cannot be held together in a row of this model"))
-        .remedy("fit a model with fewer constraints")
+/// The constraints of a table cannot be held, or not with the condition.
+fn cannot_hold(table: &str, given: bool) -> Error {
+    let (and_condition, remedy) = match given {
+        false => ("", "fit a model with fewer constraints"),
+        true => (" and the condition", "ask for more values, or for what the constraints allow"),
+    };
+    Error::bad_input(format!(
+        "table `{table}`: its constraints{and_condition} cannot be held together in a row of this model"
+    ))
+    .remedy(remedy)
 }

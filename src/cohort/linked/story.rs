@@ -1,5 +1,6 @@
 //! Persons, drawn with everything below them.
 
+use super::super::generate::{Case, shared_out};
 use super::super::rules::{Row, Setting};
 use super::below::{Below, Limits};
 use super::{LinkedCohort, Table, cannot_hold};
@@ -73,15 +74,32 @@ impl LinkedCohort<'_> {
         let part = &self.model.parts[0];
         let mut drawn = Drawn::new(part.view.columns.len());
         let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-        part.law.mixture().generate(persons, None, None, rng, &mut codes, &mut offsets);
+        let mut order = vec![0; persons];
+        match &self.cases[..] {
+            [] => part.law.mixture().generate(persons, None, None, rng, &mut codes, &mut offsets),
+            [_] => codes.resize(persons * drawn.width, 0),
+            cases => {
+                codes.resize(persons * drawn.width, 0);
+                order = shared_out(cases.iter().map(|case| case.share), persons, rng);
+            }
+        }
         let mut known = Known::default();
         for (person, codes) in codes.chunks_exact_mut(drawn.width.max(1)).enumerate() {
+            let case = self.cases.get(usize::from(order[person]));
             let mut positions = vec![MISSING; drawn.width];
-            self.settle(table, part, codes, &mut positions, &Limits::none(), rng, |codes, rng| {
+            let mut draw = |codes: &mut [u16], rng: &mut ChaCha8Rng| {
                 part.law.start(&mut known);
+                let agreement = |j| case.filter(|case| case.narrows(j)).map(|case| case.evidence.column(j));
+                for (j, agreement) in (0..codes.len()).filter_map(|j| Some((j, agreement(j)?))) {
+                    part.law.restrict(j, agreement, &mut known);
+                }
                 let class = part.law.draw_class(&known, rng);
-                (0..codes.len()).for_each(|j| codes[j] = part.law.draw_code(class, j, None, &known, rng));
-            })?;
+                (0..codes.len()).for_each(|j| codes[j] = part.law.draw_code(class, j, agreement(j), &known, rng));
+            };
+            if case.is_some() {
+                draw(codes, rng);
+            }
+            self.settle(table, part, codes, &mut positions, &Limits::none(), case, rng, draw)?;
             drawn.positions.extend(&positions);
             drawn.parent.push(person as u32);
             drawn.person.push(person as u32);
@@ -143,7 +161,7 @@ impl LinkedCohort<'_> {
         found.and_then(position).unwrap_or(MISSING)
     }
 
-    /// Positions of a row whose codes were drawn, which hold the constraints; `draw` draws other codes.
+    /// Positions of a row whose codes were drawn, which hold the constraints and are of the case; `draw` draws other codes.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn settle(
         &self,
@@ -152,14 +170,17 @@ impl LinkedCohort<'_> {
         codes: &mut [u16],
         positions: &mut [u32],
         limits: &Limits,
+        case: Option<&Case>,
         rng: &mut ChaCha8Rng,
         mut draw: impl FnMut(&mut [u16], &mut ChaCha8Rng),
     ) -> Result<()> {
-        let setting =
-            Setting { decoders: table.decoders.iter().collect(), region: None, free: Some(table.drawn.clone()) };
+        let own = table.decoders.iter().enumerate();
+        let decoders = own.map(|(j, own)| case.and_then(|case| case.decoders.get(&j)).unwrap_or(own)).collect();
+        let setting = Setting { decoders, region: case.map(|case| &case.region), free: Some(table.drawn.clone()) };
         for attempt in 0..=ATTEMPTS {
+            case.map_or(Ok(()), |case| case.check(codes))?;
             for j in (0..codes.len()).filter(|&j| table.drawn[j]) {
-                positions[j] = limits.position(j, &table.decoders[j], codes[j], rng);
+                positions[j] = limits.position(j, setting.decoders[j], codes[j], rng);
             }
             let Some(rules) = &table.rules else { return Ok(()) };
             let mut row = Row { positions, codes, known: &[] };
@@ -168,7 +189,7 @@ impl LinkedCohort<'_> {
             }
             draw(codes, rng);
         }
-        Err(cannot_hold(&self.schema().tables[part.table].name))
+        Err(cannot_hold(&self.schema().tables[part.table].name, case.is_some()))
     }
 
     /// Puts the end of each person after all that was drawn of the person. An end after the calendar's is none.
