@@ -35,6 +35,9 @@ pub struct GeneratedLinked<'a> {
     /// False where the noise was left out or seeded.
     pub private: bool,
     pub output: &'a Path,
+    /// What the persons were to satisfy.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Asked<'a>>,
 }
 
 /// The answer of `generate`.

@@ -22,7 +22,7 @@ pub struct Generate {
     /// The same seed gives the same bytes, at any number of threads
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// Only rows that satisfy a condition, such as "age >= 65 and readmitted = '<30'"
+    /// Only rows that satisfy a condition, such as "age >= 65 and readmitted = '<30'"; of linked tables, persons
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
     /// The cohort: .parquet, .csv or .arrow; of a model of linked tables, a new folder
@@ -46,7 +46,7 @@ Conditions:
   column in ('a', 'b')   not in (...)   between 1 and 9   is null   is not null
   joined by and, or, not and parentheses; names that are no plain words go in \"double quotes\"
 Ordinal columns are ordered as their categories stand in the schema. A missing cell satisfies no comparison. All rows of
-a patient satisfy the condition. Rare conditions cost no more than frequent ones. Rows also hold the constraints of the
+a patient satisfy the condition; of linked tables it is one on the columns of the persons' own table. Rare conditions cost no more than frequent ones. Rows also hold the constraints of the
 schema; what they and the condition exclude together ends with exit code 3.";
 
 impl Generate {
@@ -61,7 +61,7 @@ impl Generate {
         Format::of(&self.output)?;
         let condition = self.condition.as_deref().map(|text| Condition::new(&model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {
-            log_rarity(condition.rarity());
+            log_rarity(condition.rarity(), "units");
         }
         write_cohort(global, &model, &sha256, condition.as_ref(), self.rows, self.seed, &self.output)?;
         if global.json {
@@ -83,8 +83,10 @@ impl Generate {
         if model.header.history.is_some() {
             return self.run_history(global, model, sha256);
         }
-        if self.condition.is_some() {
-            return Err(Error::usage("--where is for models of single tables").remedy("leave it out"));
+        let condition =
+            self.condition.as_deref().map(|text| Condition::of_persons(model, text, self.seed)).transpose()?;
+        if let Some(condition) = &condition {
+            log_rarity(condition.rarity(), "persons");
         }
         let asked = linked::Asked {
             persons: self.rows,
@@ -92,6 +94,7 @@ impl Generate {
             output: &self.output,
             format: self.format.unwrap_or(Format::Parquet),
             reference: self.reference.as_deref(),
+            condition: condition.as_ref(),
         };
         linked::generate(global, model, sha256, &asked)?;
         if global.json { linked::tell_generated(&asked, sha256, model) } else { Ok(()) }
@@ -116,13 +119,13 @@ impl Generate {
     }
 }
 
-fn log_rarity(rarity: &Rarity) {
+fn log_rarity(rarity: &Rarity, of: &str) {
     let Rarity { probability, expected_units, units, expected_units_std, .. } = rarity;
     let doubt = rarity
         .expected_units_opinion_std
         .map_or_else(String::new, |std| format!(" and {std:.1} by what the model is unsure of"));
     tracing::info!(
-        "the condition has probability {probability:.3e} in the model: about {expected_units:.1} of {units:.0} units, \
+        "the condition has probability {probability:.3e} in the model: about {expected_units:.1} of {units:.0} {of}, \
          give or take {expected_units_std:.1} by chance{doubt}"
     );
 }

@@ -89,10 +89,10 @@ impl Run {
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
+        let salt = Salt::of_folder(&self.output)?;
         let (model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
-            let (ledger, salt) = (out("ledger.jsonl"), salt(&out("tables.salt"))?);
-            let tables = model::sha256(&[&salt, as_read.join("\n").as_bytes()].concat());
+            let (ledger, tables) = (out("ledger.jsonl"), salt.salted(&as_read.join("\n")));
             let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
             match &history {
                 None => {
@@ -127,19 +127,24 @@ impl Run {
         }
         output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
 
+        refuse_changed([&table, &holdout], &as_read)?;
+        let file = |role: &str, path: &Path, sha256: String, rows: Option<usize>| FileFact {
+            role: role.into(),
+            name: name_of(path),
+            sha256,
+            rows: rows.map(|rows| rows as u64),
+        };
+        let real = |role: &str, path: &str, sha256: &str, rows: usize| {
+            file(role, Path::new(path), salt.salted(sha256), Some(coarse::tens(rows)))
+        };
+        let cohort = Source::from(&cohort_path).sha256()?;
         let files = vec![
-            file("training table", &table, coarse::tens(tables.real.rows))?,
-            file("holdout", &holdout, coarse::tens(tables.holdout.rows))?,
-            file("cohort", &cohort_path.to_string_lossy(), tables.synthetic.rows)?,
-            FileFact { role: "model".into(), name: name_of(&model_path), sha256, rows: None },
-            FileFact {
-                role: "run file".into(),
-                name: name_of(&self.config),
-                sha256: model::sha256(text.as_bytes()),
-                rows: None,
-            },
+            real("training table", &table, &as_read[0], tables.real.rows),
+            real("holdout", &holdout, &as_read[1], tables.holdout.rows),
+            file("cohort", &cohort_path, cohort, Some(tables.synthetic.rows)),
+            file("model", &model_path, sha256, None),
+            file("run file", &self.config, model::sha256(text.as_bytes()), None),
         ];
-        refuse_changed([&table, &holdout], &as_read, &files)?;
         let report = Report {
             files,
             ledger: ledger_lines(&out("ledger.jsonl"))?,
@@ -222,9 +227,13 @@ fn no_resume(what: &str) -> Error {
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
 /// another.
-fn refuse_changed(paths: [&str; 2], as_read: &[String; 2], files: &[FileFact]) -> Result<()> {
-    let other = (0..2).find(|&table| files[table].sha256 != as_read[table]);
-    other.map_or(Ok(()), |table| Err(changed(Path::new(paths[table]))))
+fn refuse_changed(paths: [&str; 2], as_read: &[String; 2]) -> Result<()> {
+    for (path, as_read) in paths.into_iter().zip(as_read) {
+        if Source::from(path).sha256()? != *as_read {
+            return Err(changed(Path::new(path)));
+        }
+    }
+    Ok(())
 }
 
 /// The error of a table that was changed during a run.
@@ -234,30 +243,34 @@ pub fn changed(file: &Path) -> Error {
         .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent")
 }
 
-/// Secret bytes of this folder, made when it has none. A bare hash of a table would tell somebody who knows all its rows but
-/// one whether a guess at that one is right, and the ledger may be shown to others.
-fn salt(path: &Path) -> Result<Vec<u8>> {
-    if let Ok(salt) = std::fs::read(path) {
-        return Ok(salt);
+/// Secret bytes of a run's folder. A bare hash of a table would tell somebody who knows all its rows but one whether a guess
+/// at that one is right, and the ledger and the report may be shown to others.
+pub struct Salt(Vec<u8>);
+
+impl Salt {
+    /// The bytes of this folder, made when it has none.
+    ///
+    /// # Errors
+    /// Failure to write, or no randomness.
+    pub fn of_folder(folder: &Path) -> Result<Self> {
+        let path = folder.join("tables.salt");
+        if let Ok(salt) = std::fs::read(&path) {
+            return Ok(Self(salt));
+        }
+        let salt = UnitKey::from_system()?.bytes().to_vec();
+        output::write_private_bytes(&path, &salt)?;
+        Ok(Self(salt))
     }
-    let salt = UnitKey::from_system()?.bytes().to_vec();
-    output::write_private_bytes(path, &salt)?;
-    Ok(salt)
+
+    /// The SHA-256 of the secret bytes and the hash of a table, in hex: only who has them can tell the table by it.
+    pub fn salted(&self, sha256: &str) -> String {
+        model::sha256(&[&self.0, sha256.as_bytes()].concat())
+    }
 }
 
 /// The name of a file without its folder.
 pub fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
-}
-
-fn file(role: &str, path: &str, rows: usize) -> Result<FileFact> {
-    let source: Source = path.into();
-    Ok(FileFact {
-        role: role.into(),
-        name: name_of(Path::new(path)),
-        sha256: source.sha256()?,
-        rows: Some(rows as u64),
-    })
 }
 
 /// Distributions of the columns, real and synthetic.

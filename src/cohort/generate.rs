@@ -1,8 +1,8 @@
 //! Drawing a cohort block by block.
 
 use super::arrays::{ColumnValues, surrogates, written_type};
-use super::condition::Condition;
 use super::condition::boxes::Region;
+use super::condition::{Condition, excluded};
 use super::rules::{Rules, Seen};
 use super::writer::Format;
 use crate::encode::{Codec, Decoder, Layout};
@@ -51,7 +51,7 @@ pub struct Cohort<'m> {
 
 /// One of the disjoint cases of a condition.
 pub(super) struct Case {
-    share: f64,
+    pub share: f64,
     pub evidence: Evidence,
     pub region: Region,
     /// What draws positions in the columns that the case narrows.
@@ -116,33 +116,13 @@ impl<'m> Cohort<'m> {
     /// # Errors
     /// Bad input where no row satisfies the condition and holds the constraints of the schema.
     pub fn given(mut self, condition: &Condition) -> Result<Self> {
-        let codecs = &self.model.header.codecs;
-        let case = |case: &super::condition::Case| {
-            let mut region = case.region.clone();
-            let drawn = match &self.rules {
-                Some(rules) => rules.narrow(&mut region)?,
-                None => region.clone(),
-            };
-            let mut evidence = Evidence::none(&self.layout());
-            for (&j, allowed) in &drawn {
-                evidence.restrict(j, &codecs[j].shares(allowed));
-            }
-            let decoders = drawn.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect();
-            (!evidence.is_contradictory()).then_some(Case { share: case.share, evidence, region, decoders })
-        };
-        self.cases = condition.cases().iter().filter_map(case).collect();
-        let total: f64 = self.cases.iter().map(|case| case.share).sum();
-        if self.cases.is_empty() {
-            return Err(Error::bad_input("no row satisfies the condition and holds the constraints of the schema")
-                .remedy("ask for what the constraints allow"));
-        }
-        self.cases.iter_mut().for_each(|case| case.share /= total);
+        self.cases = Case::all(condition, self.rules.as_ref(), self.model)?;
         Ok(self)
     }
 
     /// Cells of each column of the model.
     pub(super) fn layout(&self) -> Layout {
-        Layout { cells: self.model.header.codecs.iter().map(Codec::cells).collect() }
+        layout(self.model)
     }
 
     /// The Arrow schema of the cohort: the input's types and order.
@@ -186,16 +166,8 @@ impl<'m> Cohort<'m> {
     /// Refuses rows that do not agree with their case: numbers so small that they vanished.
     fn checked(&self, block: Block, case: &Case) -> Result<Block> {
         let width = self.model.domain.columns.len().max(1);
-        let agrees = |j: usize| {
-            let agreement = case.evidence.column(j);
-            block.codes.iter().skip(j).step_by(width).all(|&code| agreement[usize::from(code)] > 0.0)
-        };
-        if case.evidence.columns().iter().all(|&j| agrees(j)) {
-            Ok(block)
-        } else {
-            Err(Error::bad_input("the condition is so improbable in the model that nothing can be drawn")
-                .remedy("ask for more values, or for fewer columns at once"))
-        }
+        block.codes.chunks_exact(width).try_for_each(|codes| case.check(codes))?;
+        Ok(block)
     }
 
     /// Decodes the first `rows` rows of a drawn block.
@@ -237,8 +209,61 @@ impl<'m> Cohort<'m> {
     }
 }
 
+impl Case {
+    /// The cases of a condition, as far as rows of them can hold the rules.
+    ///
+    /// # Errors
+    /// Bad input where no row satisfies the condition and holds the rules.
+    pub fn all(condition: &Condition, rules: Option<&Rules>, model: &ModelFile) -> Result<Vec<Self>> {
+        let codecs = &model.header.codecs;
+        let case = |case: &super::condition::Case| {
+            let mut region = case.region.clone();
+            let drawn = match rules {
+                Some(rules) => rules.narrow(&mut region)?,
+                None => region.clone(),
+            };
+            let mut evidence = Evidence::none(&layout(model));
+            for (&j, allowed) in &drawn {
+                evidence.restrict(j, &codecs[j].shares(allowed));
+            }
+            let decoders = drawn.iter().map(|(&j, allowed)| (j, Decoder::within(&codecs[j], allowed))).collect();
+            (!evidence.is_contradictory()).then_some(Self { share: case.share, evidence, region, decoders })
+        };
+        let mut cases: Vec<Self> = condition.cases().iter().filter_map(case).collect();
+        let total: f64 = cases.iter().map(|case| case.share).sum();
+        if cases.is_empty() {
+            return Err(excluded());
+        }
+        cases.iter_mut().for_each(|case| case.share /= total);
+        Ok(cases)
+    }
+
+    /// Whether the case says something of a column.
+    pub fn narrows(&self, j: usize) -> bool {
+        self.decoders.contains_key(&j)
+    }
+
+    /// Refuses a drawn row that is not of the case: its numbers were so small that they vanished.
+    ///
+    /// # Errors
+    /// Bad input, for such a row.
+    pub fn check(&self, codes: &[u16]) -> Result<()> {
+        let agrees = |&j: &usize| self.evidence.column(j)[usize::from(codes[j])] > 0.0;
+        if self.evidence.columns().iter().all(agrees) {
+            return Ok(());
+        }
+        Err(Error::bad_input("the condition is so improbable in the model that nothing can be drawn")
+            .remedy("ask for more values, or for fewer columns at once"))
+    }
+}
+
+/// Cells of each column of a model.
+fn layout(model: &ModelFile) -> Layout {
+    Layout { cells: model.header.codecs.iter().map(Codec::cells).collect() }
+}
+
 /// For each of `units` units the number of its case, in random order: each case has its share of them, up to one.
-fn shared_out(shares: impl Iterator<Item = f64>, units: usize, rng: &mut ChaCha8Rng) -> Vec<u16> {
+pub(super) fn shared_out(shares: impl Iterator<Item = f64>, units: usize, rng: &mut ChaCha8Rng) -> Vec<u16> {
     let start: f64 = rng.random();
     let mut order = Vec::with_capacity(units);
     let (mut passed, mut last) = (0.0, 0);

@@ -1,10 +1,10 @@
 //! What the schema makes public about each modelled column.
 
-use super::{Layout, MAX_BINS, MAX_LABELS, icd9};
+use super::{Layout, MAX_BINS, MAX_LABELS, code_tree};
 use crate::error::{Error, Result};
 use crate::schema::datetime::Ticks;
 use crate::schema::linked::View;
-use crate::schema::{CodeSystem, Column, DomainFrom, Kind, Resolution, Schema};
+use crate::schema::{Column, DomainFrom, Kind, Resolution, Schema};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub enum Domain {
     Labels {
         labels: Vec<String>,
         other: Option<u32>,
-        /// Coarse group of each label in its code system; empty for a flat list.
+        /// Coarse group of each label in the tree of its code system; empty for a flat list.
         groups: Vec<u32>,
     },
     /// The numbers `min + step * p` for `p` in `0..positions`. A value outside is clamped.
@@ -148,13 +148,7 @@ fn model_column(column: &Column) -> Result<ModelColumn> {
                 .remedy("add `categories` to the column, or set `drop = true`"));
         }
         let other = column.other.as_ref().and_then(|other| labels.iter().position(|label| label == other));
-        let groups = match column.system {
-            Some(CodeSystem::Icd9cm) => labels.iter().map(|label| icd9::chapter(label)).collect(),
-            // Their codes are numbers that say nothing of kin.
-            Some(CodeSystem::Loinc | CodeSystem::Rxnorm | CodeSystem::Snomed) => Vec::new(),
-            Some(_) => first_characters(&labels),
-            None => Vec::new(),
-        };
+        let groups = code_tree::groups(column, &labels);
         Domain::Labels { labels, other: other.map(|index| index as u32), groups }
     };
     Ok(ModelColumn { name: column.name.clone(), domain, nullable: column.nullable, grows_from: None })
@@ -198,22 +192,6 @@ fn datetime_step(range: f64, ticks: Ticks, least: f64) -> f64 {
     let steps = Resolution::ALL.map(|resolution| resolution.ticks(ticks).max(1.0));
     let fits = |step: &f64| *step >= least && range / step <= MAX_POSITIONS;
     std::iter::once(1.0).chain(steps.into_iter().rev()).find(fits).unwrap_or(steps[0])
-}
-
-/// A flat prefix tree: the first character of each label, numbered in order of appearance.
-fn first_characters(labels: &[String]) -> Vec<u32> {
-    let mut seen: Vec<Option<char>> = Vec::new();
-    labels
-        .iter()
-        .map(|label| {
-            let first = label.chars().next();
-            let place = seen.iter().position(|&c| c == first).unwrap_or_else(|| {
-                seen.push(first);
-                seen.len() - 1
-            });
-            place as u32
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@
 //! Everything after step 3 works on joint codes ([`Codes`], or a [`CodeStore`] of real rows) and a public [`Layout`].
 
 mod code_store;
+mod code_tree;
 mod codec;
 mod codes;
 mod domain;
 mod grid;
 mod icd9;
 mod positions;
+mod procedures;
 mod records;
 
 pub use code_store::CodeStore;

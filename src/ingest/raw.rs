@@ -80,14 +80,20 @@ pub(super) struct Rows<'a> {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn read(source: &Source) -> Result<RawTable> {
-    read_with(source, Policy::Refuse)
-}
-
-/// As [`read`]; `on_broken` says what is done with lines of NDJSON that are no resource of the table.
-pub(super) fn read_with(source: &Source, on_broken: Policy) -> Result<RawTable> {
-    let mut parts = Parts::open(source, true, on_broken)?;
+    let mut parts = Parts::open(source, true, Policy::Refuse)?;
     let table = parts.all()?;
     parts.refuse_empty()?;
+    Ok(table)
+}
+
+/// As [`read`], a table of a folder that has no schema yet: it may have no rows, but a file of NDJSON without a resource is
+/// none, and other lines are left out.
+pub(super) fn read_to_draft(source: &Source) -> Result<RawTable> {
+    let mut parts = Parts::open(source, true, Policy::Drop)?;
+    let table = parts.all()?;
+    if matches!(parts.reader, Reader::Fhir(_)) {
+        parts.refuse_empty()?;
+    }
     Ok(table)
 }
 

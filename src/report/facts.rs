@@ -141,6 +141,8 @@ pub struct FileFact {
     /// What the file is: training table, holdout, cohort, model.
     pub role: String,
     pub name: String,
+    /// Of the file's bytes. Of a real table, of the run's secret bytes and the hash of the table in hex: a bare one would
+    /// tell whether a guess at a row is right.
     pub sha256: String,
     /// Rows, where they may be told; of real ones down to tens.
     pub rows: Option<u64>,

@@ -250,6 +250,7 @@ impl Schema {
             ("categories", !column.categories.is_empty(), kind.is_listed() || kind == Kind::Code),
             ("other", column.other.is_some(), kind.is_listed() || kind == Kind::Code),
             ("system", column.system.is_some(), kind == Kind::Code),
+            ("parents", column.parents.is_some(), kind == Kind::Code),
             ("format", column.format.is_some(), kind == Kind::Datetime),
             ("resolution", column.resolution.is_some(), kind == Kind::Datetime),
         ];
@@ -273,9 +274,15 @@ impl Schema {
         self.check_categories(column)?;
         check_range(column)?;
         match (kind, column.decimals, &column.format) {
-            (Kind::Code, ..) if column.system.is_none() => Err(bad(column, "a code column needs its system")
-                .expected("icd9cm, icd10, atc, loinc, rxnorm, snomed or prefix")
-                .remedy("write system = \"prefix\" when the codes belong to none of these")),
+            (Kind::Code, ..) if column.system.is_none() && column.parents.is_none() => {
+                Err(bad(column, "a code column needs its system, or a table of parents")
+                    .expected("icd9cm, icd10, atc, loinc, rxnorm, snomed, cpt, hcpcs or prefix")
+                    .remedy("write system = \"prefix\" when the codes belong to none of these"))
+            }
+            (Kind::Code, ..) if column.parents.as_ref().is_some_and(|parents| parents.circle().is_some()) => {
+                Err(bad(column, "one of the parents stands above itself")
+                    .remedy("a tree has no circle: mend the parents"))
+            }
             (_, Some(d), _) if d > MAX_DECIMALS => {
                 Err(bad(column, "too many decimals").expected(format!("at most {MAX_DECIMALS}")).remedy("lower it"))
             }

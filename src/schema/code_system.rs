@@ -20,13 +20,17 @@ pub enum CodeSystem {
     Rxnorm,
     /// SNOMED CT concept numbers: 6 to 18 digits with a check digit.
     Snomed,
+    /// CPT: `99213`, `3044F`, `0075T`; kin by the sections of the numbers.
+    Cpt,
+    /// HCPCS: the codes of CPT, and of level II: `J1885`.
+    Hcpcs,
     /// Any other codes: a longer common prefix means closer kin.
     Prefix,
 }
 
 impl CodeSystem {
     /// The systems that a shape alone can tell, in the order they are tried.
-    /// RxNorm numbers look like any number, and any text has prefixes.
+    /// RxNorm and CPT numbers look like any number, HCPCS codes like ICD-10 without a point, and any text has prefixes.
     pub const RECOGNISABLE: [Self; 5] = [Self::Loinc, Self::Snomed, Self::Icd9cm, Self::Atc, Self::Icd10];
 
     /// The name used in a schema.
@@ -38,6 +42,8 @@ impl CodeSystem {
             Self::Loinc => "loinc",
             Self::Rxnorm => "rxnorm",
             Self::Snomed => "snomed",
+            Self::Cpt => "cpt",
+            Self::Hcpcs => "hcpcs",
             Self::Prefix => "prefix",
         }
     }
@@ -51,6 +57,8 @@ impl CodeSystem {
             Self::Loinc => "LOINC",
             Self::Rxnorm => "RxNorm",
             Self::Snomed => "SNOMED CT",
+            Self::Cpt => "CPT",
+            Self::Hcpcs => "HCPCS",
             Self::Prefix => "prefix",
         }
     }
@@ -74,6 +82,8 @@ impl CodeSystem {
             Self::Loinc => loinc(code),
             Self::Rxnorm => digits(code, 1..=8),
             Self::Snomed => digits(code, 6..=18) && verhoeff(code),
+            Self::Cpt => cpt(code),
+            Self::Hcpcs => cpt(code) || hcpcs(code),
             Self::Prefix => !code.is_empty(),
         }
     }
@@ -123,6 +133,16 @@ fn atc(code: &str) -> bool {
         })
 }
 
+fn cpt(code: &str) -> bool {
+    let (stem, last) = code.split_at(code.len().saturating_sub(1));
+    digits(code, 5..=5) || digits(stem, 4..=4) && ["F", "M", "T", "U"].contains(&last)
+}
+
+fn hcpcs(code: &str) -> bool {
+    let (letter, rest) = code.split_at(code.len().min(1));
+    letter.starts_with(|c: char| ('A'..='V').contains(&c)) && digits(rest, 4..=4)
+}
+
 /// LOINC ends in a Luhn check digit.
 fn loinc(code: &str) -> bool {
     let Some((number, check)) = code.split_once('-') else { return false };
@@ -166,7 +186,7 @@ mod tests {
 
     #[test]
     fn codes_have_the_shape_of_their_own_system() {
-        let cases: [(CodeSystem, &[&str], &[&str]); 5] = [
+        let cases: [(CodeSystem, &[&str], &[&str]); 7] = [
             (
                 CodeSystem::Icd9cm,
                 &["250.83", "V57", "E909", "8", "250", "E909.1"],
@@ -177,6 +197,8 @@ mod tests {
                 &["E11", "E11.65", "S72.001A", "I10", "C7A"],
                 &["E1", "250", "E11.", "e11", "No", "E11.12345"],
             ),
+            (CodeSystem::Cpt, &["99213", "00100", "3044F", "0075T"], &["9921", "J1885", "3044A", "", "999999"]),
+            (CodeSystem::Hcpcs, &["J1885", "G0438", "99213"], &["J188", "W1885", "J18855", "j1885", ""]),
             (CodeSystem::Atc, &["A", "A10", "A10B", "A10BA", "A10BA02"], &["A1", "A10BA0", "F10", "Z10"]),
             // LOINC's own users' guide and common laboratory codes.
             (CodeSystem::Loinc, &["4548-4", "2345-7", "718-7", "8302-2"], &["4548-5", "45484", "2012-01"]),

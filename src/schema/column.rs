@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::datetime::{self, Ticks};
-use super::{ArrowType, CodeSystem};
+use super::{ArrowType, CodeSystem, Parents};
 
 /// How the values of a column are to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub enum Kind {
     Real,
     /// A date, a time of day, or both, between `min` and `max`.
     Datetime,
-    /// A code of a `system`, modelled from coarse to fine.
+    /// A code of a `system`, or of a tree of `parents`, modelled from coarse to fine.
     Code,
     /// Names a person, a stay or a thing: never modelled; generated rows get a fresh one.
     Identifier,
@@ -160,9 +160,12 @@ pub struct Column {
     /// Whether cells may be missing.
     #[serde(default = "yes")]
     pub nullable: bool,
-    /// The code system of a code column.
+    /// The code system of a code column; without it, `parents` must tell the tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<CodeSystem>,
+    /// The tree of a code column, where the system's own codes do not tell it or another one is wanted: it goes before theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parents: Option<Parents>,
     /// How a datetime is written where it is text: `strftime` directives. ISO 8601 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
@@ -199,6 +202,7 @@ impl Column {
             other: None,
             nullable: true,
             system: None,
+            parents: None,
             format: None,
             resolution: None,
             domain_from: None,

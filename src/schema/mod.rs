@@ -65,6 +65,7 @@ mod constraint;
 pub mod datetime;
 pub(crate) mod expression;
 pub mod linked;
+mod parents;
 mod regression;
 mod survival;
 pub mod target;
@@ -78,6 +79,7 @@ pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
 pub(crate) use constraint::{common_unit, is_sum};
 pub use linked::{AnySchema, LinkedSchema};
+pub use parents::Parents;
 pub use regression::Regression;
 pub use survival::Survival;
 pub use target::Target;
@@ -185,7 +187,11 @@ impl Schema {
             drop: column.drop,
             ..Column::new(&column.name, column.kind)
         };
-        let columns = self.columns.iter().map(|c| if c.is_modelled() { c.clone() } else { bare(c) }).collect();
+        let whole = |column: &Column| Column {
+            parents: column.parents.as_ref().map(|parents| parents.of_codes(&column.categories)),
+            ..column.clone()
+        };
+        let columns = self.columns.iter().map(|c| if c.is_modelled() { whole(c) } else { bare(c) }).collect();
         Self { columns, ..self.clone() }
     }
 

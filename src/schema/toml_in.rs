@@ -17,7 +17,7 @@ impl Schema {
     ///
     /// # Errors
     /// Bad input when the file cannot be read, is not TOML, has a field that
-    /// no schema has, or fails [`Schema::check`]; with the place in the file.
+    /// no schema has, or fails [`Schema::check`]; with the place in the file. So with a file of parents that it names.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = fs::read_to_string(path).map_err(|e| {
@@ -31,15 +31,22 @@ impl Schema {
                 .file(path)
                 .remedy("give the path of a schema; `synthward inspect TABLE -o schema.toml` drafts one")
         })?;
-        Self::from_toml(&text).map_err(|e| e.file(path))
+        let read = Self::in_folder(&text, path.parent().unwrap_or(Path::new("")));
+        read.map_err(|e| if e.file.is_none() { e.file(path) } else { e })
     }
 
-    /// Parses and checks the text of a schema.
+    /// Parses and checks the text of a schema. Files that it names are relative to the working folder.
     ///
     /// # Errors
     /// As [`Schema::read`], without the file name.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let schema: Self = parse_toml(text)?;
+        Self::in_folder(text, Path::new(""))
+    }
+
+    /// The same with files relative to this folder.
+    fn in_folder(text: &str, folder: &Path) -> Result<Self> {
+        let mut schema: Self = parse_toml(text)?;
+        schema.columns.iter_mut().try_for_each(|column| column.read_parents(folder))?;
         schema.check().map_err(|mut e| {
             e.what = format!("{}{}", place(text, schema.span_of(&e, text)), e.what);
             e

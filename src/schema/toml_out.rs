@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::Value;
 
-use super::{Bound, Column, Constraint, ConstraintFrom, Regression, Schema, Survival, Target};
+use super::{Bound, Column, Constraint, ConstraintFrom, Parents, Regression, Schema, Survival, Target};
 
 /// Width at which lists of categories are broken.
 const WIDTH: usize = 110;
@@ -92,6 +92,7 @@ pub(super) fn write_column(out: &mut String, column: &Column) {
     };
     optional("type", column.arrow_type.as_ref().map(|t| text(&t.to_string())));
     optional("system", column.system.map(|s| text(s.name())));
+    optional("parents", column.parents.as_ref().map(parents));
     optional("format", column.format.as_deref().map(text));
     optional("min", column.min.as_ref().map(bound));
     optional("max", column.max.as_ref().map(bound));
@@ -122,6 +123,17 @@ fn bound(bound: &Bound) -> String {
         Bound::Integer(n) => n.to_string(),
         Bound::Real(x) => Value::Float(*x).to_string(),
         Bound::Moment(moment) => text(moment),
+    }
+}
+
+fn parents(parents: &Parents) -> String {
+    match parents {
+        Parents::File(name) => text(name),
+        Parents::Of(parents) => {
+            let pairs: Vec<String> =
+                parents.iter().map(|(code, parent)| format!("{} = {}", text(code), text(parent))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
     }
 }
 
@@ -242,6 +254,7 @@ mod tests {
         let code = Column {
             system: Some(CodeSystem::Icd9cm),
             categories: (0..200).map(|n| format!("{n}.1")).collect(),
+            parents: Some(Parents::Of([("1.1".into(), "\"one\"".into()), ("2.1".into(), "1.1".into())].into())),
             ..Column::new("diag", Kind::Code)
         };
         let age = Column {

@@ -447,6 +447,9 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
         let is_made = name.starts_with(WORLD.path("out"));
         assert!(!is_made || !content.windows(5).any(|w| w == b"real-"), "{}", name.display());
     }
+    let reports =
+        [("report", "train/patients.csv"), ("report-visits", "train/VISITS.csv"), ("report", "holdout/patients.csv")];
+    WORLD.tells_tables_by_salted_sums_alone("out", &reports);
     let verified = WORLD.run("ledger verify out/ledger.jsonl").succeeds();
     assert_eq!(verified.code, Some(0));
 }

@@ -69,6 +69,21 @@ fn schema(world: &World, arguments: &str) -> LinkedSchema {
     LinkedSchema::from_toml(&world.text("schema.toml")).unwrap()
 }
 
+/// Nothing tells whose the rows of a table would be that has none: it is drafted, and `fit` wants somebody to look at it.
+#[test]
+fn a_table_without_rows_is_drafted_and_nobody_vouches_for_it() {
+    let world = hospital();
+    world.write("hospital/drugs.csv", "Id,patient,code\n");
+    for options in ["", "--assume-public"] {
+        let schema = schema(&world, options);
+        let drugs = schema.tables.iter().find(|table| table.name == "drugs").unwrap();
+        assert!(drugs.reference && drugs.reference_from == ConstraintFrom::Data && drugs.columns.is_empty());
+        assert!(schema.check_for_fit().unwrap_err().what.contains("table `drugs` would be copied"));
+        assert!(world.text("schema.toml").contains("# The table has no rows"), "{}", world.text("schema.toml"));
+        std::fs::remove_file(world.path("schema.toml")).unwrap();
+    }
+}
+
 #[test]
 fn a_folder_is_drafted_without_edits() {
     let world = hospital();

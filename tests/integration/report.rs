@@ -1,7 +1,6 @@
 //! The report: its committed example, and the page in a browser.
 
-use crate::world::World;
-use sha2::{Digest, Sha256};
+use crate::world::{World, sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use synthward::report::{Report, render};
@@ -17,8 +16,7 @@ fn the_example_is_up_to_date() {
     let read = |name: &str| std::fs::read_to_string(example(name)).unwrap();
     let report: Report = serde_json::from_str(&read("report.json")).unwrap();
     let twin = serde_json::to_string_pretty(&report).unwrap();
-    let hash: String = Sha256::digest(twin.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let page = render(&report, Some(&hash)).unwrap();
+    let page = render(&report, Some(&sha256(twin.as_bytes()))).unwrap();
     if std::env::var_os("UPDATE_EXAMPLE").is_some() {
         std::fs::write(example("report.json"), &twin).unwrap();
         std::fs::write(example("report.html"), &page).unwrap();

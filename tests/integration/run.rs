@@ -91,6 +91,11 @@ fn the_report_is_one_self_contained_page() {
 }
 
 #[test]
+fn the_report_names_no_bare_sum_of_a_real_table() {
+    RAN.tells_tables_by_salted_sums_alone("out", &[("report", "visits.csv"), ("report", "holdout.csv")]);
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_run_file() {
     let elsewhere = World::new();
     let run = RAN.path("run.toml");

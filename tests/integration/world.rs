@@ -1,5 +1,6 @@
 //! The vocabulary of the tests: a folder, the program in it, and what it answered.
 
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,11 @@ use tempfile::TempDir;
 
 /// A text that stands in a cell of the tables that are refused: no message may repeat it.
 pub const SECRET: &str = "zq-secret-7741";
+
+/// The SHA-256 of bytes, in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A folder of its own.
 pub struct World {
@@ -113,6 +119,23 @@ impl World {
             .output()
             .unwrap();
         Outcome::new(format!("synthward {}", arguments.join(" ")), output)
+    }
+
+    /// No file of a run's folder has the bare sum of these real tables, by which a guess at a row could be tested; the reports
+    /// have the salted one.
+    pub fn tells_tables_by_salted_sums_alone(&self, out: &str, reports: &[(&str, &str)]) {
+        let salt = self.read(&format!("{out}/tables.salt"));
+        for (report, table) in reports {
+            let bare = sha256(&self.read(table));
+            let salted = sha256(&[&salt, bare.as_bytes()].concat());
+            for ending in ["json", "html"] {
+                assert!(self.text(&format!("{out}/{report}.{ending}")).contains(&salted), "{report}.{ending}: {table}");
+            }
+            for (name, content) in self.files() {
+                let has = content.windows(bare.len()).any(|window| window == bare.as_bytes());
+                assert!(!has || !name.starts_with(self.path(out)), "{}: {table}", name.display());
+            }
+        }
     }
 
     /// Runs a command that must be refused with this exit code and words, without quoting a cell, and without

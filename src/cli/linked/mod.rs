@@ -3,12 +3,12 @@
 mod judge;
 mod run;
 
-use super::answers::{Fitted, GeneratedLinked};
+use super::answers::{self, Fitted, GeneratedLinked};
 use super::fit::Kept;
 use super::infer::tell_real;
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
-use crate::cohort::{self, Format, LinkedCohort, Provenance, is_fhir, write_batches, write_batches_as};
+use crate::cohort::{self, Condition, Format, LinkedCohort, Provenance, is_fhir, write_batches, write_batches_as};
 use crate::error::{Error, Result};
 use crate::infer::{LinkedFill, LinkedScores, score_linked};
 use crate::ingest::{Source, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file};
@@ -69,11 +69,13 @@ pub struct Asked<'a> {
     pub format: Format,
     /// A folder whose reference tables are copied.
     pub reference: Option<&'a Path>,
+    /// What all persons satisfy.
+    pub condition: Option<&'a Condition>,
 }
 
 /// Draws and writes a cohort of linked tables.
 pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked: &Asked<'_>) -> Result<()> {
-    let Asked { persons, seed, output, format, reference } = *asked;
+    let Asked { persons, seed, output, format, reference, condition } = *asked;
     if persons == 0 {
         return Err(Error::usage("no persons are asked for").expected("--rows of at least 1"));
     }
@@ -88,8 +90,12 @@ pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked:
     for file in &files {
         tracing::info!("{} is declared public, and is copied as it is", file.display());
     }
-    let cohort = LinkedCohort::new(model, format)?;
-    let provenance = model.provenance(model_sha256, seed);
+    let mut cohort = LinkedCohort::new(model, format)?;
+    let mut provenance = model.provenance(model_sha256, seed);
+    if let Some(condition) = condition {
+        cohort = cohort.given(condition)?;
+        provenance.push(("synthward.where".to_owned(), condition.text().to_owned()));
+    }
     let mut progress = Progress::new(global, "generate", persons);
     cohort::write_folder(&cohort, (persons, seed), &provenance, (output, format), &files, |done| {
         progress.at(done, "");
@@ -122,7 +128,9 @@ pub fn generate_history(
 /// Says what was generated.
 pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel) -> Result<()> {
     let (persons, seed, output) = (asked.persons, asked.seed, asked.output);
-    print_json(&GeneratedLinked { persons, seed, model_sha256, private: model.header.plan.is_private(), output })
+    let condition = asked.condition.map(|asked| answers::Asked { condition: asked.text(), rarity: asked.rarity() });
+    let private = model.header.plan.is_private();
+    print_json(&GeneratedLinked { persons, seed, model_sha256, private, output, condition })
 }
 
 /// What a model of linked tables is asked about.

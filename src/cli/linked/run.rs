@@ -4,7 +4,7 @@ use super::super::answers::RanLinked;
 use super::super::facts::{ledger_lines, linked_facts};
 use super::super::fit::{Kept, budget, kind};
 use super::super::progress::Progress;
-use super::super::run::{changed, name_of, plots};
+use super::super::run::{Salt, changed, name_of, plots};
 use super::super::selftest::refuse_fault;
 use super::super::{Global, print, print_json, to_json};
 use super::judge::{Folders, LinkedAudit, LinkedEvaluation, refuse_shared_persons};
@@ -61,6 +61,7 @@ pub fn run(
         output: &out("cohort"),
         format: format_of(schema, &as_read[0]),
         reference: Some(&table),
+        condition: None,
     };
     generate(global, &model, &sha256, &asked)?;
 
@@ -83,15 +84,18 @@ pub fn run(
     output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
     output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
     let drawn = files(schema, &out("cohort"))?;
+    let salt = Salt::of_folder(output)?;
     drop(judging);
 
     for (table, marginals, evaluation, audit) in shown {
         let Some(part) = model.parts.iter().find(|part| part.table == table) else { continue };
         let rows = folders.rows_of_files(table)?;
-        let file = |role: &str, files: &Files, rows: usize| {
-            let (file, sha256) = &files[&table];
+        let file = |role: &str, (file, _): &(Source, String), sha256: String, rows: usize| {
             let (role, name) = (role.into(), name_of(file.as_path()));
-            FileFact { role, name, sha256: sha256.clone(), rows: Some(rows as u64) }
+            FileFact { role, name, sha256, rows: Some(rows as u64) }
+        };
+        let real = |role: &str, files: &Files, rows: usize| {
+            file(role, &files[&table], salt.salted(&files[&table].1), coarse::tens(rows))
         };
         let made = |role: &str, path: &Path, sha256: String| FileFact {
             role: role.into(),
@@ -101,9 +105,9 @@ pub fn run(
         };
         let report = Report {
             files: vec![
-                file("training table", &as_read[0], coarse::tens(rows[0])),
-                file("holdout", &as_read[1], coarse::tens(rows[1])),
-                file("cohort", &drawn, rows[2]),
+                real("training table", &as_read[0], rows[0]),
+                real("holdout", &as_read[1], rows[1]),
+                file("cohort", &drawn[&table], drawn[&table].1.clone(), rows[2]),
                 made("model", &out("model.safetensors"), sha256.clone()),
                 made("run file", run_file, model::sha256(text.as_bytes())),
             ],

@@ -86,6 +86,19 @@ impl Condition {
     /// does not know, for a condition that is impossible or has no probability in the model, and for one that comes
     /// apart into too many cases.
     pub fn new(model: &ModelFile, text: &str, seed: u64) -> Result<Self> {
+        Self::narrowed(model, text, seed, |region| Some(region.clone()))
+    }
+
+    /// The same, where the model knows the probability only of what `narrow` makes of a box: nothing, where no row is in it.
+    ///
+    /// # Errors
+    /// As [`Condition::new`].
+    pub(super) fn narrowed(
+        model: &ModelFile,
+        text: &str,
+        seed: u64,
+        narrow: impl Fn(&Region) -> Option<Region>,
+    ) -> Result<Self> {
         let columns = &model.domain.columns;
         let all = columns.iter().map(|column| Positions::all(column.domain.positions(), column.nullable)).collect();
         // The first test that nothing satisfies: the likeliest reason when nothing satisfies the whole.
@@ -106,9 +119,14 @@ impl Condition {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(PROBABILITY_STREAM);
         let (mut cases, mut opinions): (Vec<Case>, Vec<f64>) = (Vec::new(), Vec::new());
-        for region in boxes.regions() {
+        let known: Vec<(&Region, Region)> =
+            boxes.regions().iter().filter_map(|region| Some((region, narrow(region)?))).collect();
+        if known.is_empty() {
+            return Err(excluded());
+        }
+        for (region, known) in &known {
             let mut evidence = Evidence::none(&layout);
-            for (&j, positions) in region {
+            for (&j, positions) in known {
                 evidence.restrict(j, &model.header.codecs[j].shares(positions));
             }
             if evidence.is_contradictory() {
@@ -119,7 +137,7 @@ impl Condition {
             if share > 0.0 {
                 opinions.resize(own.len().max(opinions.len()), 0.0);
                 opinions.iter_mut().zip(&own).for_each(|(sum, p)| *sum += p);
-                cases.push(Case { share, region: region.clone() });
+                cases.push(Case { share, region: (*region).clone() });
             }
         }
         let total: f64 = cases.iter().map(|case| case.share).sum();
@@ -147,6 +165,12 @@ impl Condition {
     pub(super) fn cases(&self) -> &[Case] {
         &self.cases
     }
+}
+
+/// The condition and the constraints exclude each other.
+pub(super) fn excluded() -> Error {
+    Error::bad_input("no row satisfies the condition and holds the constraints of the schema")
+        .remedy("ask for what the constraints allow")
 }
 
 fn contradiction() -> Error {

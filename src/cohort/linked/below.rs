@@ -198,7 +198,7 @@ impl<'a> Below<'a> {
             self.cohort.model.draw_row(self.number, latent, &agreement, room, rng, codes);
         };
         draw(codes, rng);
-        self.cohort.settle(self.table, self.part, codes, positions, limits, rng, draw)
+        self.cohort.settle(self.table, self.part, codes, positions, limits, None, rng, draw)
     }
 
     /// When a row was, in seconds.

@@ -6,10 +6,11 @@
 mod arrays;
 mod below;
 mod folder;
+mod given;
 mod history;
 mod story;
 
-use super::generate::stream;
+use super::generate::{Case, stream};
 use super::rules::Rules;
 use super::writer::Format;
 use crate::encode::Decoder;
@@ -36,6 +37,8 @@ pub struct LinkedCohort<'m> {
     tables: Vec<Table<'m>>,
     /// What is written: the rows of these parts.
     written: Vec<(usize, TableArrays)>,
+    /// The cases of a condition on persons; empty without one.
+    cases: Vec<Case>,
 }
 
 /// One table of a cohort, in the order of the model's parts.
@@ -76,7 +79,7 @@ impl<'m> LinkedCohort<'m> {
             Some(flat) => vec![(1, TableArrays::joined(model, flat, format)?)],
             None => model.parts.iter().enumerate().map(each).collect::<Result<_>>()?,
         };
-        Ok(Self { model, tables: tables.collect::<Result<_>>()?, written })
+        Ok(Self { model, tables: tables.collect::<Result<_>>()?, written, cases: Vec::new() })
     }
 
     fn schema(&self) -> &LinkedSchema {
@@ -139,8 +142,14 @@ impl<'m> LinkedCohort<'m> {
     }
 }
 
-/// The constraints of a table cannot be held.
-fn cannot_hold(table: &str) -> Error {
-    Error::bad_input(format!("table `{table}`: its constraints cannot be held together in a row of this model"))
-        .remedy("fit a model with fewer constraints")
+/// The constraints of a table cannot be held, or not with the condition.
+fn cannot_hold(table: &str, given: bool) -> Error {
+    let (and_condition, remedy) = match given {
+        false => ("", "fit a model with fewer constraints"),
+        true => (" and the condition", "ask for more values, or for what the constraints allow"),
+    };
+    Error::bad_input(format!(
+        "table `{table}`: its constraints{and_condition} cannot be held together in a row of this model"
+    ))
+    .remedy(remedy)
 }

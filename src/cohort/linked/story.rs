@@ -1,5 +1,6 @@
 //! Persons, drawn with everything below them.
 
+use super::super::generate::{Case, shared_out};
 use super::super::rules::{Row, Setting};
 use super::below::{Below, Limits};
 use super::{LinkedCohort, Table, cannot_hold};
@@ -82,17 +83,31 @@ impl LinkedCohort<'_> {
         let part = &self.model.parts[0];
         let mut drawn = Drawn::new(part.view.columns.len());
         let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-        part.law.mixture().generate(persons, None, None, rng, &mut codes, &mut offsets);
+        let mut order = vec![0; persons];
+        match &self.cases[..] {
+            [] => part.law.mixture().generate(persons, None, None, rng, &mut codes, &mut offsets),
+            [_] => codes.resize(persons * drawn.width, 0),
+            cases => {
+                codes.resize(persons * drawn.width, 0);
+                order = shared_out(cases.iter().map(|case| case.share), persons, rng);
+            }
+        }
         let mut room = Room::default();
         for (person, codes) in codes.chunks_exact_mut(drawn.width.max(1)).enumerate() {
+            let case = self.cases.get(usize::from(order[person]));
             let mut positions = vec![MISSING; drawn.width];
             let latent = block.latent(person as u32);
-            if let Some(network) = &self.model.network {
-                network.draw_row(0, latent, &[], &mut room.network, rng, codes);
+            let narrowed = |case: &Case| (0..drawn.width).filter(|&j| case.narrows(j)).collect();
+            let narrowed: Vec<usize> = case.map_or_else(Vec::new, narrowed);
+            let agreement = |&j: &usize| Some((j, case?.evidence.column(j)));
+            let agreement: Vec<(usize, &[f32])> = narrowed.iter().filter_map(agreement).collect();
+            let mut draw = |codes: &mut [u16], rng: &mut ChaCha8Rng| {
+                self.model.draw_row(0, latent, &agreement, &mut room, rng, codes);
+            };
+            if case.is_some() || self.model.network.is_some() {
+                draw(codes, rng);
             }
-            self.settle(table, part, codes, &mut positions, &Limits::none(), rng, |codes, rng| {
-                self.model.draw_row(0, latent, &[], &mut room, rng, codes);
-            })?;
+            self.settle(table, part, codes, &mut positions, &Limits::none(), case, rng, draw)?;
             drawn.positions.extend(&positions);
             drawn.parent.push(person as u32);
             drawn.person.push(person as u32);
@@ -154,7 +169,7 @@ impl LinkedCohort<'_> {
         found.and_then(position).unwrap_or(MISSING)
     }
 
-    /// Positions of a row whose codes were drawn, which hold the constraints; `draw` draws other codes.
+    /// Positions of a row whose codes were drawn, which hold the constraints and are of the case; `draw` draws other codes.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn settle(
         &self,
@@ -163,17 +178,18 @@ impl LinkedCohort<'_> {
         codes: &mut [u16],
         positions: &mut [u32],
         limits: &Limits,
+        case: Option<&Case>,
         rng: &mut ChaCha8Rng,
         mut draw: impl FnMut(&mut [u16], &mut ChaCha8Rng),
     ) -> Result<()> {
-        let setting = Setting {
-            decoders: table.decoders.iter().collect(),
-            region: Some(&limits.region),
-            free: Some(table.drawn.clone()),
-        };
+        let own = table.decoders.iter().enumerate();
+        let decoders = own.map(|(j, own)| case.and_then(|case| case.decoders.get(&j)).unwrap_or(own)).collect();
+        let region = case.map_or(&limits.region, |case| &case.region);
+        let setting = Setting { decoders, region: Some(region), free: Some(table.drawn.clone()) };
         for attempt in 0..=ATTEMPTS {
+            case.map_or(Ok(()), |case| case.check(codes))?;
             for j in (0..codes.len()).filter(|&j| table.drawn[j]) {
-                positions[j] = limits.position(j, &table.decoders[j], codes[j], rng);
+                positions[j] = limits.position(j, setting.decoders[j], codes[j], rng);
             }
             let Some(rules) = &table.rules else { return Ok(()) };
             let mut row = Row { positions, codes, known: &[] };
@@ -182,7 +198,7 @@ impl LinkedCohort<'_> {
             }
             draw(codes, rng);
         }
-        Err(cannot_hold(&self.schema().tables[part.table].name))
+        Err(cannot_hold(&self.schema().tables[part.table].name, case.is_some()))
     }
 
     /// Puts the end of each person after all that was drawn of the person. An end after the calendar's is none.

@@ -60,20 +60,29 @@ impl LinkedSchema {
     /// Reads and checks a schema file.
     ///
     /// # Errors
-    /// Bad input when the file cannot be read, is not such TOML, or fails [`LinkedSchema::check`].
+    /// Bad input when the file cannot be read, is not such TOML, or fails [`LinkedSchema::check`]; so with a file of parents
+    /// that it names.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::bad_input(format!("the schema cannot be read ({})", e.kind())).file(path))?;
-        Self::from_toml(&text).map_err(|e| e.file(path))
+        let read = Self::in_folder(&text, path.parent().unwrap_or(Path::new("")));
+        read.map_err(|e| if e.file.is_none() { e.file(path) } else { e })
     }
 
-    /// Parses and checks the text of a schema.
+    /// Parses and checks the text of a schema. Files that it names are relative to the working folder.
     ///
     /// # Errors
     /// As [`LinkedSchema::read`], without the file name.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let schema: Self = parse_toml(text)?;
+        Self::in_folder(text, Path::new(""))
+    }
+
+    /// The same with files relative to this folder.
+    fn in_folder(text: &str, folder: &Path) -> Result<Self> {
+        let mut schema: Self = parse_toml(text)?;
+        let mut columns = schema.tables.iter_mut().flat_map(|table| &mut table.columns);
+        columns.try_for_each(|column| column.read_parents(folder))?;
         schema.check()?;
         Ok(schema)
     }

@@ -4,7 +4,6 @@ use super::Table;
 use crate::error::{Error, Result};
 use crate::ingest::linked::folder::ENDINGS;
 use crate::ingest::{Source, fhir, raw};
-use crate::schema::linked::Policy;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -57,9 +56,7 @@ pub(super) fn read(folder: &Path, assume_public: bool) -> Result<(Vec<Table>, Ve
                 .remedy("take one of them out of the folder; parts of NDJSON may be joined, one after the other"));
         }
     }
-    let table = |path: &PathBuf| {
-        raw::read_with(&Source::from(path), Policy::Drop).and_then(|raw| Table::new(raw, assume_public))
-    };
+    let table = |path: &PathBuf| raw::read_to_draft(&Source::from(path)).and_then(|raw| Table::new(raw, assume_public));
     let tables = paths.iter().map(|path| table(path).map_err(outside)).collect::<Result<_>>()?;
     Ok((tables, skipped))
 }

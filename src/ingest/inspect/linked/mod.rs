@@ -103,10 +103,10 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
             table.max_rows = None;
             table.since = Since::default();
             (table.on_dangling, table.on_duplicate, table.on_broken) = Default::default();
-            // A link that was not found is no proof that there is none.
-            if table.reference {
-                table.reference_from = ConstraintFrom::Data;
-            }
+        }
+        // A link that was not found is no proof that there is none, least of all in a table without rows.
+        if table.reference && (!assume_public || report.rows == 0) {
+            table.reference_from = ConstraintFrom::Data;
         }
         drafted.push(table);
         reports.push(report);
@@ -282,6 +282,9 @@ fn write(
     };
     if drafted.reference {
         drafted.missing = vec![String::new()];
+        if report.rows == 0 {
+            report.notes.push("The table has no rows: what its columns are was not seen.".into());
+        }
         report.notes.push("No link to a person was found in it. As a reference table it is public, and copied into cohorts as it is: see that it is nobody's.".into());
         return Ok((drafted, report));
     }
