@@ -216,6 +216,8 @@ fn the_unit_is_the_column() {
     assert_eq!(WORLD.text("scores.csv").lines().count(), 401, "a line a person");
 }
 
+/// The real mean is 45 days to the next stay; the cohort's stands about 4 around the model's by chance, and noise at epsilon 10
+/// adds a tail of some days. Drawn without the row before, the mean would be 700.
 #[test]
 fn moments_tell_the_order_as_well() {
     let world = World::new();
@@ -233,7 +235,7 @@ fn moments_tell_the_order_as_well() {
     };
     let gaps: Vec<f64> = successive(&rows).map(gap).collect();
     let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    assert!((15.0..120.0).contains(&mean), "{mean} days to the next stay, of 45");
+    assert!((15.0..200.0).contains(&mean), "{mean} days to the next stay, of 45");
 }
 
 #[test]
