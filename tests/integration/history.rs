@@ -273,7 +273,7 @@ fn what_is_not_known_of_a_history_is_refused() {
     refused(&SCHEMA.replace(order, "order = \"note\""), &fit, 3, &["is left out"]);
     let unique = format!("{SCHEMA}[[constraint]]\nkind = \"unique\"\ncolumns = [\"who\", \"day\"]\n");
     refused(&unique, &fit, 3, &["schema.toml", "unique who, day", "cannot be held"]);
-    let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"dependency\"\nof = \"stage\"\non = \"sex\"\n");
+    let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"dependency\"\nof = \"ward\"\non = \"sex\"\n");
     refused(&mixed, &fit, 3, &["some of its columns are constant within a person"]);
     refused(SCHEMA, &format!("{fit} --model vae"), 3, &["vae", "`order` out of the schema"]);
     refused(SCHEMA, &format!("{fit} --discover-epsilon 1"), 2, &["--discover-epsilon", "`order` out of the schema"]);
