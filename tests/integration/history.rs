@@ -216,6 +216,8 @@ fn the_unit_is_the_column() {
     assert_eq!(WORLD.text("scores.csv").lines().count(), 401, "a line a person");
 }
 
+/// The real mean is 45 days to the next stay; the cohort's stands about 4 around the model's by chance, and noise at epsilon 10
+/// adds a tail of some days. Drawn without the row before, the mean would be 700.
 #[test]
 fn moments_tell_the_order_as_well() {
     let world = World::new();
@@ -233,7 +235,7 @@ fn moments_tell_the_order_as_well() {
     };
     let gaps: Vec<f64> = successive(&rows).map(gap).collect();
     let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    assert!((15.0..120.0).contains(&mean), "{mean} days to the next stay, of 45");
+    assert!((15.0..200.0).contains(&mean), "{mean} days to the next stay, of 45");
 }
 
 #[test]
@@ -271,7 +273,7 @@ fn what_is_not_known_of_a_history_is_refused() {
     refused(&SCHEMA.replace(order, "order = \"note\""), &fit, 3, &["is left out"]);
     let unique = format!("{SCHEMA}[[constraint]]\nkind = \"unique\"\ncolumns = [\"who\", \"day\"]\n");
     refused(&unique, &fit, 3, &["schema.toml", "unique who, day", "cannot be held"]);
-    let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"dependency\"\nof = \"stage\"\non = \"sex\"\n");
+    let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"dependency\"\nof = \"ward\"\non = \"sex\"\n");
     refused(&mixed, &fit, 3, &["some of its columns are constant within a person"]);
     refused(SCHEMA, &format!("{fit} --model vae"), 3, &["vae", "`order` out of the schema"]);
     refused(SCHEMA, &format!("{fit} --discover-epsilon 1"), 2, &["--discover-epsilon", "`order` out of the schema"]);
