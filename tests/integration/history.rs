@@ -275,7 +275,7 @@ fn what_is_not_known_of_a_history_is_refused() {
     refused(&unique, &fit, 3, &["schema.toml", "unique who, day", "cannot be held"]);
     let mixed = format!("{SCHEMA}[[constraint]]\nkind = \"dependency\"\nof = \"ward\"\non = \"sex\"\n");
     refused(&mixed, &fit, 3, &["some of its columns are constant within a person"]);
-    refused(SCHEMA, &format!("{fit} --model vae"), 3, &["vae", "`order` out of the schema"]);
+    refused(SCHEMA, &format!("{fit} --model diffusion"), 3, &["diffusion", "`order` out of the schema"]);
     refused(SCHEMA, &format!("{fit} --discover-epsilon 1"), 2, &["--discover-epsilon", "`order` out of the schema"]);
     for (arguments, words) in [
         ("generate model.safetensors --rows 9 --where ward='eye' -o few.csv", "--where is for models"),

@@ -281,6 +281,37 @@ fn the_story_of_a_patient_is_told() {
     assert!((0.15..0.5).contains(&dead), "{dead}");
 }
 
+/// A network over trajectories goes the same way: one plan and ledger, the same bytes for a seed, keys and orders, scores.
+#[test]
+fn a_network_tells_whole_trajectories() {
+    let world = World::new();
+    hospital(&world, "train", 0..200);
+    world.write("schema.toml", SCHEMA);
+    world.run(&format!("{FIT} --model vae -o model.safetensors")).succeeds();
+    let ledger = world.text("ledger.jsonl");
+    assert!(ledger.contains("poisson_subsampled") && ledger.contains("discrete_gaussian"));
+    for threads in [1, 2] {
+        let generate = "generate model.safetensors --rows 80 --seed 3 --format csv";
+        world.run(&format!("{generate} --threads {threads} -o cohort-{threads}")).succeeds();
+    }
+    for table in ["patients", "visits", "tests"] {
+        let file = |threads: usize| world.read(&format!("cohort-{threads}/{table}.csv"));
+        assert!(file(1) == file(2), "{table}");
+    }
+    let [patients, visits, tests] = ["patients", "visits", "tests"].map(|t| rows(&world, &format!("cohort-1/{t}.csv")));
+    let people: HashSet<&String> = patients.iter().map(|row| &row["Id"]).collect();
+    let start: HashMap<&String, &String> = visits.iter().map(|row| (&row["Id"], &row["START"])).collect();
+    assert!(people.len() == 80 && !tests.is_empty() && visits.iter().all(|row| people.contains(&row["PATIENT"])));
+    assert!(tests.iter().all(|row| row["DATE"].is_empty() || *start[&row["VISIT"]] <= row["DATE"]));
+    for pair in visits.windows(2).filter(|pair| pair[0]["PATIENT"] == pair[1]["PATIENT"]) {
+        assert!(pair[0]["START"] <= pair[1]["START"]);
+    }
+    world.run("infer model.safetensors train --score -o scores.csv").succeeds();
+    let scores = rows(&world, "scores.csv");
+    let nats: Vec<f64> = scores.iter().map(|row| row["nats"].parse().unwrap()).collect();
+    assert!(nats.len() == 200 && nats.iter().all(|nats| nats.is_finite() && *nats > 0.0));
+}
+
 #[test]
 fn a_seed_means_the_same_folder_at_any_number_of_threads() {
     for table in ["patients", "visits", "tests"] {
@@ -368,7 +399,11 @@ fn tables_that_do_not_hang_together_are_refused() {
     world.refuses(3, &format!("{FIT} -o m.safetensors"), &["table `wards` would be copied as it is", "remedy"]);
     world.write("schema.toml", SCHEMA);
     world.refuses(3, &format!("{} -o m.safetensors", FIT.replace("train", "nowhere")), &["nowhere", "remedy"]);
-    world.refuses(3, &format!("{FIT} --model vae -o m.safetensors"), &["vae is a model of single tables", "remedy"]);
+    world.refuses(
+        3,
+        &format!("{FIT} --model diffusion -o m.safetensors"),
+        &["diffusion is a model of single tables", "remedy"],
+    );
     world.refuses(3, &format!("{FIT} --resume --ledger l.jsonl -o m.safetensors"), &["l.jsonl", "cannot be read"]);
     std::fs::remove_file(world.path("train/tests.csv")).unwrap();
     world.refuses(3, &format!("{FIT} -o m.safetensors"), &["the folder has no table `tests`", "remedy"]);
