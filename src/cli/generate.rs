@@ -83,6 +83,10 @@ impl Generate {
         if model.header.history.is_some() {
             return self.run_history(global, model, sha256);
         }
+        if self.condition.is_some() && model.network.is_some() {
+            return Err(Error::usage("--where is for models of linked tables without a network")
+                .remedy("leave it out, or fit a model with --model marginal"));
+        }
         let condition =
             self.condition.as_deref().map(|text| Condition::of_persons(model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {

@@ -1,7 +1,7 @@
 //! The codes of a real table, in memory or on disk.
 
 use super::Codes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spill::Spill;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 /// Rows that are turned from columns in one go.
 const ROWS: usize = 1 << 16;
 /// Units that are woven in one go.
-const UNITS: usize = 1 << 12;
+const UNITS: usize = 1 << 8;
 
 /// Rows as codes, sorted by unit, as [`Codes`] are, that need not fit into memory.
 ///
@@ -58,6 +58,11 @@ impl CodeStore {
         told: impl Fn(u16, &[u16]) -> Vec<u16> + Sync,
     ) -> Result<Self> {
         let rows: usize = tables.iter().map(|(_, table, _)| *table.offsets.last().unwrap_or(&0) as usize).sum();
+        if rows >= u32::MAX as usize {
+            return Err(
+                Error::bad_input("the tables have too many rows together").expected(format!("less than {}", u32::MAX))
+            );
+        }
         let fits = 2 * (rows as u64) * (width as u64) <= memory;
         let (mut kept, mut spill) = (Vec::new(), if fits { None } else { Some(Spill::new(memory)?) });
         let mut offsets = vec![0u32];
@@ -143,7 +148,7 @@ impl CodeStore {
         }
     }
 
-    fn fail(&self, error: crate::error::Error) {
+    fn fail(&self, error: Error) {
         if let Ok(mut failure) = self.failure.lock()
             && failure.is_ok()
         {
@@ -256,10 +261,10 @@ mod tests {
         }
     }
 
-    /// Two tables of 5,000 units, with none to two rows and with one: each unit's rows together, wherever they lie.
+    /// Two tables of 1,928 units, with none to two rows and with one: each unit's rows together, wherever they lie.
     #[test]
     fn the_rows_of_a_unit_are_woven_together() {
-        let units = UNITS + 904;
+        let units = 4 * UNITS + 904;
         let table = |rows: &dyn Fn(usize) -> usize, width: usize| {
             let mut offsets = vec![0u32];
             (0..units).for_each(|unit| offsets.push(offsets[unit] + rows(unit) as u32));

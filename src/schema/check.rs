@@ -279,8 +279,8 @@ impl Schema {
                     .expected("icd9cm, icd10, atc, loinc, rxnorm, snomed, cpt, hcpcs or prefix")
                     .remedy("write system = \"prefix\" when the codes belong to none of these"))
             }
-            (Kind::Code, ..) if column.parents.as_ref().is_some_and(|parents| parents.circle().is_some()) => {
-                Err(bad(column, "one of the parents stands above itself")
+            (Kind::Code, ..) if column.parents.as_ref().is_some_and(|parents| parents.too_deep().is_some()) => {
+                Err(bad(column, "one of the parents stands above itself, or more than 32 levels up")
                     .remedy("a tree has no circle: mend the parents"))
             }
             (_, Some(d), _) if d > MAX_DECIMALS => {

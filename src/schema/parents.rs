@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
+/// Levels of a tree of codes, at most.
+const MOST_LEVELS: usize = 32;
+
 /// Under which code each code stands. A code without a parent is a root.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected the name of a CSV file, or a table of codes and their parents")]
@@ -28,21 +31,11 @@ impl Parents {
         std::iter::successors(parent(&code), parent)
     }
 
-    /// A code that stands above itself.
-    pub(super) fn circle(&self) -> Option<&str> {
+    /// A code that stands below so many others that there is a circle, or a tree that is none of codes.
+    pub(super) fn too_deep(&self) -> Option<&str> {
         let Self::Of(parents) = self else { return None };
-        let mut ending: HashSet<&str> = HashSet::new();
-        for code in parents.keys() {
-            let mut path = vec![code.as_str()];
-            // Above as many codes as there are parents is a root.
-            let most = parents.len() + 1;
-            path.extend(self.above(code).take_while(|above| !ending.contains(above)).take(most));
-            if path.len() > most {
-                return Some(code);
-            }
-            ending.extend(path);
-        }
-        None
+        let is_too_deep = |code: &&String| self.above(code).take(MOST_LEVELS + 1).count() > MOST_LEVELS;
+        parents.keys().find(is_too_deep).map(String::as_str)
     }
 
     /// The same without what is above none of these codes.
@@ -68,11 +61,13 @@ impl Parents {
     fn read(path: &Path, codes: &[String]) -> Result<Self> {
         let (parents, lines) = rows(path).map_err(|e| e.file(path))?;
         let all = Self::Of(parents);
-        if let Some(code) = all.circle() {
+        if let Some(code) = all.too_deep() {
             let line = lines.get(code).copied().unwrap_or(0);
-            return Err(Error::bad_input(format!("line {line}: the code stands above itself"))
-                .file(path)
-                .remedy("a tree has no circle: mend the parents"));
+            return Err(Error::bad_input(format!(
+                "line {line}: the code stands above itself, or more than {MOST_LEVELS} levels down"
+            ))
+            .file(path)
+            .remedy("a tree has no circle: mend the parents"));
         }
         let known: HashSet<&str> = match &all {
             Self::Of(parents) => parents.values().chain(lines.keys()).map(String::as_str).collect(),
@@ -92,13 +87,15 @@ impl Parents {
 }
 
 impl Column {
-    /// Reads the file of parents, if one is named, which is relative to this folder.
+    /// Reads the file of parents, if one is named, which is relative to this folder. What it keeps of it may not depend on
+    /// categories that nobody vouches for: `fit --discover-epsilon` forgets those, and keeps the tree.
     ///
     /// # Errors
     /// As for any file of parents: bad input with file and line.
     pub(super) fn read_parents(&mut self, folder: &Path) -> Result<()> {
         if let Some(Parents::File(name)) = &self.parents {
-            let read = Parents::read(&folder.join(name), &self.categories);
+            let vouched = if self.domain_is_public() { self.categories.as_slice() } else { &[] };
+            let read = Parents::read(&folder.join(name), vouched);
             self.parents = Some(read.map_err(|e| e.column(&self.name))?);
         }
         Ok(())
@@ -151,6 +148,7 @@ fn rows(path: &Path) -> Result<(BTreeMap<String, String>, HashMap<String, u64>)>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{DomainFrom, Kind};
 
     fn of(parents: &[(&str, &str)]) -> Parents {
         Parents::Of(parents.iter().map(|(code, parent)| ((*code).into(), (*parent).into())).collect())
@@ -164,14 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn circles_are_found_and_trees_have_none() {
-        assert_eq!(of(&[("a", "b"), ("b", "c"), ("d", "b")]).circle(), None);
-        assert_eq!(of(&[("a", "b")]).circle(), None);
-        assert_eq!(of(&[]).circle(), None);
+    fn circles_and_chains_are_found_and_trees_have_none() {
+        assert!(of(&[("a", "b"), ("b", "c"), ("d", "b")]).too_deep().is_none());
+        assert!(of(&[("a", "b")]).too_deep().is_none());
+        assert!(of(&[]).too_deep().is_none());
         for parents in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("x", "a"), ("a", "b"), ("b", "c"), ("c", "a")]]
         {
-            assert!(of(parents).circle().is_some(), "{parents:?}");
+            assert!(of(parents).too_deep().is_some(), "{parents:?}");
         }
+        let chain: Vec<[String; 2]> = (0..=MOST_LEVELS).map(|i| [i, i + 1].map(|code| code.to_string())).collect();
+        let links: Vec<(&str, &str)> = chain.iter().map(|[code, parent]| (code.as_str(), parent.as_str())).collect();
+        assert!(of(&links[1..]).too_deep().is_none() && of(&links).too_deep().is_some());
     }
 
     #[test]
@@ -182,6 +183,23 @@ mod tests {
         assert_eq!(read, of(&[("a", "b"), ("b", "root")]));
         assert_eq!(read.above("a").collect::<Vec<_>>(), ["b", "root"]);
         assert_eq!(read.above("elsewhere").count(), 0);
+    }
+
+    /// Of two categories that the rows have, the file would tell which were there when the schema was drafted.
+    #[test]
+    fn categories_that_nobody_vouches_for_leave_the_tree_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tree.csv"), "code,parent\na,root\nb,root\n").unwrap();
+        let mut column = Column::new("finding", Kind::Code);
+        column.categories = vec!["a".to_owned()];
+        for (domain_from, kept) in
+            [(DomainFrom::Data, &[("a", "root"), ("b", "root")][..]), (DomainFrom::Public, &[("a", "root")])]
+        {
+            column.domain_from = Some(domain_from);
+            column.parents = Some(Parents::File("tree.csv".to_owned()));
+            column.read_parents(folder.path()).unwrap();
+            assert_eq!(column.parents, Some(of(kept)), "{domain_from:?}");
+        }
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
         training: Training::choose(units as usize),
         network: VaeSettings::of_trajectories(),
     });
+    if let Some(settings) = &settings {
+        stories.iter().try_for_each(|story| settings.network.check(&story.domain.largest_layout()))?;
+    }
     let measured = if settings.is_some() { MEASURED_SHARE } else { 1.0 };
     let mut planned = Vec::new();
     // Of rows that are keys alone there is nothing to measure but how many there are, which the rows above tell.
@@ -276,7 +279,9 @@ fn tell(
     if is_independent || drawn.columns.is_empty() {
         return Ok((part, Tied::untied(Mixture::independent(&marginals)), None));
     }
-    let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / 2)).transpose()?;
+    // A network wants the codes of all tables at once.
+    let kept = if request.model == ModelKind::Vae { 2 * stories.len() as u64 } else { 2 };
+    let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / kept)).transpose()?;
     let chosen = choose_pairs(&layout, &view.pairs);
     let mut measured = measure_tables(plan, scope, &codes, &columns, marginals, chosen, units, &Unwatched)?;
     measured.tables.extend(pairs_before(view, &part.codecs, &measured));

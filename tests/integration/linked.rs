@@ -306,6 +306,8 @@ fn a_network_tells_whole_trajectories() {
     for pair in visits.windows(2).filter(|pair| pair[0]["PATIENT"] == pair[1]["PATIENT"]) {
         assert!(pair[0]["START"] <= pair[1]["START"]);
     }
+    let given = "generate model.safetensors --rows 9 --where died='x' -o few";
+    world.refuses(2, given, &["--where is for models of linked tables without a network", "remedy"]);
     world.run("infer model.safetensors train --score -o scores.csv").succeeds();
     let scores = rows(&world, "scores.csv");
     let nats: Vec<f64> = scores.iter().map(|row| row["nats"].parse().unwrap()).collect();

@@ -33,7 +33,7 @@ impl VaeSettings {
 
     /// Refuses settings that no network could be built from, so that a hostile model file cannot ask for more memory
     /// than there is.
-    pub(super) fn check(&self, layout: &Layout) -> Result<()> {
+    pub(crate) fn check(&self, layout: &Layout) -> Result<()> {
         within("hidden layers", self.hidden.len(), 1, 4)?;
         for &width in &self.hidden {
             within("hidden", width, 1, 4096)?;
