@@ -307,7 +307,7 @@ fn a_network_tells_whole_trajectories() {
         assert!(pair[0]["START"] <= pair[1]["START"]);
     }
     let given = "generate model.safetensors --rows 9 --where died='x' -o few";
-    world.refuses(2, given, &["--where is for models of linked tables without a network", "remedy"]);
+    world.run(given).exits(2).says(&["--where is for models of linked tables without a network", "remedy"]);
     world.run("infer model.safetensors train --score -o scores.csv").succeeds();
     let scores = rows(&world, "scores.csv");
     let nats: Vec<f64> = scores.iter().map(|row| row["nats"].parse().unwrap()).collect();
