@@ -46,8 +46,9 @@ Conditions:
   column in ('a', 'b')   not in (...)   between 1 and 9   is null   is not null
   joined by and, or, not and parentheses; names that are no plain words go in \"double quotes\"
 Ordinal columns are ordered as their categories stand in the schema. A missing cell satisfies no comparison. All rows of
-a patient satisfy the condition; of linked tables it is one on the columns of the persons' own table. Rare conditions cost no more than frequent ones. Rows also hold the constraints of the
-schema; what they and the condition exclude together ends with exit code 3.";
+a patient satisfy the condition; of linked tables it is one on the columns of the persons' own table. Rare conditions cost
+no more than frequent ones. Rows also hold the constraints of the schema; what they and the condition exclude together
+ends with exit code 3.";
 
 impl Generate {
     pub fn run(self, global: &Global) -> Result<()> {
