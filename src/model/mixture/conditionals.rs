@@ -10,7 +10,7 @@ use super::generate::{Mixture, pick};
 use crate::nn::{Matrix, gemm, vectorised};
 
 /// Probabilities below this count as this: a network must be able to bring them back.
-const LEAST_PROBABILITY: f32 = 1e-7;
+pub const LEAST_PROBABILITY: f32 = 1e-7;
 
 /// What is known of the classes of some rows: rows by classes, each row a distribution.
 #[derive(Clone, Debug, Default)]

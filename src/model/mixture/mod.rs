@@ -28,7 +28,7 @@ mod objective;
 mod posterior;
 mod project;
 
-pub use conditionals::{Factors, Posterior};
+pub use conditionals::{Factors, LEAST_PROBABILITY, Posterior};
 pub use fit::{STEPS, fit};
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};

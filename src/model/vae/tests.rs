@@ -82,26 +82,35 @@ fn gradient_is_the_derivative_of_the_bound_whatever_the_rows_of_the_unit() {
         let mut workspace = Workspace::default();
         let parts = clipped_sum(&vae.loss(&codes, [3; 32], 4), &parameters, &[unit], &|_| 1.0, &mut workspace);
         add_parts(parts, 0, &mut gradient);
-        for (name, shape, _) in vae.table.export(&parameters) {
-            let range = vae.table.range(&name).unwrap();
-            let along: Vec<f32> = gradient[range.clone()].iter().map(|g| g.signum()).collect();
-            let random: Vec<f32> = range.clone().map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
-            for direction in [along, random] {
-                let shifted = |by: f32| {
-                    let mut p = parameters.clone();
-                    p[range.clone()].iter_mut().zip(&direction).for_each(|(p, d)| *p += by * d);
-                    bound(&vae, &p, &codes, unit)
-                };
-                let step = 1e-2 / (shape[0] * shape[1]) as f32;
-                let difference = (shifted(step) - shifted(-step)) / (2.0 * f64::from(step));
-                let part = &gradient[range.clone()];
-                let wanted: f64 = part.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
-                let scale = part.iter().map(|g| f64::from(g.abs())).sum::<f64>();
-                assert!(
-                    (difference - wanted).abs() < 0.01 * scale + 1e-2,
-                    "{name}: {difference} for {wanted} of {scale}"
-                );
-            }
+        let bound = |parameters: &[f32]| bound(&vae, parameters, &codes, unit);
+        assert_derivative(&vae.table, &parameters, &gradient, bound, &mut rng);
+    }
+}
+
+/// Holds a gradient against differences of the loss, matrix by matrix, along its own signs and along random ones.
+pub(super) fn assert_derivative(
+    table: &Table,
+    parameters: &[f32],
+    gradient: &[f32],
+    loss: impl Fn(&[f32]) -> f64,
+    rng: &mut ChaCha8Rng,
+) {
+    for (name, shape, _) in table.export(parameters) {
+        let range = table.range(&name).unwrap();
+        let along: Vec<f32> = gradient[range.clone()].iter().map(|g| g.signum()).collect();
+        let random: Vec<f32> = range.clone().map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
+        for direction in [along, random] {
+            let shifted = |by: f32| {
+                let mut p = parameters.to_vec();
+                p[range.clone()].iter_mut().zip(&direction).for_each(|(p, d)| *p += by * d);
+                loss(&p)
+            };
+            let step = 1e-2 / (shape[0] * shape[1]) as f32;
+            let difference = (shifted(step) - shifted(-step)) / (2.0 * f64::from(step));
+            let part = &gradient[range.clone()];
+            let wanted: f64 = part.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+            let scale = part.iter().map(|g| f64::from(g.abs())).sum::<f64>();
+            assert!((difference - wanted).abs() < 0.01 * scale + 1e-2, "{name}: {difference} for {wanted} of {scale}");
         }
     }
 }

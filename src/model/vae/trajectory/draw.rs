@@ -4,6 +4,7 @@ use super::loss::MOST_ROWS;
 use super::{Above, Chapter, ChapterNetwork, TILE_ROWS, Trajectory};
 use crate::encode::Codes;
 use crate::model::Generator;
+use crate::model::mixture::LEAST_PROBABILITY;
 use crate::model::tied::Known;
 use crate::model::vae::decoder::{SampleBuffers, Start};
 use crate::nn::{Matrix, Tensor};
@@ -13,8 +14,6 @@ use rand_distr::StandardNormal;
 
 /// Rows of its own that training draws at a time, about.
 const OWN_ROWS: usize = 512;
-/// Probabilities below this count as this.
-const LEAST_PROBABILITY: f32 = 1e-7;
 
 /// A trained network over trajectories, ready to draw rows.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 use super::loss::{MOST_ROWS, TrajectoryBuffers, TrajectoryLoss};
 use super::*;
 use crate::encode::{CodeStore, Codes};
+use crate::model::vae::tests::assert_derivative;
 use crate::model::{Marginals, Mixture, Trainable};
 use crate::nn::{Adam, AdamSettings, Workspace, add_parts, clipped_sum, softmax};
 use rand::Rng;
@@ -87,27 +88,8 @@ fn gradient_is_the_derivative_of_the_bound_of_the_whole_trajectory() {
         let mut workspace = Workspace::default();
         let loss = trajectory.loss(&codes, [3; 32], 4);
         add_parts(clipped_sum(&loss, &parameters, &[unit], &|_| 1.0, &mut workspace), 0, &mut gradient);
-        for (name, shape, _) in trajectory.table.export(&parameters) {
-            let range = trajectory.table.range(&name).unwrap();
-            let along: Vec<f32> = gradient[range.clone()].iter().map(|g| g.signum()).collect();
-            let random: Vec<f32> = range.clone().map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
-            for direction in [along, random] {
-                let shifted = |by: f32| {
-                    let mut p = parameters.clone();
-                    p[range.clone()].iter_mut().zip(&direction).for_each(|(p, d)| *p += by * d);
-                    bound(&trajectory, &p, &codes, unit)
-                };
-                let step = 1e-2 / (shape[0] * shape[1]) as f32;
-                let difference = (shifted(step) - shifted(-step)) / (2.0 * f64::from(step));
-                let part = &gradient[range.clone()];
-                let wanted: f64 = part.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
-                let scale = part.iter().map(|g| f64::from(g.abs())).sum::<f64>();
-                assert!(
-                    (difference - wanted).abs() < 0.01 * scale + 1e-2,
-                    "{name}: {difference} for {wanted} of {scale}"
-                );
-            }
-        }
+        let bound = |parameters: &[f32]| bound(&trajectory, parameters, &codes, unit);
+        assert_derivative(&trajectory.table, &parameters, &gradient, bound, &mut rng);
     }
 }
 
