@@ -2,6 +2,7 @@
 
 mod analysts;
 mod arrow_types;
+mod attacks;
 mod audit;
 mod bad_input;
 mod budget;

@@ -1,0 +1,1 @@
+//! Budget belongs to a source of data, not to a folder.

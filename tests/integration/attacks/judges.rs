@@ -1,0 +1,1 @@
+//! What judges compute in the clear shows no person.

@@ -1,0 +1,1 @@
+//! No real table is copied unless a person named it.

@@ -1,0 +1,1 @@
+//! The number of units is declared or paid for.
