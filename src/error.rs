@@ -22,6 +22,8 @@ pub enum ErrorKind {
     BudgetRefused,
     /// The audit found a leak: exit code 5.
     LeakFound,
+    /// The audit could not have told whether there is a leak: exit code 6.
+    Inconclusive,
     /// The self-test found that the program does not do what the claim rests on: exit code 5.
     Fault,
     /// The user stopped a job, which can be gone on with: exit code 130.
@@ -37,6 +39,7 @@ impl ErrorKind {
             Self::BadInput => 3,
             Self::BudgetRefused => 4,
             Self::LeakFound | Self::Fault => 5,
+            Self::Inconclusive => 6,
             Self::Interrupted => 130,
         }
     }

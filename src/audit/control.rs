@@ -1,7 +1,7 @@
 //! Controls on the user's own data: what the audit does where the answer is known.
 
 use super::attack::{attack, copies, two_sample};
-use super::membership::{copies_level, tests};
+use super::membership::{FAMILY_WISE, copies_level, correct, tests};
 use super::records::{Origin, Records};
 use super::result::Controls;
 use super::statistics::{hypergeometric_tail, membership_test};
@@ -22,25 +22,27 @@ const LARGEST_SHARE: f64 = 0.2;
 /// Members and holdout that differ with a smaller p are no random split.
 const EXCHANGEABLE: f64 = 0.001;
 
-/// Runs all controls.
-pub(super) fn controls(records: &Records, seed: u64) -> Controls {
+/// Runs all controls of one of `tables` tables that are judged together: each has its part of every level.
+pub(super) fn controls(records: &Records, tables: usize, seed: u64) -> Controls {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let level = FAMILY_WISE / tables as f64;
     let exchangeable_p = two_sample(records, seed);
-    let (planted, planted_found) = planted(records, seed, &mut rng);
+    let (planted, planted_found) = planted(records, level, seed, &mut rng);
     Controls {
         planted: 100.0 * planted,
         planted_found,
-        fresh_passes: fresh_passes(records, seed, &mut rng),
-        exchangeable: exchangeable_p >= EXCHANGEABLE,
+        fresh_passes: fresh_passes(records, level, seed, &mut rng),
+        exchangeable: exchangeable_p >= EXCHANGEABLE / tables as f64,
         exchangeable_p,
     }
 }
 
-/// The smallest number of members whose exact copies are found each time, by the copies attack on all units alone.
-pub(super) fn least_copies(records: &Records, seed: u64) -> Option<usize> {
+/// The smallest number of members whose exact copies are found each time, by the copies attack on all units alone, where all
+/// tests of the table together have `level`.
+pub(super) fn least_copies(records: &Records, level: f64, seed: u64) -> Option<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (units, members) = (records.units(), records.members());
-    let mut planted = (1..=members).find(|&r| hypergeometric_tail(units, members, r, r) < copies_level() / 4.0)?;
+    let mut planted = (1..=members).find(|&r| hypergeometric_tail(units, members, r, r) < copies_level(level) / 4.0)?;
     let present: HashSet<u64> = records.synthetic_keys.iter().copied().collect();
     let member_units: Vec<usize> = (0..units).filter(|&unit| records.member[unit]).collect();
     while planted as f64 <= LARGEST_SHARE * members as f64 {
@@ -51,7 +53,7 @@ pub(super) fn least_copies(records: &Records, seed: u64) -> Option<usize> {
                 let rows = records.offsets[unit] as usize..records.offsets[unit + 1] as usize;
                 keys.extend(&records.pool_keys[rows]);
             }
-            membership_test(&records.by_unit(&copies(records, &keys)), &records.member).p < copies_level()
+            membership_test(&records.by_unit(&copies(records, &keys)), &records.member).p < copies_level(level)
         };
         if (0..TRIES).all(found) {
             return Some(planted);
@@ -63,9 +65,9 @@ pub(super) fn least_copies(records: &Records, seed: u64) -> Option<usize> {
 
 /// Plants copies of members among the synthetic rows and looks for them with every attack. The share planted, and
 /// whether they were found.
-fn planted(records: &Records, seed: u64, rng: &mut ChaCha8Rng) -> (f64, bool) {
+fn planted(records: &Records, level: f64, seed: u64, rng: &mut ChaCha8Rng) -> (f64, bool) {
     let part = some_units(records, rng);
-    let Some(least) = least_copies(&part, seed) else { return (0.0, false) };
+    let Some(least) = least_copies(&part, level, seed) else { return (0.0, false) };
     let members: Vec<usize> = (0..part.units()).filter(|&unit| part.member[unit]).collect();
     let planted = least.max((members.len() as f64 * PLANTED_SHARE).ceil() as usize);
     let copied = members.choose_multiple(rng, planted);
@@ -74,11 +76,11 @@ fn planted(records: &Records, seed: u64, rng: &mut ChaCha8Rng) -> (f64, bool) {
     let kept = (part.synthetic_rows() - copied.len().min(part.synthetic_rows() / 2)).min(2 * part.pool_rows());
     let mut rows: Vec<Origin> = sample(rng, part.synthetic_rows(), kept).into_iter().map(Origin::Synthetic).collect();
     rows.extend(copied.into_iter().map(Origin::Pool));
-    (planted as f64 / members.len() as f64, alarm(&part.with_synthetic(&rows), seed))
+    (planted as f64 / members.len() as f64, alarm(&part.with_synthetic(&rows), level, seed))
 }
 
 /// Half of the holdout in the place of the synthetic table, the other half as the holdout.
-fn fresh_passes(records: &Records, seed: u64, rng: &mut ChaCha8Rng) -> bool {
+fn fresh_passes(records: &Records, level: f64, seed: u64, rng: &mut ChaCha8Rng) -> bool {
     let (members, mut others): (Vec<usize>, Vec<usize>) = (0..records.units()).partition(|&unit| records.member[unit]);
     others.shuffle(rng);
     others.truncate(2 * MOST_UNITS);
@@ -87,12 +89,14 @@ fn fresh_passes(records: &Records, seed: u64, rng: &mut ChaCha8Rng) -> bool {
     units.sort_unstable();
     let rows: Vec<usize> =
         fresh.iter().flat_map(|&u| records.offsets[u] as usize..records.offsets[u + 1] as usize).collect();
-    !alarm(&records.of_units(&units, &rows), seed)
+    !alarm(&records.of_units(&units, &rows), level, seed)
 }
 
-fn alarm(records: &Records, seed: u64) -> bool {
+fn alarm(records: &Records, level: f64, seed: u64) -> bool {
     let attacks = attack(records, seed);
-    tests(records, &attacks, &[], &strata(records, &attacks.isolation), &[]).0.iter().any(|test| test.leak)
+    let (mut figures, mut risks) = tests(records, &attacks, &[], &strata(records, &attacks.isolation), &[]);
+    correct(&mut [(&mut figures, &mut risks)], level);
+    figures.iter().any(|test| test.leak)
 }
 
 /// Everybody, or some units of either side, with all synthetic rows.

@@ -36,13 +36,13 @@ struct Test<'a> {
     members: usize,
 }
 
-/// Part of the family-wise level that the copies attack on all units has.
-pub(super) fn copies_level() -> f64 {
-    FAMILY_WISE * COPIES_SHARE
+/// The level of the copies attack on all units, where all tests together have `level`.
+pub(super) fn copies_level(level: f64) -> f64 {
+    level * COPIES_SHARE
 }
 
-/// Runs all tests, those of shadow models among them. Holm's correction, weighted by class of stratum, over them and the
-/// risks.
+/// Runs all tests, those of shadow models among them, and shares out 1 among them and the risks, by class of stratum. They are
+/// not corrected yet: see [`correct`].
 pub(super) fn tests(
     records: &Records,
     attacks: &Attacks,
@@ -94,11 +94,8 @@ pub(super) fn tests(
         Class::Isolated => left * ISOLATED_SHARE / counts[1] as f64,
         Class::Rare => left * RARE_SHARE / counts[2] as f64,
     };
-    let of_tests = tests.iter().map(|t| (t.outcome.p, weight(t)));
-    let of_risks = risks.iter().map(|risk| (risk.p, left * RISKS_SHARE / risks.len() as f64));
-    let adjusted = holm(&of_tests.chain(of_risks).collect::<Vec<_>>());
-    let (of_tests, of_risks) = adjusted.split_at(tests.len());
-    let figures = |(test, &p_holm): (Test, &f64)| AttackFigures {
+    let shares: Vec<f64> = tests.iter().map(weight).collect();
+    let figures = |(test, share): (Test, f64)| AttackFigures {
         name: test.attack.into(),
         stratum: test.stratum.name.clone(),
         units: test.units,
@@ -107,10 +104,11 @@ pub(super) fn tests(
         auc_ci: test.outcome.auc_interval,
         tpr_at_fpr: test.tpr,
         p: test.outcome.p,
-        p_holm,
-        leak: p_holm < FAMILY_WISE,
+        share,
+        p_holm: 1.0,
+        leak: false,
     };
-    let risk = |(risk, &p_holm): (&Measured, &f64)| Risk {
+    let risk = |risk: &Measured| Risk {
         risk: risk.kind,
         what: risk.what.clone(),
         attacked: risk.attacked,
@@ -119,12 +117,29 @@ pub(super) fn tests(
         excess: risk.excess,
         excess_ci: risk.excess_ci,
         p: risk.p,
-        p_holm,
-        leak: p_holm < FAMILY_WISE,
+        share: left * RISKS_SHARE / risks.len() as f64,
+        p_holm: 1.0,
+        leak: false,
     };
-    let mut figures: Vec<AttackFigures> = tests.into_iter().zip(of_tests).map(figures).collect();
-    figures.sort_by(|a, b| a.p_holm.total_cmp(&b.p_holm).then(a.p.total_cmp(&b.p)));
-    (figures, risks.iter().zip(of_risks).map(risk).collect())
+    (tests.into_iter().zip(shares).map(figures).collect(), risks.iter().map(risk).collect())
+}
+
+/// Holm's correction, weighted by the tests' shares, over all tests of one table, or of several: what is below `level` then is
+/// a leak. The clearest attack comes first.
+pub(super) fn correct(tables: &mut [(&mut Vec<AttackFigures>, &mut Vec<Risk>)], level: f64) {
+    let all = tables.iter().flat_map(|(attacks, risks)| {
+        attacks.iter().map(|test| (test.p, test.share)).chain(risks.iter().map(|risk| (risk.p, risk.share)))
+    });
+    let mut adjusted = holm(&all.collect::<Vec<_>>()).into_iter();
+    for (attacks, risks) in tables {
+        for (test, p_holm) in attacks.iter_mut().zip(&mut adjusted) {
+            (test.p_holm, test.leak) = (p_holm, p_holm < level);
+        }
+        for (risk, p_holm) in risks.iter_mut().zip(&mut adjusted) {
+            (risk.p_holm, risk.leak) = (p_holm, p_holm < level);
+        }
+        attacks.sort_by(|a, b| a.p_holm.total_cmp(&b.p_holm).then(a.p.total_cmp(&b.p)));
+    }
 }
 
 /// ROC curves, at false positive rates evenly spaced in logarithm, of the named attacks on all units.

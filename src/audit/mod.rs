@@ -88,6 +88,10 @@ pub struct AuditRequest<'a> {
     pub secrets: &'a [String],
     /// Whether a value of a column is public, so that a group of people may be called by it.
     pub is_public: &'a dyn Fn(&str, &str) -> bool,
+    /// The declared range of a column of numbers, beyond which nothing counts.
+    pub range: &'a dyn Fn(&str) -> Option<(f64, f64)>,
+    /// Tables that are judged together, this one among them: each has its part of every level.
+    pub tables: usize,
     /// Shadow models of the model that made the synthetic table, of the same members and holdout.
     pub shadow: Option<&'a Shadow>,
     /// Fixes subsamples and models.
@@ -104,9 +108,11 @@ pub struct AuditRequest<'a> {
 /// Touches sensitive data. The figures are unprotected functions of groups of real rows: for the controller, outside
 /// the epsilon claim, as [`Audit::note`] says.
 pub fn audit(request: &AuditRequest) -> Result<Audit> {
-    let AuditRequest { members, holdout, synthetic, secrets, is_public, shadow, seed } = *request;
+    let AuditRequest { members, holdout, synthetic, secrets, is_public, range, tables: judged, shadow, seed } =
+        *request;
     let units = |frame: &Frame| frame.unit.clone().unwrap_or_else(|| (0..frame.rows as u32).collect());
-    let tables = Tables::align(members, holdout, synthetic)?;
+    let mut tables = Tables::align(members, holdout, synthetic)?;
+    tables.clamp(|tables, column| range(&tables.names[column]));
     let mut records = Records::new(tables, &units(members), &units(holdout))?;
     records.forget_labels(is_public);
     refuse_same_table(&records)?;
@@ -130,21 +136,20 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
     let risks = risks::risks(&records, &attacks, &secrets, seed);
     let of_shadows = shadow.map_or(&[][..], |shadow| &shadow.scored);
     let (figures, risks) = membership::tests(&records, &attacks, of_shadows, &strata, &risks);
-    let controls = control::controls(&records, seed);
-    let least = control::least_copies(&records, seed);
+    let controls = control::controls(&records, judged, seed);
+    let least = control::least_copies(&records, FAMILY_WISE / judged as f64, seed);
     let minimum_detectable_leak = least.map(|copies| 100.0 * copies as f64 / member_units as f64);
     let (epsilon_lower_bound, epsilon_ceiling) = epsilon_bound(&records, &attacks, seed);
-    let (verdict, reasons) = verdict(&sizes, &figures, &risks, &controls, minimum_detectable_leak);
     let copied = copied(&records, &attacks);
     let (mut tested, mut not_tested) = (TESTED.map(String::from).to_vec(), NOT_TESTED.map(String::from).to_vec());
     if let Some(shadow) = shadow {
         not_tested.retain(|threat| !threat.starts_with(SHADOW_THREAT));
         tested.push(format!("{SHADOW_THREAT} of the same population ({} shadow models)", shadow.figures.models));
     }
-    Ok(Audit {
+    let mut audit = Audit {
         note: NOTE.into(),
-        verdict,
-        reasons,
+        verdict: Verdict::Inconclusive,
+        reasons: Vec::new(),
         seed,
         sizes,
         family_wise_level: FAMILY_WISE,
@@ -162,7 +167,19 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
         proxies: attacks.proxies,
         threats_tested: tested,
         threats_not_tested: not_tested,
-    })
+    };
+    judge(&mut [&mut audit]);
+    Ok(audit)
+}
+
+/// Judges audits together: one family of tests over all tables, corrected by Holm. The verdict on all is the worst of any.
+pub fn judge(audits: &mut [&mut Audit]) -> Verdict {
+    let parts = audits.iter_mut().map(|audit| (&mut audit.attacks, &mut audit.risks));
+    membership::correct(&mut parts.collect::<Vec<_>>(), FAMILY_WISE);
+    for audit in audits.iter_mut() {
+        (audit.verdict, audit.reasons) = verdict(audit);
+    }
+    audits.iter().map(|audit| audit.verdict).max().unwrap_or(Verdict::Inconclusive)
 }
 
 impl Audit {
@@ -235,13 +252,8 @@ fn copied(records: &Records, attacks: &attack::Attacks) -> CopyFigures {
 
 /// The verdict and its reasons. A leak that was found stands, whatever the controls say of the audit's power; one that
 /// comes with members and holdout that differ may be their difference.
-fn verdict(
-    sizes: &Sizes,
-    attacks: &[AttackFigures],
-    risks: &[Risk],
-    controls: &Controls,
-    least: Option<f64>,
-) -> (Verdict, Vec<String>) {
+fn verdict(audit: &Audit) -> (Verdict, Vec<String>) {
+    let Audit { sizes, attacks, risks, controls, minimum_detectable_leak: least, .. } = audit;
     let mut doubts = Vec::new();
     if sizes.members.min(sizes.holdout) < LEAST_UNITS {
         doubts.push(format!("fewer than {LEAST_UNITS} members or others: too few to tell"));
@@ -253,7 +265,7 @@ fn verdict(
         doubts.push("rows of nobody in the training table raised an alarm".into());
     }
     let mut weak = Vec::new();
-    match least {
+    match *least {
         None => weak.push("not even copies of a fifth of the members could be found: rows of this table are alike".into()),
         Some(percent) if percent > POWER => weak.push(format!(
             "copies of {percent:.1} % of the members are the least that can be found, more than {POWER} %: a larger holdout helps"

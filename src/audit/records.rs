@@ -72,8 +72,7 @@ impl Records {
             member_units.iter().copied().chain(holdout_units.iter().map(|&unit| members + unit)).collect();
         let mut order: Vec<usize> = (0..unit_of_row.len()).collect();
         order.sort_by_key(|&row| unit_of_row[row]);
-        let both = train.columns.iter().zip(&holdout.columns).map(|(a, b)| a.concat(b)).collect();
-        let pool = Table { rows: unit_of_row.len(), columns: both }.take(&order);
+        let pool = train.concat(&holdout).take(&order);
         if let Some(column) = (0..names.len()).find(|&c| (0..pool.rows).all(|row| pool.columns[c].is_missing(row))) {
             return Err(Error::bad_input("every cell of the column is missing, in members and holdout")
                 .column(&names[column])
@@ -142,9 +141,7 @@ impl Records {
 
     /// The same units with other synthetic rows.
     pub fn with_synthetic(&self, rows: &[Origin]) -> Self {
-        let both: Vec<Column> =
-            self.pool_table.columns.iter().zip(&self.synthetic_table.columns).map(|(a, b)| a.concat(b)).collect();
-        let both = Table { rows: self.pool_rows() + self.synthetic_rows(), columns: both };
+        let both = self.pool_table.concat(&self.synthetic_table);
         let number = |origin: &Origin| match *origin {
             Origin::Pool(row) => row,
             Origin::Synthetic(row) => self.pool_rows() + row,

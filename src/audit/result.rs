@@ -5,16 +5,16 @@ use super::shadow::ShadowFigures;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What an audit found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What an audit found, the best first: of several, the last is the verdict on all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The synthetic table betrays who was in the training table.
-    LeakFound,
     /// No attack found anything, and one as large as [`Audit::minimum_detectable_leak`] would have been found.
     NoLeakFound,
     /// The audit could not have told: see [`Audit::reasons`].
     Inconclusive,
+    /// The synthetic table betrays who was in the training table.
+    LeakFound,
     /// The white-box test refutes the claimed epsilon.
     Bug,
 }
@@ -41,7 +41,8 @@ pub struct Audit {
     pub reasons: Vec<String>,
     pub seed: u64,
     pub sizes: Sizes,
-    /// Probability that any of the tests raises an alarm where there is no leak, at most.
+    /// Probability that any of the tests raises an alarm where there is no leak, at most; of linked tables, any test of any
+    /// table.
     pub family_wise_level: f64,
     /// The smallest share of the members, in percent, whose exact copies the audit finds in this data.
     pub minimum_detectable_leak: Option<f64>,
@@ -100,7 +101,9 @@ pub struct AttackFigures {
     pub tpr_at_fpr: Vec<TprAtFpr>,
     /// Probability of so clear a result if the synthetic table knew nothing of membership.
     pub p: f64,
-    /// The same after correction for all attacks, strata and risks.
+    /// The part of its table's level that this test has.
+    pub share: f64,
+    /// The same as `p` after correction for all attacks, strata and risks; of linked tables, for those of all tables.
     pub p_holm: f64,
     /// `p_holm` is below the family-wise level.
     pub leak: bool,
@@ -142,6 +145,8 @@ pub struct Risk {
     /// 95 % interval of `excess`.
     pub excess_ci: (f64, f64),
     pub p: f64,
+    /// The part of its table's level that this test has.
+    pub share: f64,
     pub p_holm: f64,
     pub leak: bool,
 }

@@ -40,6 +40,8 @@ fn audited(members: &[Vec<f64>], holdout: &[Vec<f64>], synthetic: &[Vec<f64>]) -
         secrets: &[],
         is_public: &|_, label| label != "group 0",
         shadow: None,
+        range: &|_| None,
+        tables: 1,
         seed: 1,
     })
     .unwrap()
@@ -105,6 +107,8 @@ fn rows_of_a_person_are_pooled() {
         secrets: &[],
         is_public: &|_, label| label != "group 0",
         shadow: None,
+        range: &|_| None,
+        tables: 1,
         seed: 1,
     })
     .unwrap();
@@ -126,6 +130,8 @@ fn a_holdout_of_members_and_an_empty_column_are_refused() {
             secrets: &[],
             is_public: &|_, label| label != "group 0",
             shadow: None,
+            range: &|_| None,
+            tables: 1,
             seed: 1,
         };
         audit(&request).unwrap_err().to_string()

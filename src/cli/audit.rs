@@ -22,7 +22,7 @@ const SHOWN: usize = 5;
 /// Test whether a synthetic table betrays who was in the training table.
 ///
 /// Any tool's synthetic table will do. The figures are computed on real rows: they are for the data's controller and
-/// lie outside the privacy guarantee. Exit code 5: a leak was found.
+/// lie outside the privacy guarantee. Exit code 5: a leak was found. Exit code 6: the audit could not have told.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  synthward audit --members train.parquet --holdout test.parquet --synthetic cohort.parquet --schema schema.toml -o audit.json"
@@ -77,7 +77,7 @@ impl AuditCommand {
             _ => None,
         };
         let auditing = Progress::endless(global, "auditing");
-        let mut audit = tables.audit(&schema, shadow.as_ref(), self.seed)?;
+        let mut audit = tables.audit(&schema, 1, shadow.as_ref(), self.seed)?;
         drop(auditing);
         // Without a claim there is nothing for canaries to refute: that is an error unless there is something else to do.
         let claims = |model: &(ModelFile, String)| model.0.header.plan.epsilon().is_finite();
@@ -104,7 +104,7 @@ impl AuditCommand {
         if let Some(shadow) = shadow {
             shadow.remove_files()?;
         }
-        refuse_leak(&audit)
+        settle(audit.verdict)
     }
 
     fn run_linked(&self, global: &Global, schema: &LinkedSchema) -> Result<()> {
@@ -125,10 +125,9 @@ impl AuditCommand {
             print_json(&audit)?;
         } else {
             let tables = audit.tables.iter().map(|(name, audit)| format!("{name}\n{}", summary(audit)));
-            let all = format!("all tables together: {}", audit.verdict);
-            print(&tables.chain([all]).collect::<Vec<_>>().join("\n"))?;
+            print(&tables.chain([audit.told()]).collect::<Vec<_>>().join("\n"))?;
         }
-        audit.refuse_leak()
+        settle(audit.verdict)
     }
 
     /// Fits the shadow models, with their progress.
@@ -192,8 +191,9 @@ impl AuditTables {
         Self { members, holdout, synthetic }
     }
 
-    /// Audits the synthetic table; the schema's targets are what an attacker wants to know.
-    pub fn audit(&self, schema: &Schema, shadow: Option<&Shadow>, seed: u64) -> Result<Audit> {
+    /// Audits the synthetic table, one of so many that are judged together; the schema's targets are what an attacker wants
+    /// to know.
+    pub fn audit(&self, schema: &Schema, tables: usize, shadow: Option<&Shadow>, seed: u64) -> Result<Audit> {
         let mut secrets: Vec<String> = schema.targets.iter().map(|target| target.column.clone()).collect();
         secrets.sort_unstable();
         secrets.dedup();
@@ -205,6 +205,8 @@ impl AuditTables {
             synthetic: &self.synthetic,
             secrets: &secrets,
             is_public: &|column, label| listed.get(column).is_some_and(|labels| labels.contains(label)),
+            range: &|name| schema.column(name).and_then(|column| column.range()),
+            tables,
             shadow,
             seed,
         })
@@ -256,15 +258,22 @@ pub fn white_box(global: &Global, request: &FitRequest, canaries: usize) -> Resu
     canary::white_box(request, canaries, &mut |progress| bars.at(progress))
 }
 
-/// An error, with its exit code, where the audit says that something is wrong.
-pub fn refuse_leak(audit: &Audit) -> Result<()> {
-    let what = match audit.verdict {
-        Verdict::LeakFound => "the synthetic table betrays who was in the training table",
-        Verdict::Bug => "the white-box test refutes the claimed epsilon",
-        Verdict::NoLeakFound | Verdict::Inconclusive => return Ok(()),
+/// An error, with its exit code, unless the audit found no leak and could have.
+pub fn settle(verdict: Verdict) -> Result<()> {
+    const LEAK: &str = "do not share the synthetic table; the attacks that succeeded are listed in the audit";
+    const UNTOLD: &str = "do not take it for a pass: the audit has the reasons; most often a larger holdout, split from the \
+        members at random, helps";
+    let (kind, what, remedy) = match verdict {
+        Verdict::NoLeakFound => return Ok(()),
+        Verdict::LeakFound => (ErrorKind::LeakFound, "the synthetic table betrays who was in the training table", LEAK),
+        Verdict::Bug => (ErrorKind::LeakFound, "the white-box test refutes the claimed epsilon", LEAK),
+        Verdict::Inconclusive => (
+            ErrorKind::Inconclusive,
+            "the audit could not have told whether the synthetic table betrays who was in the training table",
+            UNTOLD,
+        ),
     };
-    let remedy = "do not share the synthetic table; the attacks that succeeded are listed in the audit";
-    Err(Error::new(ErrorKind::LeakFound, what).remedy(remedy))
+    Err(Error::new(kind, what).remedy(remedy))
 }
 
 /// Verdict, power, controls, and the clearest attacks.

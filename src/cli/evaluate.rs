@@ -112,8 +112,8 @@ pub fn summary(evaluation: &Evaluation) -> String {
         ("3-way distance (TVD)".into(), tvd.three_way),
         ("counting queries".into(), Some(evaluation.queries.three_way)),
         ("association".into(), evaluation.association.mean_difference),
-        ("detection AUC".into(), evaluation.detection_auc),
-        ("detection AUC, binned".into(), evaluation.detection_auc_binned),
+        ("detection AUC".into(), evaluation.detection_auc.map(Figure::from)),
+        ("detection AUC, binned".into(), evaluation.detection_auc_binned.map(Figure::from)),
     ];
     let columns = &evaluation.columns;
     let mean =

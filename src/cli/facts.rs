@@ -4,7 +4,7 @@ use crate::config::ReportConfig;
 use crate::encode::Codec;
 use crate::error::Result;
 use crate::model::{Header, LinkedModel, ModelFile, Part};
-use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Setting, Units};
+use crate::report::{BudgetLine, Claim, ColumnFact, FOR_CONTROLLER, LedgerLine, Report, Setting, Units};
 use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, Schema, datetime};
 use crate::train::read_ledger;
 use std::path::Path;
@@ -18,6 +18,7 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
     let plan = &header.plan;
     let (schema, assumed_public) = (&header.schema, header.schema.table.assumed_public);
     Report {
+        note: FOR_CONTROLLER.into(),
         title: format!("Synthetic cohort of {}", schema.table.name),
         table: schema.table.name.clone(),
         date: chrono::Utc::now().format("%Y-%m-%d").to_string(),
@@ -43,6 +44,7 @@ pub fn facts(model: &ModelFile, seed: u64) -> Report {
         files: Vec::new(),
         evaluation: None,
         audit: None,
+        all_tables: None,
         marginals: Vec::new(),
         selftest: None,
         reproduce: None,

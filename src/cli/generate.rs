@@ -155,11 +155,7 @@ pub fn write_cohort(
         provenance.push(("synthward.where".to_owned(), condition.text().to_owned()));
     }
     let mut progress = Progress::new(global, "generate", rows);
-    let mut done = 0;
-    cohort::write(&cohort, rows, seed, &provenance, output, |written| {
-        done += written;
-        progress.at(done, "");
-    })?;
+    cohort::write(&cohort, rows, seed, &provenance, output, |written| progress.at(written, ""))?;
     drop(progress);
     tracing::info!("wrote {rows} rows to {}", output.display());
     Ok(())

@@ -111,7 +111,7 @@ impl Infer {
         }
         let asked = linked::Inferring { model, folder, output: &self.output, provenance: self.provenance(sha256) };
         if self.score {
-            let scores = linked::score(&asked)?;
+            let scores = linked::score(&asked, self.seed)?;
             if global.json { print_json(&Inferred::ScoredLinked(&scores)) } else { print(&summary_linked(&scores)) }
         } else {
             linked::fill(&asked, self.seed, self.format.unwrap_or(Format::Csv))?;

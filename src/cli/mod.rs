@@ -38,7 +38,7 @@ use tracing::Level;
 #[command(after_help = "\
 Data never leaves this machine: the program holds no network client.
 Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 budget refused, 5 leak or fault found,
-130 stopped: --resume goes on.")]
+6 audit inconclusive, 130 stopped: --resume goes on.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,7 +1,7 @@
 //! `synthward run`: everything that one file asks for, into one folder.
 
 use super::answers::Ran;
-use super::audit::{AuditTables, refuse_leak, refuse_shared_people, white_box};
+use super::audit::{AuditTables, refuse_shared_people, settle, white_box};
 use super::evaluate::{Tables, summary};
 use super::facts::{bound_text, facts, history_facts, ledger_lines};
 use super::fit::{Kept, budget, fit_and_write, kind};
@@ -11,16 +11,19 @@ use super::progress::Progress;
 use super::selftest::refuse_fault;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
-use crate::config::RunConfig;
+use crate::config::{ReportConfig, RunConfig};
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::ingest::{self, Source};
 use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
-use crate::report::{Axis, FileFact, MarginalPlot, Report, Reproduce, coarse, marginal_plots, render};
+use crate::report::{
+    Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
+};
 use crate::schema::{AnySchema, Kind, Schema};
 use crate::selftest::selftest;
 use crate::train::{FitRequest, LinkedRequest};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use synthward_privacy::UnitKey;
 use synthward_privacy::infinite::OrInfinity;
@@ -120,7 +123,7 @@ impl Run {
 
         let auditing = Progress::endless(global, "auditing the cohort");
         let audited = AuditTables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let mut audit = audited.audit(schema, None, config.cohort.seed)?;
+        let mut audit = audited.audit(schema, 1, None, config.cohort.seed)?;
         drop(auditing);
         if let Some(canaries) = config.audit.canaries {
             audit = audit.with_white_box(white_box(global, &request, canaries)?);
@@ -138,11 +141,18 @@ impl Run {
             file(role, Path::new(path), salt.salted(sha256), Some(coarse::tens(rows)))
         };
         let cohort = Source::from(&cohort_path).sha256()?;
+        let released = [
+            file("cohort", &cohort_path, cohort, Some(tables.synthetic.rows)),
+            file("model", &model_path, sha256, None),
+        ];
+        let facts = model.facts(config.cohort.seed);
+        write_release(&self.output, facts.title.clone(), vec![facts.clone()], &config.report, released.to_vec())?;
+        let [cohort, model_file] = released;
         let files = vec![
             real("training table", &table, &as_read[0], tables.real.rows),
             real("holdout", &holdout, &as_read[1], tables.holdout.rows),
-            file("cohort", &cohort_path, cohort, Some(tables.synthetic.rows)),
-            file("model", &model_path, sha256, None),
+            cohort,
+            model_file,
             file("run file", &self.config, model::sha256(text.as_bytes()), None),
         ];
         let report = Report {
@@ -157,15 +167,12 @@ impl Run {
                 commands: vec![format!("synthward run {}", self.config.display())],
                 run_toml: Some(text),
             }),
-            ..model.facts(config.cohort.seed)
+            ..facts
         };
-        let twin = to_json(&report)?;
-        output::write_bytes(&out("report.json"), twin.as_bytes())?;
-        let page = render(&report, Some(&model::sha256(twin.as_bytes())))?;
-        output::write_bytes(&out("report.html"), page.as_bytes())?;
+        write_page(&self.output, "report", &report, render)?;
         tracing::info!("wrote {}", self.output.display());
         self.tell(global, model.plan(), &evaluation, &audit)?;
-        refuse_leak(&audit)
+        settle(audit.verdict)
     }
 
     fn tell(&self, global: &Global, plan: &Plan, evaluation: &Evaluation, audit: &Audit) -> Result<()> {
@@ -176,6 +183,33 @@ impl Run {
             print(&summary(evaluation))?;
             print(&format!("\n{}", super::audit::summary(audit)))
         }
+    }
+}
+
+/// Writes a report and its twin for machines.
+pub fn write_page<R: Serialize>(
+    folder: &Path,
+    stem: &str,
+    report: &R,
+    render: impl FnOnce(&R, Option<&str>) -> Result<String>,
+) -> Result<()> {
+    let twin = to_json(report)?;
+    let page = render(report, Some(&model::sha256(twin.as_bytes())))?;
+    output::write_bytes(&folder.join(format!("{stem}.json")), twin.as_bytes())?;
+    output::write_bytes(&folder.join(format!("{stem}.html")), page.as_bytes())
+}
+
+/// Writes the report for recipients: `facts` are what the model knows of its tables, the root first.
+pub fn write_release(
+    folder: &Path,
+    title: String,
+    facts: Vec<Report>,
+    stated: &ReportConfig,
+    files: Vec<FileFact>,
+) -> Result<()> {
+    match Release::of(title, facts, stated, files) {
+        Some(release) => write_page(folder, "release", &release, render_release),
+        None => Err(Error::failed("the model has no table")),
     }
 }
 

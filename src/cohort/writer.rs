@@ -60,7 +60,7 @@ impl Format {
 pub type Provenance = Vec<(String, String)>;
 
 /// Draws `rows` rows and writes them to `path`: to a temporary name first, so
-/// that a half-written file is never visible. Memory does not grow with `rows`.
+/// that a half-written file is never visible. Memory does not grow with `rows`; `progress` hears how many are written.
 ///
 /// # Privacy
 /// Post-processing of a released model.
@@ -73,10 +73,11 @@ pub fn write(
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
     write_batches(cohort.schema(), provenance, path, |sink| {
+        let mut written = 0;
         generate(cohort, rows, seed, |batches| {
-            let written: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            written += batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
             sink(batches)?;
-            progress(written as u64);
+            progress(written);
             Ok(())
         })
     })

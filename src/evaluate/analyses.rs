@@ -48,7 +48,7 @@ pub struct Fairness {
     /// The column whose categories are the groups.
     pub column: String,
     pub groups: Vec<GroupFigures>,
-    /// Categories of the schema that are not in `groups`, because fewer than ten holdout rows have them.
+    /// Categories of the schema that are not in `groups`, because fewer than ten units of the holdout have them.
     pub omitted: usize,
     /// The largest difference between two groups, of each score on its own. A larger one than that of `trtr` is bias that
     /// the synthetic rows bring.
@@ -118,13 +118,13 @@ pub struct SurvivalGroup {
     pub real: SurvivalCurve,
     pub holdout: SurvivalCurve,
     pub synthetic: SurvivalCurve,
-    /// The last of `times` at which all three tables have ten rows at risk.
+    /// The last of `times` at which all three tables have ten units at risk.
     pub horizon: Option<f64>,
     /// Absolute difference of the survival from the holdout's, mean over `times` up to `horizon`.
     pub distance: Option<Figure>,
 }
 
-/// One Kaplan-Meier curve at each of the times; `None` where fewer than ten rows are at risk.
+/// One Kaplan-Meier curve at each of the times; `None` where fewer than ten units are at risk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurvivalCurve {
@@ -132,7 +132,8 @@ pub struct SurvivalCurve {
     pub rows: Option<usize>,
     /// Estimated share that has had no event by then.
     pub survival: Vec<Option<f64>>,
-    /// Lower end of its 95 % interval (Greenwood's variance of log(-log)); `None` at a survival of 0, too.
+    /// Lower end of its 95 % interval, on the scale of log(-log) and by unit, which is Greenwood's where each row is a unit;
+    /// `None` at a survival of 0, too.
     pub lower: Vec<Option<f64>>,
     /// Upper end of it.
     pub upper: Vec<Option<f64>>,
@@ -143,7 +144,7 @@ pub struct SurvivalCurve {
     pub left_out: Option<f64>,
 }
 
-/// One regression on the three tables, each row taken as independent of the others.
+/// One regression on the three tables. Rows of one unit are not taken as independent; those of different ones are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegressionFigures {
@@ -183,7 +184,12 @@ pub struct RegressionTerm {
     pub category: Option<String>,
     /// What the category is compared with: the first that the schema lists.
     pub reference: Option<String>,
-    /// `None` where the estimate is not finite, and in all three tables where fewer than ten rows of the training table or
+    /// Of a category, the fewest units of the training table that it or its reference has, of either outcome where there are
+    /// two. In a report down to tens, and absent for fewer than ten.
+    pub fewest_real: Option<usize>,
+    /// The same of the holdout.
+    pub fewest_holdout: Option<usize>,
+    /// `None` where the estimate is not finite, and in all three tables where fewer than ten units of the training table or
     /// of the holdout have the category or its reference.
     pub real: Option<Estimate>,
     pub holdout: Option<Estimate>,
@@ -195,7 +201,7 @@ pub struct RegressionTerm {
     pub standardised_difference: Option<f64>,
 }
 
-/// An estimate with its 95 % Wald interval.
+/// An estimate with its 95 % Wald interval, robust and by unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {

@@ -165,7 +165,7 @@ mod tests {
     use crate::evaluate::fixture::Lcg;
 
     fn number(values: Vec<f64>) -> Column {
-        Column::Number { unusable: vec![false; values.len()], values }
+        Column::numbers(values)
     }
 
     /// Two uniform columns of 1,500 rows.

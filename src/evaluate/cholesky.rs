@@ -43,12 +43,6 @@ impl Cholesky {
         }
         x
     }
-
-    /// The diagonal of the inverse.
-    pub fn inverse_diagonal(&self) -> Vec<f64> {
-        let unit = |i: usize| (0..self.size).map(|j| f64::from(u8::from(i == j))).collect::<Vec<f64>>();
-        (0..self.size).map(|i| self.solve(&unit(i))[i]).collect()
-    }
 }
 
 #[cfg(test)]
@@ -60,9 +54,6 @@ mod tests {
         let factor = Cholesky::new(&[4.0, 2.0, 2.0, 3.0], 2).unwrap();
         let x = factor.solve(&[8.0, 8.0]);
         assert!((x[0] - 1.0).abs() < 1e-15 && (x[1] - 2.0).abs() < 1e-15, "{x:?}");
-        // The inverse is [3, -2; -2, 4] / 8.
-        let found = factor.inverse_diagonal();
-        assert!((found[0] - 0.375).abs() < 1e-15 && (found[1] - 0.5).abs() < 1e-15, "{found:?}");
     }
 
     #[test]

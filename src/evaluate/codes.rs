@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(quantile_edges(&[3.0, 1.0, f64::NAN, 1.0, 2.0]), [1.5, 2.5]);
         assert!(quantile_edges(&[f64::NAN]).is_empty());
         assert!(quantile_edges(&[]).is_empty());
-        let column = Column::Number { values: vec![1.5, 0.0, f64::NAN, 9.0], unusable: vec![false; 4] };
+        let column = Column::numbers(vec![1.5, 0.0, f64::NAN, 9.0]);
         assert_eq!(code(&column, &[1.5, 2.5], 3), [1, 0, 3, 2]);
     }
 

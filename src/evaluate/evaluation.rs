@@ -6,6 +6,25 @@ use serde::{Deserialize, Serialize};
 use super::analyses::{Calibration, Fairness, RegressionFigures, SurvivalFigures};
 use crate::schema::target::Task;
 
+/// An area under the ROC curve of boosted trees that tell rows of the holdout from others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Area {
+    pub synthetic: f64,
+    /// The same with the real training table in the place of the synthetic one.
+    pub floor: f64,
+    /// 95 % interval of `synthetic`, by unit.
+    pub synthetic_interval: (f64, f64),
+    /// 95 % interval of `floor`, by unit.
+    pub floor_interval: (f64, f64),
+}
+
+impl From<Area> for Figure {
+    fn from(area: Area) -> Self {
+        Self { synthetic: area.synthetic, floor: area.floor }
+    }
+}
+
 /// A figure of the synthetic table beside the best that can be expected of one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +43,7 @@ pub struct Evaluation {
     /// Fixes every random choice of the evaluation.
     pub seed: u64,
     pub rows: Rows,
+    pub influence: Influence,
     pub tvd: Tvd,
     pub queries: Queries,
     pub association: Association,
@@ -40,9 +60,9 @@ pub struct Evaluation {
     pub regressions: Vec<RegressionFigures>,
     /// Area under the ROC curve of boosted trees that tell holdout from synthetic rows: 0.5 is
     /// undetectable. `None` with fewer than 20 rows on a side.
-    pub detection_auc: Option<Figure>,
+    pub detection_auc: Option<Area>,
     /// The same after numbers were put in 20 quantile bins, so that their format gives nothing away.
-    pub detection_auc_binned: Option<Figure>,
+    pub detection_auc_binned: Option<Area>,
     /// The columns that give the synthetic rows away, most telling first.
     pub detection_columns: Vec<DetectionColumn>,
     pub missingness: Missingness,
@@ -65,6 +85,39 @@ pub struct Rows {
     /// A synthetic table larger than the real one is cut down at random to its size, because
     /// sampling noise is part of every figure.
     pub synthetic_judged: usize,
+}
+
+/// How far one person can move these figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Influence {
+    /// What was clamped, and what is not bounded.
+    pub note: String,
+    /// Rows of the person of the training table who has most of them; in a report up to tens.
+    pub most_rows_real: usize,
+    /// The same of the holdout.
+    pub most_rows_holdout: usize,
+    /// A share of the holdout's rows, a rate, a mean of what lies between 0 and 1 and a total variation distance move by at
+    /// most so much when all cells of one person of the holdout change; of fewer rows than all by as much more.
+    pub share: f64,
+}
+
+/// How far scores move, at most, when all cells of one person of the holdout change. What a person of the training table
+/// moves through the model is not bounded but by the range of the score.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnePerson {
+    /// Accuracy and Brier score.
+    pub share: f64,
+    /// Of a binary target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roc_auc: Option<f64>,
+    /// In the unit of the column: its range times the root of `share`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+    /// In the unit of the column: its range times `share`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
 }
 
 /// Mean total variation distance from the holdout rows; 0 is equal, 1 is disjoint.
@@ -134,6 +187,7 @@ pub struct Tstr {
     pub model: ModelKind,
     /// Holdout rows with a label; in a report down to tens, and absent for fewer than ten.
     pub rows: Option<usize>,
+    pub one_person: OnePerson,
     /// Trained on the synthetic rows.
     pub tstr: Scores,
     /// Trained on the real rows: the ceiling.
@@ -167,10 +221,10 @@ pub struct Scores {
     /// Share of the variance explained; negative when worse than the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
-    /// Root mean squared error, in the unit of the column.
+    /// Root mean squared error, in the unit of the column, of cells and predictions clamped to its range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rmse: Option<f64>,
-    /// Mean absolute error, in the unit of the column.
+    /// Mean absolute error, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mae: Option<f64>,
 }
@@ -216,7 +270,7 @@ pub struct Violations {
     pub not_a_number: f64,
     /// Violations per row: a fraction where the real table has whole numbers only.
     pub not_whole: f64,
-    /// Violations per row: a number beyond the real table's range.
+    /// Violations per row: a number beyond the real table's range, or the schema's.
     pub outside_range: f64,
     /// Violations per row: a category that the real table lacks.
     pub unknown_category: f64,

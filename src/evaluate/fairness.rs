@@ -3,7 +3,7 @@
 use super::SMALLEST_GROUP;
 use super::analyses::{Fairness, GroupFigures, GroupGap, GroupScores};
 use super::metrics;
-use super::table::{Column, Tables};
+use super::table::{Column, Tables, units_of};
 use super::tstr::{Predicted, Predictions};
 use crate::error::{Error, Result};
 use crate::schema::Schema;
@@ -33,11 +33,20 @@ fn of_column(tables: &Tables, schema: &Schema, predictions: &Predictions, name: 
     let of_label = |label: &String| {
         let code = tables.category(column, label)?;
         let members: Vec<usize> = (0..predictions.rows.len()).filter(|&i| codes[predictions.rows[i]] == code).collect();
+        let units = |of: &dyn Fn(usize) -> bool| {
+            let rows = members.iter().filter(|&&i| of(i)).map(|&i| predictions.rows[i]);
+            units_of(rows.map(|row| tables.holdout.unit[row]))
+        };
+        let positive = |i: usize| predictions.positive[i];
+        let enough = Enough {
+            positive: units(&positive) >= SMALLEST_GROUP,
+            negative: units(&|i| !positive(i)) >= SMALLEST_GROUP,
+        };
         let [tstr, trtr] = [0, 1].map(|model| match &selected[model] {
-            Some((predicted, selected)) => scores(&members, &predictions.positive, predicted, selected),
+            Some((predicted, selected)) => scores(&members, &predictions.positive, predicted, selected, enough),
             None => GroupScores::default(),
         });
-        (members.len() >= SMALLEST_GROUP).then(|| GroupFigures {
+        (units(&|_| true) >= SMALLEST_GROUP).then(|| GroupFigures {
             group: label.clone(),
             rows: members.len(),
             positive: Some(members.iter().filter(|&&i| predictions.positive[i]).count()),
@@ -55,18 +64,30 @@ fn of_column(tables: &Tables, schema: &Schema, predictions: &Predictions, name: 
     })
 }
 
+/// Whether so many people of a group have either outcome that a figure of them may be shown.
+#[derive(Clone, Copy)]
+struct Enough {
+    positive: bool,
+    negative: bool,
+}
+
 /// Scores of the rows numbered in `members`.
-fn scores(members: &[usize], positive: &[bool], predicted: &Predicted, selected: &[bool]) -> GroupScores {
+fn scores(
+    members: &[usize],
+    positive: &[bool],
+    predicted: &Predicted,
+    selected: &[bool],
+    enough: Enough,
+) -> GroupScores {
     let is_positive: Vec<bool> = members.iter().map(|&i| positive[i]).collect();
     let probability: Vec<f64> = members.iter().map(|&i| predicted.probability[i]).collect();
     let hits = is_positive.iter().filter(|&&p| p).count();
     let called = members.iter().filter(|&&i| selected[i]).count();
     let called_hits = members.iter().filter(|&&i| selected[i] && positive[i]).count();
-    let told_apart = hits >= SMALLEST_GROUP && members.len() - hits >= SMALLEST_GROUP;
     GroupScores {
-        roc_auc: if told_apart { metrics::roc_auc(&is_positive, &probability) } else { None },
+        roc_auc: if enough.positive && enough.negative { metrics::roc_auc(&is_positive, &probability) } else { None },
         selection_rate: (!members.is_empty()).then(|| called as f64 / members.len() as f64),
-        true_positive_rate: (hits >= SMALLEST_GROUP).then(|| called_hits as f64 / hits as f64),
+        true_positive_rate: enough.positive.then(|| called_hits as f64 / hits as f64),
     }
 }
 

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn numbers(values: Vec<f64>) -> Column {
-        Column::Number { unusable: vec![false; values.len()], values }
+        Column::numbers(values)
     }
 
     #[test]

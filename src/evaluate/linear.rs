@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     fn number(values: &[f64]) -> Column {
-        Column::Number { values: values.to_vec(), unusable: vec![false; values.len()] }
+        Column::numbers(values.to_vec())
     }
 
     #[test]

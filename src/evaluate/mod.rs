@@ -23,6 +23,9 @@
 //! Definitions follow an independent reference judge, down to its random choices
 //! (`numpy_choice`), so that both print the same distances. None of the figures is evidence of
 //! privacy: that is for the accountant and the audit.
+//!
+//! Numbers are clamped to the schema's ranges first, so that what one person's value weighs is bounded. Rows of one unit
+//! are not independent: no fold splits a unit, and intervals are by unit.
 
 mod analyses;
 mod association;
@@ -58,8 +61,9 @@ pub use analyses::{
     Reliability, ReliabilityBin, SurvivalCurve, SurvivalFigures, SurvivalGroup,
 };
 pub use evaluation::{
-    Association, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate,
-    Missingness, ModelKind, Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
+    Area, Association, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Evaluation, Figure, Influence,
+    MissingRate, Missingness, ModelKind, OnePerson, Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd,
+    Validity, Violations,
 };
 
 use rayon::prelude::*;
@@ -68,16 +72,23 @@ use crate::error::Result;
 use crate::ingest::{Frame, count_broken};
 use crate::schema::Schema;
 use codes::ColumnCodes;
+use detection::Detection;
 use numpy_choice::NumpyRng;
 use table::{Column, Table, Tables};
 
 /// Goes with every evaluation.
 const NOTE: &str = "Computed on real rows for the controller of the data. \
     These figures lie outside the epsilon claim and are not evidence of privacy.";
+/// Goes with what one person can move.
+const INFLUENCE: &str = "Before anything was computed, numbers were clamped to the ranges of the schema, and where it has \
+    none to the tenth lowest and tenth highest person's. So no value weighs more than its range allows, and what a person \
+    moves is bounded as said here and beside the scores of each target. Correlations, F1, R2, average precision and the \
+    estimates of regressions have no such bound below their own range. A bound is no differential privacy: these figures \
+    are the controller's.";
 /// Columns named as giving the synthetic rows away at most.
 const DETECTION_COLUMNS: usize = 5;
 
-/// A figure of fewer real rows says little, and says it of few people: it is not shown.
+/// A figure of fewer people says little, and says it of few: it is not shown.
 pub const SMALLEST_GROUP: usize = 10;
 /// Standard errors on either side of a 95 % interval.
 pub const Z95: f64 = 1.959_963_984_540_054;
@@ -110,8 +121,12 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let seed = options.seed;
     let mut tables = Tables::align(real, holdout, synthetic)?;
+    tables.clamp(|tables, column| {
+        let declared = schema.column(&tables.names[column]).and_then(|column| column.range());
+        declared.or_else(|| tables.tenth_ends(column))
+    });
     if synthetic.rows > real.rows {
-        tables.synthetic = tables.synthetic.take(&NumpyRng::new(&[seed, 9]).choose(synthetic.rows, real.rows));
+        tables.synthetic = tables.synthetic.drawn(real.rows, NumpyRng::new(&[seed, 9]));
     }
     let survival = schema.survival.iter().map(|s| survival::survival(&tables, schema, s)).collect::<Result<_>>()?;
     let regressions =
@@ -145,6 +160,7 @@ pub fn evaluate(
             synthetic: synthetic.rows,
             synthetic_judged: tables.synthetic.rows,
         },
+        influence: influence(&tables),
         tvd: Tvd {
             one_way: Figure {
                 synthetic: metrics::mean(columns.iter().map(|c| c.tvd.synthetic)),
@@ -157,7 +173,7 @@ pub fn evaluate(
         association: association::association(&tables, &codes),
         copies: copies::copies(&tables),
         tstr,
-        calibration: predictions.iter().map(calibration::calibration).collect(),
+        calibration: predictions.iter().map(|p| calibration::calibration(&tables, p)).collect(),
         fairness: fairness.concat(),
         survival,
         regressions,
@@ -177,6 +193,17 @@ pub fn evaluate(
         },
         columns,
     })
+}
+
+/// What one person of either real table weighs.
+fn influence(tables: &Tables) -> Influence {
+    let [real, holdout] = [&tables.train, &tables.holdout].map(Table::most_rows_of_unit);
+    Influence {
+        note: INFLUENCE.to_owned(),
+        most_rows_real: real,
+        most_rows_holdout: holdout,
+        share: holdout as f64 / tables.holdout.rows as f64,
+    }
 }
 
 impl From<tvd::Distance> for Figure {
@@ -200,7 +227,7 @@ fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize) -> Colu
 }
 
 /// Detection on the cells as they are, and the columns that give the synthetic rows away.
-fn raw_detection(tables: &Tables, seed: u64) -> (Option<Figure>, Vec<DetectionColumn>) {
+fn raw_detection(tables: &Tables, seed: u64) -> (Option<Area>, Vec<DetectionColumn>) {
     let synthetic = detection::detect(&tables.holdout, &tables.synthetic, seed);
     let floor = detection::detect(&tables.holdout, &tables.train, seed);
     let (Some(synthetic), Some(floor)) = (synthetic, floor) else { return (None, Vec::new()) };
@@ -208,23 +235,31 @@ fn raw_detection(tables: &Tables, seed: u64) -> (Option<Figure>, Vec<DetectionCo
     order.sort_by(|&a, &b| synthetic.gain_shares[b].total_cmp(&synthetic.gain_shares[a]));
     let column = |c: usize| DetectionColumn { column: tables.names[c].clone(), gain_share: synthetic.gain_shares[c] };
     let columns = order.into_iter().take(DETECTION_COLUMNS).map(column).collect();
-    (Some(Figure { synthetic: synthetic.auc, floor: floor.auc }), columns)
+    (Some(Area::of(&synthetic, &floor)), columns)
 }
 
 /// Detection on the cells of the total variation distance: bins of a number, missing included, in their order.
-fn binned_detection(tables: &Tables, codes: &[ColumnCodes], seed: u64) -> Option<Figure> {
+fn binned_detection(tables: &Tables, codes: &[ColumnCodes], seed: u64) -> Option<Area> {
     let binned = |table: &Table, of: fn(&ColumnCodes) -> &Vec<u32>| {
         let column = |(column, codes): (&Column, &ColumnCodes)| match column {
-            Column::Number { .. } => {
-                let values: Vec<f64> = of(codes).iter().map(|&code| f64::from(code)).collect();
-                Column::Number { unusable: vec![false; values.len()], values }
-            }
+            Column::Number { .. } => Column::numbers(of(codes).iter().map(|&code| f64::from(code)).collect()),
             Column::Category(_) => Column::Category(of(codes).clone()),
         };
-        Table { rows: table.rows, columns: table.columns.iter().zip(codes).map(column).collect() }
+        Table { columns: table.columns.iter().zip(codes).map(column).collect(), unit: table.unit.clone(), ..*table }
     };
     let holdout = binned(&tables.holdout, |c| &c.holdout);
-    let synthetic = detection::detect(&holdout, &binned(&tables.synthetic, |c| &c.synthetic), seed)?.auc;
-    let floor = detection::detect(&holdout, &binned(&tables.train, |c| &c.train), seed)?.auc;
-    Some(Figure { synthetic, floor })
+    let synthetic = detection::detect(&holdout, &binned(&tables.synthetic, |c| &c.synthetic), seed)?;
+    let floor = detection::detect(&holdout, &binned(&tables.train, |c| &c.train), seed)?;
+    Some(Area::of(&synthetic, &floor))
+}
+
+impl Area {
+    fn of(synthetic: &Detection, floor: &Detection) -> Self {
+        Self {
+            synthetic: synthetic.auc,
+            floor: floor.auc,
+            synthetic_interval: synthetic.interval,
+            floor_interval: floor.interval,
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! Newton's method for unpenalised regressions, logistic and least squares (McCullagh and Nelder 1989, section 2.5).
 //!
-//! Standard errors come from the curvature at the top, scaled by the residual variance in least squares.
+//! Standard errors are robust and by unit: the curvature at the top on either side of the spread of the units' gradients
+//! (Liang and Zeger 1986, Biometrika 73:13), with the usual correction for few units. They hold where the rows of a unit
+//! hang together, and where the model is not quite that of the rows.
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -51,14 +55,15 @@ impl Sums {
         for row in rows {
             let entries = design.row(row);
             let score: f64 = entries.iter().map(|&(i, x)| weights[i as usize] * x).sum();
-            let (residual, weight) = if binary {
-                let p = 1.0 / (1.0 + (-score).exp());
+            let residual = residual(outcome[row], score, binary);
+            let weight = if binary {
+                let p = outcome[row] - residual;
                 // y s - log(1 + e^s) without overflow.
                 sums.value += score * outcome[row] - score.max(0.0) - (-score.abs()).exp().ln_1p();
-                (outcome[row] - p, p * (1.0 - p))
+                p * (1.0 - p)
             } else {
-                sums.value -= (outcome[row] - score).powi(2) / 2.0;
-                (outcome[row] - score, 1.0)
+                sums.value -= residual.powi(2) / 2.0;
+                1.0
             };
             for (last, &(i, x)) in entries.iter().enumerate() {
                 sums.gradient[i as usize] += residual * x;
@@ -71,15 +76,63 @@ impl Sums {
     }
 }
 
+/// What is left of an outcome.
+fn residual(outcome: f64, score: f64, binary: bool) -> f64 {
+    outcome - if binary { 1.0 / (1.0 + (-score).exp()) } else { score }
+}
+
+/// Standard errors of `weights`, where `curvature` is that of the likelihood there.
+fn errors(
+    design: &Design,
+    outcome: &[f64],
+    unit: &[u32],
+    weights: &[f64],
+    binary: bool,
+    curvature: &Cholesky,
+) -> Vec<f64> {
+    let (rows, width) = (outcome.len(), weights.len());
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.sort_by_key(|&row| unit[row]);
+    let (mut spread, mut units) = (vec![0.0; width * width], 0.0);
+    for own in order.chunk_by(|&a, &b| unit[a] == unit[b]) {
+        let mut gradient: BTreeMap<u32, f64> = BTreeMap::new();
+        for &row in own {
+            let entries = design.row(row);
+            let score: f64 = entries.iter().map(|&(i, x)| weights[i as usize] * x).sum();
+            let left = residual(outcome[row], score, binary);
+            entries.iter().for_each(|&(i, x)| *gradient.entry(i).or_default() += left * x);
+        }
+        for (&i, x) in &gradient {
+            gradient.iter().for_each(|(&j, y)| spread[i as usize * width + j as usize] += x * y);
+        }
+        units += 1.0;
+    }
+    let correction = units / (units - 1.0) * (rows as f64 - 1.0) / (rows - width) as f64;
+    // The diagonal of the sandwich: the spread in the direction of each column of the inverse curvature.
+    let variance = |place: usize| {
+        let unit_vector: Vec<f64> = (0..width).map(|j| f64::from(u8::from(j == place))).collect();
+        let column = curvature.solve(&unit_vector);
+        let row = |i: usize| (0..width).map(|j| spread[i * width + j] * column[j]).sum::<f64>();
+        (0..width).map(|i| column[i] * row(i)).sum::<f64>()
+    };
+    (0..width).map(|place| (correction * variance(place)).max(0.0).sqrt()).collect()
+}
+
 /// The weights of largest likelihood, and their standard errors, of a design whose rows begin with the intercept and go on
-/// by ascending place.
+/// by ascending place; `unit` says whose each row is.
 ///
 /// # Errors
 /// Why there are none: covariates that determine each other, or estimates that are not finite.
 ///
 /// # Privacy
 /// Touches sensitive data; the weights are an unprotected function of it and must not be released.
-pub fn newton(design: &Design, outcome: &[f64], width: usize, binary: bool) -> Result<Vec<Coefficient>, String> {
+pub fn newton(
+    design: &Design,
+    outcome: &[f64],
+    unit: &[u32],
+    width: usize,
+    binary: bool,
+) -> Result<Vec<Coefficient>, String> {
     const INFINITE: &str = "some covariate tells the outcomes apart without error, so that no estimate is finite";
     let mut weights = vec![0.0; width];
     let mut now = Sums::new(design, outcome, &weights, binary);
@@ -90,9 +143,7 @@ pub fn newton(design: &Design, outcome: &[f64], width: usize, binary: bool) -> R
         };
         let step = factor.solve(&now.gradient);
         if step.iter().all(|s| s.abs() <= STEP_TOLERANCE) {
-            let freedom = (outcome.len() - width) as f64;
-            let variance = if binary { 1.0 } else { -2.0 * now.value / freedom };
-            let errors = factor.inverse_diagonal().into_iter().map(|v| (v * variance).sqrt());
+            let errors = errors(design, outcome, unit, &weights, binary, &factor);
             return Ok(weights.iter().zip(errors).map(|(&value, error)| Coefficient { value, error }).collect());
         }
         let better = (0..MAX_HALVINGS).find_map(|halvings| {

@@ -6,7 +6,7 @@ use std::ops::{Bound, RangeBounds};
 use super::codes::ColumnCodes;
 use super::evaluation::{Figure, MissingRate, Missingness, RareCategories, RareShare, Violations};
 use super::metrics;
-use super::table::{Column, Table, Tables};
+use super::table::{Column, Flaw, Table, Tables};
 use crate::ingest::MISSING;
 
 /// Relative slack of a range, for numbers that went through text.
@@ -70,7 +70,8 @@ pub fn violations(tables: &Tables, judged: &Table) -> Violations {
     let mut counts = Violations::default();
     for (i, (column, train)) in judged.columns.iter().zip(&tables.train.columns).enumerate() {
         let never_missing = !(0..tables.train.rows).any(|row| train.is_missing(row));
-        let unusable = |row: usize| matches!(column, Column::Number { unusable, .. } if unusable[row]);
+        let has = |row: usize, flaw: Flaw| matches!(column, Column::Number { flaws, .. } if flaws[row] == flaw);
+        let infinite = |row: usize| has(row, Flaw::Infinite);
         let mut mark = |count: &mut f64, is_bad: &dyn Fn(usize) -> bool| {
             let mut found = 0_usize;
             for row in (0..judged.rows).filter(|&row| is_bad(row)) {
@@ -80,13 +81,15 @@ pub fn violations(tables: &Tables, judged: &Table) -> Violations {
             *count += found as f64 / judged.rows as f64;
         };
         if never_missing {
-            mark(&mut counts.missing_where_never, &|row| column.is_missing(row) && !unusable(row));
+            mark(&mut counts.missing_where_never, &|row| column.is_missing(row) && !infinite(row));
         }
         match (column, train) {
             (Column::Number { values, .. }, Column::Number { values: real, .. }) => {
-                mark(&mut counts.not_a_number, &unusable);
+                mark(&mut counts.not_a_number, &infinite);
                 let (low, high) = range(real);
-                mark(&mut counts.outside_range, &|row| values[row] < low || values[row] > high);
+                // What lay beyond the schema's range stands at an end of it now.
+                let outside = |row: usize| values[row] < low || values[row] > high || has(row, Flaw::Outside);
+                mark(&mut counts.outside_range, &outside);
                 if real.iter().all(|&v| is_whole(v)) {
                     mark(&mut counts.not_whole, &|row| !is_whole(values[row]));
                 }
@@ -235,7 +238,7 @@ mod tests {
         assert_eq!(entropy_ratio(&ColumnCodes::new(&tables, 1)), None);
         assert!(entropy(&[1, 1], 2).is_sign_positive());
         assert_eq!(distinct(&tables.train.columns[0]), 2);
-        assert_eq!(distinct(&Column::Number { values: vec![0.0, -0.0, NAN, 2.0], unusable: vec![false; 4] }), 2);
+        assert_eq!(distinct(&Column::numbers(vec![0.0, -0.0, NAN, 2.0])), 2);
     }
 
     /// Of 200 real rows one is `b` and one missing: both are rare, and so is what no real row has. Two are `c`, which

@@ -1,8 +1,12 @@
 //! Do synthetic patients live as long as real ones? Kaplan-Meier curves on a fixed grid of times.
+//!
+//! The variance is the infinitesimal jackknife's, by unit: what each row adds to the logarithm of the survival is added up
+//! over its unit before squares are taken (Therneau and Grambsch 2000, section 3.2; `survfit` of R with `cluster`). Where
+//! each row is a unit, the sum is Greenwood's.
 
 use super::analyses::{SurvivalCurve, SurvivalFigures, SurvivalGroup};
 use super::evaluation::Figure;
-use super::table::{Column, Table, Tables};
+use super::table::{Column, Table, Tables, numbered};
 use super::{SMALLEST_GROUP, Z95, metrics};
 use crate::error::{Error, Result};
 use crate::schema::{Schema, Survival};
@@ -52,8 +56,11 @@ impl<'a> Plan<'a> {
         let events = tables.indicator(table, self.event, &self.declared.event_is);
         let members: Vec<usize> = (0..table.rows).filter(|&row| in_group(row)).collect();
         let known = |&&row: &&usize| !times[row].is_nan() && !events[row].is_nan();
-        let observed: Vec<(f64, bool)> =
-            members.iter().filter(known).map(|&row| (times[row], events[row] == 1.0)).collect();
+        let observed: Vec<Observed> = members
+            .iter()
+            .filter(known)
+            .map(|&row| Observed { time: times[row], event: events[row] == 1.0, unit: table.unit[row] })
+            .collect();
         let left_out = (!members.is_empty()).then(|| (members.len() - observed.len()) as f64 / members.len() as f64);
         (KaplanMeier::new(observed), left_out)
     }
@@ -66,7 +73,7 @@ impl<'a> Plan<'a> {
 ///
 /// # Privacy
 /// Touches sensitive data. The figures are for the controller, outside the epsilon claim. The times are public; so are
-/// the names of the groups; where fewer than ten rows are at risk there is no figure.
+/// the names of the groups; where fewer than ten units are at risk there is no figure.
 pub fn survival(tables: &Tables, schema: &Schema, declared: &Survival) -> Result<SurvivalFigures> {
     let plan = Plan::new(tables, schema, declared)?;
     let range = schema.column(&declared.time).and_then(|c| c.range()).filter(|(low, high)| low < high);
@@ -93,59 +100,103 @@ fn compare(tables: &Tables, plan: &Plan, times: &[f64], group: Option<String>) -
     let estimates =
         [&tables.train, &tables.holdout, &tables.synthetic].map(|t| plan.estimate(tables, t, group.as_deref()));
     // Those at risk only become fewer.
-    let enough = |&&t: &&f64| estimates.iter().all(|(curve, _)| curve.at_risk(t) >= SMALLEST_GROUP);
+    let enough = |&&t: &&f64| estimates.iter().all(|(curve, _)| curve.units_at_risk(t) >= SMALLEST_GROUP);
     let shared: Vec<f64> = times.iter().take_while(enough).copied().collect();
     let horizon = shared.last().copied();
     let [real, holdout, synthetic] =
-        [0, 1, 2].map(|table: usize| shared.iter().map(|&t| estimates[table].0.at(t).0).collect::<Vec<f64>>());
+        [0, 1, 2].map(|table: usize| shared.iter().map(|&t| estimates[table].0.survival(t)).collect::<Vec<f64>>());
     let distance = |other: &[f64]| metrics::mean(other.iter().zip(&holdout).map(|(a, b)| (a - b).abs()));
     let distance = horizon.map(|_| Figure { synthetic: distance(&synthetic), floor: distance(&real) });
     let [real, holdout, synthetic] = estimates.map(|(curve, left_out)| curve.figures(times, horizon, left_out));
     SurvivalGroup { group, real, holdout, synthetic, horizon, distance }
 }
 
+/// One row: how long it was watched, whether that ended in the event, and whose it is.
+struct Observed {
+    time: f64,
+    event: bool,
+    unit: u32,
+}
+
+/// The estimate from the time of some events on.
+struct Step {
+    time: f64,
+    survival: f64,
+    /// What an event at that time takes from the logarithm of the survival, for the row that has it.
+    event: f64,
+    /// What all events so far have added to it, for a row that was at risk.
+    at_risk: f64,
+}
+
 /// The product-limit estimate (Kaplan and Meier 1958).
 struct KaplanMeier {
-    /// Times of all rows, ascending.
-    times: Vec<f64>,
-    /// Time of an event, the survival from then on, and the sum of Greenwood's variance.
-    steps: Vec<(f64, f64, f64)>,
+    /// By time, ascending.
+    rows: Vec<Observed>,
+    /// The unit of each row, from 0.
+    unit: Vec<u32>,
+    /// The longest time of each unit, ascending.
+    last_of_unit: Vec<f64>,
+    steps: Vec<Step>,
 }
 
 impl KaplanMeier {
-    /// Of pairs of a time and whether it ended in the event.
-    fn new(mut observed: Vec<(f64, bool)>) -> Self {
-        observed.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let (mut at_risk, mut survival, mut variance) = (observed.len() as f64, 1.0, 0.0);
+    fn new(mut rows: Vec<Observed>) -> Self {
+        rows.sort_unstable_by(|a, b| a.time.total_cmp(&b.time));
+        let (mut at_risk, mut survival, mut added) = (rows.len() as f64, 1.0, 0.0);
         let mut steps = Vec::new();
-        for tied in observed.chunk_by(|a, b| a.0 == b.0) {
-            let events = tied.iter().filter(|(_, event)| *event).count() as f64;
+        for tied in rows.chunk_by(|a, b| a.time == b.time) {
+            let events = tied.iter().filter(|row| row.event).count() as f64;
             if events > 0.0 {
                 survival *= 1.0 - events / at_risk;
-                variance += events / (at_risk * (at_risk - events));
-                steps.push((tied[0].0, survival, variance));
+                // The derivative of the logarithm of 1 - events / at_risk by a row's weight.
+                let event = 1.0 / (at_risk - events);
+                added += events / at_risk * event;
+                steps.push(Step { time: tied[0].time, survival, event, at_risk: added });
             }
             at_risk -= tied.len() as f64;
         }
-        Self { times: observed.into_iter().map(|(time, _)| time).collect(), steps }
+        let (unit, units) = numbered(&rows.iter().map(|row| row.unit).collect::<Vec<_>>());
+        let mut last_of_unit = vec![f64::NEG_INFINITY; units];
+        // In the order of time the last row of a unit is its longest.
+        rows.iter().zip(&unit).for_each(|(row, &unit)| last_of_unit[unit as usize] = row.time);
+        last_of_unit.sort_unstable_by(f64::total_cmp);
+        Self { rows, unit, last_of_unit, steps }
     }
 
-    /// Rows whose time is not before `time`.
-    fn at_risk(&self, time: f64) -> usize {
-        self.times.len() - self.times.partition_point(|&t| t < time)
+    /// Units that have a row whose time is not before `time`.
+    fn units_at_risk(&self, time: f64) -> usize {
+        self.last_of_unit.len() - self.last_of_unit.partition_point(|&t| t < time)
     }
 
-    /// Survival and summed variance at `time`.
-    fn at(&self, time: f64) -> (f64, f64) {
-        let passed = self.steps.partition_point(|step| step.0 <= time);
-        self.steps[..passed].last().map_or((1.0, 0.0), |step| (step.1, step.2))
+    /// What holds from the last event up to `time` on; `None` before the first.
+    fn step(&self, time: f64) -> Option<&Step> {
+        let passed = self.steps.partition_point(|step| step.time <= time);
+        passed.checked_sub(1).map(|last| &self.steps[last])
+    }
+
+    fn survival(&self, time: f64) -> f64 {
+        self.step(time).map_or(1.0, |step| step.survival)
+    }
+
+    /// The variance of the logarithm of the survival at `time`.
+    fn variance(&self, time: f64) -> f64 {
+        let Some(now) = self.step(time) else { return 0.0 };
+        let mut of_unit = vec![0.0; self.last_of_unit.len()];
+        for (row, &unit) in self.rows.iter().zip(&self.unit) {
+            of_unit[unit as usize] += match self.step(row.time).filter(|_| row.time <= time) {
+                Some(end) => end.at_risk - if row.event { end.event } else { 0.0 },
+                None if row.time <= time => 0.0,
+                None => now.at_risk,
+            };
+        }
+        of_unit.iter().map(|x| x * x).sum()
     }
 
     /// Mean of the time to the event, cut at `horizon`: the area under the curve from `start`, before which nothing
     /// happens, and `start`.
     fn restricted_mean(&self, start: f64, horizon: f64) -> f64 {
         let (mut mean, mut since, mut survival) = (start, start, 1.0);
-        for &(time, next, _) in self.steps.iter().take_while(|step| step.0 < horizon) {
+        for &Step { time, survival: next, .. } in self.steps.iter().take_while(|step| step.time < horizon) {
             mean += survival * (time.max(start) - since);
             (since, survival) = (time.max(start), next);
         }
@@ -153,15 +204,13 @@ impl KaplanMeier {
     }
 
     fn figures(&self, times: &[f64], horizon: Option<f64>, left_out: Option<f64>) -> SurvivalCurve {
+        let read = |&t: &f64| (self.units_at_risk(t) >= SMALLEST_GROUP).then(|| (self.survival(t), self.variance(t)));
+        let read: Vec<Option<(f64, f64)>> = times.iter().map(read).collect();
         let shown = |of: &dyn Fn(f64, f64) -> Option<f64>| -> Vec<Option<f64>> {
-            let read = |&t: &f64| {
-                let (survival, variance) = self.at(t);
-                if self.at_risk(t) >= SMALLEST_GROUP { of(survival, variance) } else { None }
-            };
-            times.iter().map(read).collect()
+            read.iter().map(|read| read.and_then(|(survival, variance)| of(survival, variance))).collect()
         };
         SurvivalCurve {
-            rows: Some(self.times.len()),
+            rows: Some(self.rows.len()),
             survival: shown(&|survival, _| Some(survival)),
             lower: shown(&|survival, variance| interval_end(survival, variance, Z95)),
             upper: shown(&|survival, variance| interval_end(survival, variance, -Z95)),
@@ -266,25 +315,66 @@ mod tests {
         assert!(e.to_string().starts_with("column `stay`: survival `outcome`: ") && e.remedy.is_some(), "{e}");
     }
 
+    /// Rows of whole times, each of a unit of its own.
+    fn drawn(rows: usize, lcg: &mut Lcg) -> Vec<Observed> {
+        let row = |unit| Observed {
+            time: (lcg.uniform() * 20.0).floor() - 3.0,
+            event: lcg.uniform() < 0.6,
+            unit: unit as u32,
+        };
+        (0..rows).map(row).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Where each row is a unit, the variance is Greenwood's: the sum of events over at risk times survivors. Three
+        /// copies of each row in its unit tell nothing new; taken for units of their own, they would make it a third.
+        #[test]
+        fn the_variance_is_greenwoods_by_unit(seed in any::<u64>(), rows in 1_usize..60, time in -3_i32..17) {
+            let time = f64::from(time);
+            let observed = drawn(rows, &mut Lcg(seed));
+            let count = |keep: &dyn Fn(&Observed) -> bool| observed.iter().filter(|row| keep(row)).count() as f64;
+            let mut times: Vec<f64> = observed.iter().filter(|row| row.event && row.time <= time).map(|row| row.time).collect();
+            times.sort_unstable_by(f64::total_cmp);
+            times.dedup();
+            let term = |&t: &f64| {
+                let (events, at_risk) = (count(&|row| row.event && row.time == t), count(&|row| row.time >= t));
+                events / (at_risk * (at_risk - events))
+            };
+            let greenwood: f64 = times.iter().map(term).sum();
+            prop_assume!(greenwood.is_finite());
+            let thrice = |unit: fn(usize, u32) -> u32| {
+                let copy = |copy, row: &Observed| Observed { unit: unit(copy, row.unit), ..*row };
+                KaplanMeier::new((0..3).flat_map(|c| observed.iter().map(move |row| copy(c, row))).collect())
+            };
+            let near = |ours: f64, theirs: f64| (ours - theirs).abs() < 1e-12 + 1e-9 * theirs;
+            let (within, apart) = (thrice(|_, unit| unit), thrice(|copy, unit| 100 * copy as u32 + unit));
+            prop_assert!(near(within.variance(time), greenwood), "{} {greenwood}", within.variance(time));
+            prop_assert!(near(apart.variance(time), greenwood / 3.0));
+            prop_assert_eq!((within.units_at_risk(time), apart.units_at_risk(time)), {
+                let at_risk = count(&|row| row.time >= time) as usize;
+                (at_risk, 3 * at_risk)
+            });
+            prop_assert!(near(KaplanMeier::new(observed).variance(time), greenwood));
+        }
 
         #[test]
         fn survival_falls_from_one_to_no_less_than_zero(seed in any::<u64>(), rows in 1_usize..80) {
             let mut lcg = Lcg(seed);
-            let observed: Vec<(f64, bool)> =
-                (0..rows).map(|_| ((lcg.uniform() * 20.0).floor() - 3.0, lcg.uniform() < 0.6)).collect();
-            let all_events = observed.iter().all(|(_, event)| *event);
-            let longest = observed.iter().map(|o| o.0).fold(f64::MIN, f64::max);
-            let mean = observed.iter().map(|o| o.0).sum::<f64>() / rows as f64;
+            let observed = drawn(rows, &mut lcg);
+            let all_events = observed.iter().all(|row| row.event);
+            let longest = observed.iter().map(|row| row.time).fold(f64::MIN, f64::max);
+            let mean = observed.iter().map(|row| row.time).sum::<f64>() / rows as f64;
             let curve = KaplanMeier::new(observed);
-            let read: Vec<f64> = (-8..44).map(|i| curve.at(f64::from(i) / 2.0).0).collect();
+            let read: Vec<f64> = (-8..44).map(|i| curve.survival(f64::from(i) / 2.0)).collect();
             prop_assert_eq!(read[0], 1.0);
             prop_assert!(read.windows(2).all(|w| w[1] <= w[0]) && read.iter().all(|s| (0.0..=1.0).contains(s)));
-            for (_, survival, variance) in &curve.steps {
-                let ends = [Z95, -Z95].map(|z| interval_end(*survival, *variance, z));
+            for &Step { time, survival, .. } in &curve.steps {
+                let variance = curve.variance(time);
+                let ends = [Z95, -Z95].map(|z| interval_end(survival, variance, z));
                 if let [Some(low), Some(high)] = ends {
-                    prop_assert!(0.0 <= low && low <= *survival && *survival <= high && high <= 1.0);
+                    prop_assert!(0.0 <= low && low <= survival && survival <= high && high <= 1.0);
                 }
             }
             // Nobody censored: the restricted mean is the mean.

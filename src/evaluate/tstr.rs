@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::boosting::{self, Objective};
-use super::evaluation::{ModelKind, Scores, Tstr};
+use super::evaluation::{ModelKind, OnePerson, Scores, Tstr};
 use super::linear;
 use super::metrics;
 use super::numpy_choice::NumpyRng;
@@ -24,6 +24,8 @@ const ROUNDS: usize = 200;
 struct Plan<'a> {
     target: &'a Target,
     column: usize,
+    /// Of a number, what its cells were clamped to.
+    range: Option<(f64, f64)>,
     features: Vec<usize>,
 }
 
@@ -60,7 +62,12 @@ impl<'a> Plan<'a> {
             _ => {}
         }
         let usable = |&c: &usize| c != column && !target.exclude.contains(&tables.names[c]);
-        Ok(Self { target, column, features: (0..tables.names.len()).filter(usable).collect() })
+        Ok(Self {
+            target,
+            column,
+            range: tables.ranges[column],
+            features: (0..tables.names.len()).filter(usable).collect(),
+        })
     }
 
     /// The label of each row, NaN where the target is missing: the number itself, 0 or 1, or a
@@ -169,12 +176,14 @@ fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Opt
         Task::Regression => ModelKind::RidgeRegression,
         _ => ModelKind::LogisticRegression,
     };
+    let one_person = one_person(plan, &holdout);
     let entry = |i: usize, model| Tstr {
         target: plan.target.name.clone(),
         column: plan.target.column.clone(),
         task: plan.target.task,
         model,
         rows: Some(holdout.labels.len()),
+        one_person,
         tstr: tstr.scores[i],
         trtr: trtr.scores[i],
         majority,
@@ -188,6 +197,24 @@ fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Opt
         trtr: trtr.boosted,
     });
     ([entry(0, ModelKind::GradientBoosting), entry(1, linear)], predictions)
+}
+
+/// How far one person of the holdout can move scores, by changing all of his rows.
+fn one_person(plan: &Plan, holdout: &Labelled) -> OnePerson {
+    let (own, rows) = (holdout.table.most_rows_of_unit() as f64, holdout.labels.len().max(1) as f64);
+    let share = (own / rows).min(1.0);
+    let width = plan.range.filter(|_| plan.target.task == Task::Regression).map(|(low, high)| high - low);
+    let binary = plan.target.task == Task::Binary;
+    let positive = holdout.labels.iter().filter(|&&label| label == 1.0).count() as f64;
+    // Each row taken out or put in moves the area by at most one over the rows of its class that stay.
+    let fewest = positive.min(holdout.labels.len() as f64 - positive) - own;
+    OnePerson {
+        share,
+        roc_auc: binary.then(|| if fewest > 0.0 { (2.0 * own / fewest).min(1.0) } else { 1.0 }),
+        // The squares of his errors add at most his rows' share of the squared width to their mean.
+        rmse: width.map(|width| width * share.sqrt()),
+        mae: width.map(|width| width * share),
+    }
 }
 
 /// What came of the two models of one table.
@@ -217,7 +244,7 @@ fn fit_and_score(plan: &Plan, fitted: &Labelled, holdout: &Labelled, seed: u64) 
     };
     if plan.target.task == Task::Regression {
         let scores = predict_both(&fitted.labels, Objective::Squared)
-            .map(|predicted| score_regression(&holdout.labels, &predicted.concat()));
+            .map(|predicted| score_regression(plan, &holdout.labels, predicted.concat()));
         return Fitted { scores, boosted: None, remark: None };
     }
     let (classes, labels) = numbered(&fitted.labels);
@@ -252,11 +279,15 @@ fn numbered(labels: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (classes, positions)
 }
 
-fn score_regression(truth: &[f64], predicted: &[f64]) -> Scores {
+fn score_regression(plan: &Plan, truth: &[f64], mut predicted: Vec<f64>) -> Scores {
+    // No error is larger than the range of the column.
+    if let Some((low, high)) = plan.range {
+        predicted.iter_mut().for_each(|p| *p = p.clamp(low, high));
+    }
     let mean = metrics::mean(truth.iter().copied());
     let variance = metrics::mean(truth.iter().map(|t| (t - mean).powi(2)));
-    let squared = metrics::mean(truth.iter().zip(predicted).map(|(t, p)| (t - p).powi(2)));
-    let absolute = metrics::mean(truth.iter().zip(predicted).map(|(t, p)| (t - p).abs()));
+    let squared = metrics::mean(truth.iter().zip(&predicted).map(|(t, p)| (t - p).powi(2)));
+    let absolute = metrics::mean(truth.iter().zip(&predicted).map(|(t, p)| (t - p).abs()));
     let r2 = (variance > 0.0).then(|| 1.0 - squared / variance);
     Scores { r2, rmse: Some(squared.sqrt()), mae: Some(absolute), ..Scores::default() }
 }
@@ -321,7 +352,7 @@ fn majority(plan: &Plan, train: &Labelled, holdout: &Labelled) -> Scores {
     }
     if plan.target.task == Task::Regression {
         let mean = metrics::mean(train.labels.iter().copied());
-        return score_regression(&holdout.labels, &vec![mean; holdout.labels.len()]);
+        return score_regression(plan, &holdout.labels, vec![mean; holdout.labels.len()]);
     }
     let mut rows_of: BTreeMap<u64, usize> = BTreeMap::new();
     train.labels.iter().for_each(|label| *rows_of.entry(label.to_bits()).or_default() += 1);

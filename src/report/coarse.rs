@@ -6,7 +6,7 @@
 //! - a count is down to tens, and left out below ten, and so is a group of so few;
 //! - a share of rows, or a distance of shares, is rounded to parts of at least ten rows, an end of an interval outwards;
 //! - an area under a curve has three decimals, a p-value one digit, a bound of epsilon one decimal;
-//! - an odds ratio stands only where so small an error is impossible with fewer than ten rows of either outcome;
+//! - an odds ratio stands only where category and reference have ten people of either outcome;
 //! - entropies, which give away how rare a single value is, are left out.
 //!
 //! Rounding is no mechanism: what is left lies outside the epsilon claim as before.
@@ -14,10 +14,10 @@
 use crate::audit::shadow::ShadowFigures;
 use crate::audit::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, Roc, Sizes, TprAtFpr};
 use crate::evaluate::{
-    Association, Calibration, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Estimate, Evaluation,
-    Fairness, Figure, GroupFigures, GroupGap, GroupScores, LeftOut, MissingRate, Missingness, Queries, RareCategories,
-    RareShare, RegressionFigures, RegressionTerm, Reliability, ReliabilityBin, Rows, SMALLEST_GROUP, Scores,
-    SurvivalCurve, SurvivalFigures, SurvivalGroup, Tstr, Tvd, Validity, Violations, Z95,
+    Area, Association, Calibration, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Estimate, Evaluation,
+    Fairness, Figure, GroupFigures, GroupGap, GroupScores, Influence, LeftOut, MissingRate, Missingness, OnePerson,
+    Queries, RareCategories, RareShare, RegressionFigures, RegressionTerm, Reliability, ReliabilityBin, Rows,
+    SMALLEST_GROUP, Scores, SurvivalCurve, SurvivalFigures, SurvivalGroup, Tstr, Tvd, Validity, Violations,
 };
 use crate::schema::target::Task;
 
@@ -64,6 +64,15 @@ fn significant(x: f64, digits: i32) -> f64 {
     if x == 0.0 || !x.is_finite() { x } else { decimals(x, digits - 1 - x.abs().log10().floor() as i32) }
 }
 
+/// A bound, up to two digits.
+fn upwards(x: f64) -> f64 {
+    if x <= 0.0 {
+        return x;
+    }
+    let scale = 10_f64.powi(1 - x.log10().floor() as i32);
+    (x * scale).ceil() / scale
+}
+
 /// A figure whose two sides are shares of so many rows.
 fn figure(of: Figure, rows: Sides) -> Figure {
     Figure { synthetic: share(of.synthetic, rows.synthetic), floor: share(of.floor, rows.floor) }
@@ -85,7 +94,13 @@ pub fn evaluation(exact: &Evaluation) -> Evaluation {
     let Rows { real, holdout, synthetic, synthetic_judged } = exact.rows;
     let against_holdout = Sides { synthetic: holdout, floor: real.min(holdout) };
     let distance = |of: Figure| figure(of, against_holdout);
-    let area = |of: Figure| Figure { synthetic: three_decimals(of.synthetic), floor: three_decimals(of.floor) };
+    let pair = |(low, high): (f64, f64)| (three_decimals(low), three_decimals(high));
+    let area = |of: Area| Area {
+        synthetic: three_decimals(of.synthetic),
+        floor: three_decimals(of.floor),
+        synthetic_interval: pair(of.synthetic_interval),
+        floor_interval: pair(of.floor_interval),
+    };
     Evaluation {
         note: exact.note.clone(),
         seed: exact.seed,
@@ -95,6 +110,12 @@ pub fn evaluation(exact: &Evaluation) -> Evaluation {
             synthetic,
             // Of a large cohort as many are judged as there are real rows.
             synthetic_judged: tens(synthetic_judged),
+        },
+        influence: Influence {
+            note: exact.influence.note.clone(),
+            most_rows_real: exact.influence.most_rows_real.next_multiple_of(SMALLEST_GROUP),
+            most_rows_holdout: exact.influence.most_rows_holdout.next_multiple_of(SMALLEST_GROUP),
+            share: upwards(exact.influence.share),
         },
         tvd: Tvd {
             one_way: distance(exact.tvd.one_way),
@@ -195,6 +216,12 @@ fn tstr(exact: &Tstr) -> Tstr {
         task: exact.task,
         model: exact.model,
         rows,
+        one_person: OnePerson {
+            share: upwards(exact.one_person.share),
+            roc_auc: exact.one_person.roc_auc.map(upwards),
+            rmse: exact.one_person.rmse.map(upwards),
+            mae: exact.one_person.mae.map(upwards),
+        },
         tstr: scores(&exact.tstr),
         trtr: scores(&exact.trtr),
         majority: scores(&exact.majority),
@@ -314,14 +341,18 @@ fn regression(exact: &RegressionFigures, real: usize, holdout: usize) -> Regress
     let two_decimals = |x: f64| decimals(x, 2);
     let term = |term: &RegressionTerm| {
         let is_ratio = exact.task == Task::Binary && term.category.is_some();
-        let shown = |of: Option<Estimate>| of.filter(|of| !is_ratio || has_ten_of_each(of)).map(estimate);
-        let known = shown(term.real);
+        let shown =
+            |of: Option<Estimate>, fewest: Option<usize>| of.filter(|_| !is_ratio || fewest.is_some()).map(estimate);
+        let (fewest_real, fewest_holdout) = (tens_if_any(term.fewest_real), tens_if_any(term.fewest_holdout));
+        let known = shown(term.real, fewest_real);
         RegressionTerm {
             covariate: term.covariate.clone(),
             category: term.category.clone(),
             reference: term.reference.clone(),
+            fewest_real,
+            fewest_holdout,
             real: known,
-            holdout: shown(term.holdout),
+            holdout: shown(term.holdout, fewest_holdout),
             synthetic: term.synthetic,
             overlap: known.and(term.overlap).map(two_decimals),
             standardised_difference: known.and(term.standardised_difference).map(two_decimals),
@@ -342,15 +373,6 @@ fn regression(exact: &RegressionFigures, real: usize, holdout: usize) -> Regress
         same_conclusion: exact.same_conclusion.map(figure),
         remark: exact.remark.clone(),
     }
-}
-
-/// Whether a category and its reference must have ten rows of either outcome.
-///
-/// The variance of a log odds ratio is at least 1 over the sum of p (1 - p) over the rows of the category, and that sum is
-/// at most the number of its rows of either outcome; the same holds of the reference.
-fn has_ten_of_each(of: &Estimate) -> bool {
-    let error = (of.upper / of.lower).ln() / (2.0 * Z95);
-    error <= (SMALLEST_GROUP as f64).sqrt().recip()
 }
 
 fn estimate(of: Estimate) -> Estimate {

@@ -3,15 +3,20 @@
 
 use schemars::{JsonSchema, Schema as JsonSchemaObject, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::MarginalPlot;
-use crate::audit::Audit;
+use crate::audit::{Audit, Verdict};
 use crate::config::ReportConfig;
 use crate::evaluate::Evaluation;
 use crate::selftest::SelfTest;
 use synthward_privacy::infinite::OrInfinity;
 
-/// Everything that stands in one report. A part that is `None` or empty is
+/// Goes with every report.
+pub const FOR_CONTROLLER: &str = "For the data's controller, and not to be passed on: it holds figures computed on real \
+    rows, outside the epsilon claim. What goes with the cohort is release.html with release.json.";
+
+/// Everything that stands in one report of the controller's. A part that is `None` or empty is
 /// printed as absent, with the reason.
 ///
 /// # Privacy
@@ -21,6 +26,8 @@ use synthward_privacy::infinite::OrInfinity;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
+    /// For whom this is, and what it holds.
+    pub note: String,
     pub title: String,
     /// The schema's name for the table.
     pub table: String,
@@ -45,10 +52,23 @@ pub struct Report {
     pub files: Vec<FileFact>,
     pub evaluation: Option<Evaluation>,
     pub audit: Option<Audit>,
+    /// The verdict on all tables, where the table is one of several.
+    pub all_tables: Option<AllTables>,
     pub marginals: Vec<MarginalPlot>,
     /// Whether this copy of the program worked, before it read a row.
     pub selftest: Option<SelfTest>,
     pub reproduce: Option<Reproduce>,
+}
+
+/// The audit of linked tables, judged together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllTables {
+    /// The worst of any table; no better than inconclusive where a table was left out.
+    pub verdict: Verdict,
+    pub tables: BTreeMap<String, Verdict>,
+    /// Tables of too few persons to be audited.
+    pub left_out: Vec<String>,
 }
 
 /// A setting of the generator.

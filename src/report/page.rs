@@ -22,6 +22,7 @@ const NEAR_CERTAINTY: f64 = 0.99;
 #[derive(Serialize)]
 pub(super) struct Page<'a> {
     report: &'a Report,
+    for_controller: bool,
     claim: Option<Explained>,
     shares: Vec<Share<'a>>,
     ledger_sum: LedgerSum,
@@ -40,6 +41,7 @@ impl<'a> Page<'a> {
         let evaluation = report.evaluation.as_ref();
         Ok(Self {
             report,
+            for_controller: true,
             claim: report.claim.as_ref().map(|claim| Explained::of(claim.epsilon, claim.delta)),
             shares: by_share(&report.budget),
             ledger_sum: LedgerSum::of(&report.ledger),
@@ -54,7 +56,7 @@ impl<'a> Page<'a> {
 
 /// The claim in numbers that a reader can weigh.
 #[derive(Serialize)]
-struct Explained {
+pub(super) struct Explained {
     /// e to the epsilon.
     factor: f64,
     /// `delta` is one in so many.
@@ -71,7 +73,7 @@ struct Guess {
 }
 
 impl Explained {
-    fn of(epsilon: f64, delta: f64) -> Self {
+    pub(super) fn of(epsilon: f64, delta: f64) -> Self {
         // Bayes' rule with a likelihood ratio of at most e^epsilon, in a form that cannot overflow; rounded up.
         let after = |before: f64| ((before / (before + (1.0 - before) * (-epsilon).exp())) * 1e3).ceil() / 1e3;
         Self {

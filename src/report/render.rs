@@ -1,10 +1,11 @@
 //! From a report to its page.
 
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, UndefinedBehavior, Value};
 
 use super::facts::Report;
 use super::page::Page;
+use super::release::{Release, ReleasePage};
 use super::words;
 use crate::error::{Error, Result};
 
@@ -15,8 +16,9 @@ macro_rules! templates {
 }
 
 /// The page, its style, and one file for each section.
-const TEMPLATES: [(&str, &str); 16] = templates![
+const TEMPLATES: [(&str, &str); 17] = templates![
     "report.html",
+    "release.html",
     "style.css",
     "macros.html",
     "not_private.html",
@@ -42,7 +44,21 @@ const TEMPLATES: [(&str, &str); 16] = templates![
 /// # Privacy
 /// Prints what is in the report: see [`Report`].
 pub fn render(report: &Report, twin: Option<&str>) -> Result<String> {
-    let page = Page::of(report, twin)?;
+    page("report.html", Serde(Page::of(report, twin)?).into())
+}
+
+/// The report for recipients as one HTML page, likewise.
+///
+/// # Errors
+/// Exit code 1 when the page cannot be made.
+///
+/// # Privacy
+/// Post-processing: see [`Release`].
+pub fn render_release(release: &Release, twin: Option<&str>) -> Result<String> {
+    page("release.html", Serde(ReleasePage::of(release, twin)).into())
+}
+
+fn page(template: &str, context: Value) -> Result<String> {
     let make = || {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -54,7 +70,7 @@ pub fn render(report: &Report, twin: Option<&str>) -> Result<String> {
         for (name, source) in TEMPLATES {
             environment.add_template(name, source)?;
         }
-        environment.get_template("report.html")?.render(Serde(&page))
+        environment.get_template(template)?.render(context)
     };
     make().map_err(|e| Error::failed(format!("the report page could not be made ({e:#})")))
 }
@@ -68,8 +84,9 @@ mod tests {
     };
     use crate::config::ReportConfig;
     use crate::evaluate::{
-        Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, MissingRate, Missingness, ModelKind,
-        Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity, Violations,
+        Area, Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, Influence, MissingRate,
+        Missingness, ModelKind, OnePerson, Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity,
+        Violations,
     };
     use crate::schema::target::Task;
     use crate::selftest::{Check, SelfTest};
@@ -91,6 +108,7 @@ mod tests {
 
     fn nothing() -> Report {
         Report {
+            note: "For the controller.".into(),
             title: "Report".into(),
             table: "toy".into(),
             date: "2026-11-23".into(),
@@ -107,6 +125,7 @@ mod tests {
             files: vec![],
             evaluation: None,
             audit: None,
+            all_tables: None,
             marginals: vec![],
             selftest: None,
             reproduce: None,
@@ -128,11 +147,18 @@ mod tests {
 
     fn evaluation(column: &str) -> Evaluation {
         let figure = |synthetic, floor| Figure { synthetic, floor };
+        let area = |synthetic, floor| Area {
+            synthetic,
+            floor,
+            synthetic_interval: (synthetic - 0.01, synthetic + 0.01),
+            floor_interval: (floor - 0.01, floor + 0.01),
+        };
         let auc = |roc_auc| Scores { roc_auc: Some(roc_auc), ..Scores::default() };
         Evaluation {
             note: String::new(),
             seed: 0,
             rows: Rows { real: 9_000, holdout: 3_000, synthetic: 12_000, synthetic_judged: 9_000 },
+            influence: Influence { note: column.into(), most_rows_real: 10, most_rows_holdout: 10, share: 0.0034 },
             tvd: Tvd { one_way: figure(0.031, 0.007), two_way: Some(figure(0.084, 0.022)), three_way: None },
             tstr: vec![Tstr {
                 target: column.into(),
@@ -140,6 +166,7 @@ mod tests {
                 task: Task::Binary,
                 model: ModelKind::GradientBoosting,
                 rows: Some(3_000),
+                one_person: OnePerson { share: 0.001, roc_auc: Some(0.02), rmse: None, mae: None },
                 tstr: auc(0.613),
                 trtr: auc(0.652),
                 majority: auc(0.5),
@@ -157,7 +184,7 @@ mod tests {
             fairness: vec![],
             survival: vec![],
             regressions: vec![],
-            detection_auc: Some(figure(0.812, 0.503)),
+            detection_auc: Some(area(0.812, 0.503)),
             detection_auc_binned: None,
             detection_columns: vec![DetectionColumn { column: column.into(), gain_share: 0.4 }],
             missingness: Missingness {
@@ -197,6 +224,7 @@ mod tests {
     fn everything(text: &str) -> Report {
         let text = || text.to_owned();
         Report {
+            note: text(),
             title: text(),
             table: text(),
             date: text(),
@@ -231,6 +259,11 @@ mod tests {
             files: vec![FileFact { role: text(), name: text(), sha256: text(), rows: Some(12_000) }],
             evaluation: Some(evaluation(&text())),
             audit: Some(audit(&text())),
+            all_tables: Some(AllTables {
+                verdict: Verdict::LeakFound,
+                tables: [(text(), Verdict::LeakFound)].into(),
+                left_out: vec![text()],
+            }),
             marginals: vec![marginal(&text(), None), marginal(&text(), Some([text(), text()]))],
             selftest: Some(selftest(&text(), true)),
             reproduce: Some(Reproduce { commands: vec![text()], run_toml: Some(text()) }),
@@ -272,6 +305,7 @@ mod tests {
                 auc_ci: (0.4, 0.6),
                 tpr_at_fpr: [0.001, 0.01, 0.1].map(at).into(),
                 p: 0.5,
+                share: 0.01,
                 p_holm: 1.0,
                 leak: false,
             }],
@@ -285,6 +319,7 @@ mod tests {
                 excess: 0.0,
                 excess_ci: (-0.1, 0.1),
                 p: 0.5,
+                share: 0.01,
                 p_holm: 1.0,
                 leak: false,
             }],

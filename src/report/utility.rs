@@ -18,6 +18,8 @@ pub(super) struct Utility<'a> {
     evaluation: &'a Evaluation,
     distances: Vec<DistanceRow>,
     tstr: Vec<TstrRow<'a>>,
+    /// One line of each target.
+    targets: Vec<&'a Tstr>,
     /// Remarks on targets, each said once.
     remarks: Vec<(&'a str, &'a str)>,
     detection: Vec<DistanceRow>,
@@ -63,6 +65,7 @@ impl<'a> Utility<'a> {
         let farthest = farthest.map(|figure| figure.synthetic.max(figure.floor)).fold(0.0, f64::max);
         let detection =
             [("as they are", evaluation.detection_auc), ("numbers in bins", evaluation.detection_auc_binned)];
+        let detection = detection.map(|(what, area)| (what, area.map(Figure::from)));
         let mut remarks: Vec<(&str, &str)> = Vec::new();
         for line in &evaluation.tstr {
             if let Some(remark) = &line.remark
@@ -71,6 +74,8 @@ impl<'a> Utility<'a> {
                 remarks.push((&line.target, remark));
             }
         }
+        let mut targets: Vec<&Tstr> = evaluation.tstr.iter().collect();
+        targets.dedup_by_key(|line| &line.target);
         let rows = |figures: &[(&'static str, Option<Figure>)], axis| -> Result<Vec<_>> {
             figures.iter().map(|(what, figure)| distance_row(what, *figure, axis)).collect()
         };
@@ -78,6 +83,7 @@ impl<'a> Utility<'a> {
             evaluation,
             distances: rows(&distances, (0.0, farthest))?,
             tstr: evaluation.tstr.iter().flat_map(scores).map(tstr_row).collect::<Result<_>>()?,
+            targets,
             remarks,
             detection: rows(&detection, (0.5, 1.0))?,
             association: Heat::of(&evaluation.association)?,

@@ -31,6 +31,8 @@ pub(super) fn checks(audit: impl Fn(&AuditRequest) -> Result<Audit>) -> Result<[
             synthetic: &frame(synthetic),
             secrets: &[],
             is_public: &|_, _| true,
+            range: &|_| None,
+            tables: 1,
             shadow: None,
             seed: SEED,
         })?;

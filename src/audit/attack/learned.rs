@@ -41,9 +41,8 @@ pub(super) fn classifier(records: &Records, seed: u64) -> Vec<f64> {
 /// other half: it finds transformed copies that no single attack was written for. One vector of scores per half, with
 /// the units that it scores: each half is a test of its own.
 pub(super) fn of_members(records: &Records, scores: &[&[f64]], seed: u64) -> [(Vec<usize>, Vec<f64>); 2] {
-    let columns: Vec<Column> =
-        scores.iter().map(|s| Column::Number { values: s.to_vec(), unusable: vec![false; s.len()] }).collect();
-    by_halves(records, &Table { rows: records.units(), columns }, seed)
+    let columns: Vec<Column> = scores.iter().map(|s| Column::numbers(s.to_vec())).collect();
+    by_halves(records, &Table::of_rows(records.units(), columns), seed)
 }
 
 /// Probability of so clear a difference between members and holdout by chance: a classifier on the cells of a unit's

@@ -76,6 +76,8 @@ fn audited(shadow: &Shadow) -> Audit {
         synthetic: &synthetic,
         secrets: &[],
         is_public: &|_, _| true,
+        range: &|_| None,
+        tables: 1,
         shadow: Some(shadow),
         seed: 1,
     };

@@ -1,12 +1,13 @@
 //! Evaluation and audit of linked tables: table by table, of the rows beside what they are told from. Distances of pairs of
 //! columns then say how rows follow from each other, and the rows of a person are attacked together.
 
-use super::super::audit::{AuditTables, refuse_leak, refuse_shared};
+use super::super::audit::{AuditTables, refuse_shared};
 use super::super::evaluate::Tables;
-use crate::audit::{Audit, Verdict};
+use crate::audit::{Audit, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::ingest::{Frame, LinkedTables, MISSING, Values, read_linked, read_linked_table, table_file};
+use crate::report::AllTables;
 use crate::schema::LinkedSchema;
 use crate::schema::linked::View;
 use crate::train::TABLE_MEMORY;
@@ -30,9 +31,10 @@ pub struct LinkedEvaluation {
     pub left_out: Vec<String>,
 }
 
-/// Audits of each table. A leak is one that stands when all of them are judged together.
+/// Audits of each table, judged together: one family of tests over all of them.
 #[derive(Serialize, JsonSchema)]
 pub struct LinkedAudit {
+    /// The worst of any table; no better than inconclusive where a table was left out.
     pub verdict: Verdict,
     pub tables: BTreeMap<String, Audit>,
     /// Tables of too few persons to be audited.
@@ -51,6 +53,8 @@ pub struct Folders<'s> {
 pub struct Views {
     pub view: View,
     pub tables: Tables,
+    /// How many tables there are to be judged together.
+    among: usize,
 }
 
 impl<'s> Folders<'s> {
@@ -73,16 +77,21 @@ impl<'s> Folders<'s> {
     /// # Errors
     /// The temporary files cannot be read.
     pub fn views(&self, table: usize) -> Result<Option<Views>> {
-        let view = self.schema.view(table)?;
-        // All persons are looked at, and of each as many rows as time allows.
-        let frame = |tables: &Arc<LinkedTables>| {
-            let frame = tables.view_frame(table, &view)?;
-            Ok::<_, Error>(frame.thinned(JUDGED_ROWS / frame.units().max(1)))
+        let persons = |tables: &LinkedTables| {
+            Ok::<_, Error>(tables.person_of_rows(table)?.chunk_by(|row, next| row == next).count())
         };
+        let persons = [persons(&self.real)?, persons(&self.holdout)?, persons(&self.synthetic)?];
+        if persons.iter().any(|&persons| persons < LEAST_PERSONS) {
+            return Ok(None);
+        }
+        // All persons are looked at, and of each as many rows as time allows: as many in each folder, for rows of persons
+        // who keep few of many are other rows.
+        let most = JUDGED_ROWS / persons.into_iter().fold(1, usize::max);
+        let view = self.schema.view(table)?;
+        let frame = |tables: &Arc<LinkedTables>| Ok::<_, Error>(tables.view_frame(table, &view)?.thinned(most));
         let tables =
             Tables { real: frame(&self.real)?, holdout: frame(&self.holdout)?, synthetic: frame(&self.synthetic)? };
-        let least = [&tables.real, &tables.holdout, &tables.synthetic].into_iter().map(Frame::units).min();
-        Ok((least >= Some(LEAST_PERSONS)).then_some(Views { view, tables }))
+        Ok(Some(Views { view, tables, among: self.schema.tree().len() }))
     }
 
     /// Rows in the files of a table: of the members, the holdout and the cohort.
@@ -129,13 +138,13 @@ impl Views {
     /// A column that no member and nobody of the holdout has a value of, such as one of the row before where nobody has two
     /// rows, tells nothing of them and is left out.
     pub fn audit(self, seed: u64) -> Result<Audit> {
-        let Self { view, tables: Tables { mut real, mut holdout, mut synthetic } } = self;
+        let Self { view, tables: Tables { mut real, mut holdout, mut synthetic }, among } = self;
         let mut schema = view.schema;
         schema.columns.retain(|column| has_values(&real, &column.name) || has_values(&holdout, &column.name));
         for frame in [&mut real, &mut holdout, &mut synthetic] {
             frame.columns.retain(|own| schema.columns.iter().any(|column| column.name == own.name));
         }
-        AuditTables::of(real, holdout, synthetic).audit(&schema, None, seed)
+        AuditTables::of(real, holdout, synthetic).audit(&schema, among, None, seed)
     }
 }
 
@@ -159,28 +168,28 @@ impl LinkedAudit {
         Ok(Self::judged(tables, left_out))
     }
 
-    /// The verdict over all tables: each was tested as if it were alone, so that its level is shared out among them.
-    pub fn judged(tables: BTreeMap<String, Audit>, left_out: Vec<String>) -> Self {
-        let leaks = |audit: &Audit| {
-            let attacks = audit.attacks.iter().map(|attack| attack.p_holm);
-            let least = attacks.chain(audit.risks.iter().map(|risk| risk.p_holm)).fold(1.0, f64::min);
-            audit.verdict == Verdict::LeakFound && least * tables.len() as f64 <= audit.family_wise_level
-        };
-        let verdict = if tables.values().any(leaks) {
-            Verdict::LeakFound
-        } else if tables.values().any(|audit| audit.verdict == Verdict::NoLeakFound) {
-            Verdict::NoLeakFound
-        } else {
-            Verdict::Inconclusive
-        };
+    /// The tables judged together.
+    pub fn judged(mut tables: BTreeMap<String, Audit>, left_out: Vec<String>) -> Self {
+        let verdict = judge(&mut tables.values_mut().collect::<Vec<_>>());
+        // Of a table that was not looked at nobody can say that it holds no leak.
+        let verdict = if left_out.is_empty() { verdict } else { verdict.max(Verdict::Inconclusive) };
         Self { verdict, tables, left_out }
     }
 
-    /// An error, with its exit code, where a leak was found.
-    pub fn refuse_leak(&self) -> Result<()> {
-        match self.tables.values().find(|audit| audit.verdict == Verdict::LeakFound) {
-            Some(audit) if self.verdict == Verdict::LeakFound => refuse_leak(audit),
-            _ => Ok(()),
+    /// The verdicts, for the report of each table.
+    pub fn all_tables(&self) -> AllTables {
+        let tables = self.tables.iter().map(|(name, audit)| (name.clone(), audit.verdict)).collect();
+        AllTables { verdict: self.verdict, tables, left_out: self.left_out.clone() }
+    }
+
+    /// The verdict in words, with the tables that it comes from.
+    pub fn told(&self) -> String {
+        let of_table = self.tables.iter().filter(|(_, audit)| audit.verdict == self.verdict).map(|(name, _)| &**name);
+        let left_out = self.left_out.iter().map(|name| &**name).filter(|_| self.verdict == Verdict::Inconclusive);
+        let from: Vec<&str> = of_table.chain(left_out).collect();
+        match self.verdict {
+            Verdict::NoLeakFound => format!("all tables together: {}", self.verdict),
+            _ => format!("all tables together: {} ({})", self.verdict, from.join(", ")),
         }
     }
 }

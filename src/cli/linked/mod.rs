@@ -143,14 +143,14 @@ pub struct Inferring<'a> {
 }
 
 /// Scores persons and writes the scores beside their keys.
-pub fn score(asked: &Inferring<'_>) -> Result<LinkedScores> {
+pub fn score(asked: &Inferring<'_>, seed: u64) -> Result<LinkedScores> {
     let Inferring { model, folder, output, provenance } = asked;
     Format::of(output)?;
     output::check_writable(output)?;
     let schema = &model.header.schema;
     let tables = Arc::new(read_linked(folder, schema, u64::MAX)?.for_controller());
     tell_real();
-    let scores = score_linked(model, &tables)?;
+    let scores = score_linked(model, &tables, seed)?;
     let root = &schema.tables[schema.tree()[0]];
     let source = match schema.history {
         Some(_) => Source::from(*folder),

@@ -1,10 +1,11 @@
 //! `synthward run` on folders of linked tables.
 
 use super::super::answers::RanLinked;
+use super::super::audit::settle;
 use super::super::facts::{ledger_lines, linked_facts};
 use super::super::fit::{Kept, budget, kind};
 use super::super::progress::Progress;
-use super::super::run::{Salt, changed, name_of, plots};
+use super::super::run::{Salt, changed, name_of, plots, write_page, write_release};
 use super::super::selftest::refuse_fault;
 use super::super::{Global, print, print_json, to_json};
 use super::judge::{Folders, LinkedAudit, LinkedEvaluation, refuse_shared_persons};
@@ -73,10 +74,9 @@ pub fn run(
         let name = &schema.tables[table].name;
         let evaluation = views.evaluate(config.cohort.seed)?;
         let plots = plots(&views.view.schema, &views.tables);
-        let audit = views.audit(config.cohort.seed)?;
-        shown.push((table, plots, coarse::evaluation(&evaluation), coarse::audit(&audit)));
+        audits.insert(name.clone(), views.audit(config.cohort.seed)?);
+        shown.push((table, plots));
         evaluations.insert(name.clone(), evaluation);
-        audits.insert(name.clone(), audit);
         Ok(())
     })?;
     let evaluation = LinkedEvaluation { tables: evaluations, left_out: left_out.clone() };
@@ -87,8 +87,26 @@ pub fn run(
     let salt = Salt::of_folder(output)?;
     drop(judging);
 
-    for (table, marginals, evaluation, audit) in shown {
+    let made = |role: &str, path: &Path, sha256: String| FileFact {
+        role: role.into(),
+        name: name_of(path),
+        sha256,
+        rows: None,
+    };
+    let model_file = made("model", &out("model.safetensors"), sha256);
+    let facts = model.parts.iter().map(|part| linked_facts(&model, part, config.cohort.seed));
+    let drawn_files = drawn.iter().map(|(&table, (file, sha256))| {
+        let rows = folders.rows_of_files(table)?[2] as u64;
+        Ok(FileFact { rows: Some(rows), ..made("cohort", file.as_path(), sha256.clone()) })
+    });
+    let released = std::iter::once(Ok(model_file.clone())).chain(drawn_files).collect::<Result<Vec<_>>>()?;
+    let title = format!("Synthetic cohort of {}", schema.linked.name);
+    write_release(output, title, facts.collect(), &config.report, released)?;
+
+    let all_tables = audit.all_tables();
+    for (table, marginals) in shown {
         let Some(part) = model.parts.iter().find(|part| part.table == table) else { continue };
+        let name = &schema.tables[table].name;
         let rows = folders.rows_of_files(table)?;
         let file = |role: &str, (file, _): &(Source, String), sha256: String, rows: usize| {
             let (role, name) = (role.into(), name_of(file.as_path()));
@@ -97,23 +115,18 @@ pub fn run(
         let real = |role: &str, files: &Files, rows: usize| {
             file(role, &files[&table], salt.salted(&files[&table].1), coarse::tens(rows))
         };
-        let made = |role: &str, path: &Path, sha256: String| FileFact {
-            role: role.into(),
-            name: name_of(path),
-            sha256,
-            rows: None,
-        };
         let report = Report {
             files: vec![
                 real("training table", &as_read[0], rows[0]),
                 real("holdout", &as_read[1], rows[1]),
                 file("cohort", &drawn[&table], drawn[&table].1.clone(), rows[2]),
-                made("model", &out("model.safetensors"), sha256.clone()),
+                model_file.clone(),
                 made("run file", run_file, model::sha256(text.as_bytes())),
             ],
             ledger: ledger_lines(&out("ledger.jsonl"))?,
-            evaluation: Some(evaluation),
-            audit: Some(audit),
+            evaluation: evaluation.tables.get(name).map(coarse::evaluation),
+            audit: audit.tables.get(name).map(coarse::audit),
+            all_tables: Some(all_tables.clone()),
             stated: config.report.clone(),
             marginals,
             selftest: Some(checked.clone()),
@@ -123,12 +136,8 @@ pub fn run(
             }),
             ..linked_facts(&model, part, config.cohort.seed)
         };
-        let twin = to_json(&report)?;
-        let page = render(&report, Some(&model::sha256(twin.as_bytes())))?;
-        let name = &schema.tables[table].name;
         let stem = if *name == root.name { "report".to_owned() } else { format!("report-{name}") };
-        output::write_bytes(&out(&format!("{stem}.json")), twin.as_bytes())?;
-        output::write_bytes(&out(&format!("{stem}.html")), page.as_bytes())?;
+        write_page(output, &stem, &report, render)?;
     }
     tracing::info!("wrote {}", output.display());
     let plan = &model.header.plan;
@@ -138,7 +147,7 @@ pub fn run(
     } else {
         print(&summary(&evaluation, &audit))?;
     }
-    audit.refuse_leak()
+    settle(audit.verdict)
 }
 
 /// An error where a run file asks for what is not known of linked tables, and so of a table with an order.
@@ -166,7 +175,7 @@ pub fn summary(evaluation: &LinkedEvaluation, audit: &LinkedAudit) -> String {
             cell(figures.detection_auc.map(|figure| figure.synthetic)),
         ));
     }
-    text.push_str(&format!("all tables together: {}\n", audit.verdict));
+    text.push_str(&format!("{}\n", audit.told()));
     text
 }
 

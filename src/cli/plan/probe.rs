@@ -110,7 +110,7 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
             .evaluate(request.schema, request.seed)?;
         let evaluation = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        AuditTables::of(real, holdout, synthetic).audit(request.schema, None, request.seed)?;
+        AuditTables::of(real, holdout, synthetic).audit(request.schema, 1, None, request.seed)?;
         let audit = started.elapsed().as_secs_f64() * whole_cohort as f64 / some_cohort as f64;
         measured.push((probe as f64, [reading, counting, evaluation, audit, peak_mb().unwrap_or(0.0)]));
     }

@@ -15,9 +15,6 @@ use std::sync::Arc;
 /// Rows scored as one piece of work: sums are taken within it and then in its order, at any number of threads.
 const ROWS_PER_BLOCK: usize = 4096;
 
-/// Of the latent numbers behind a score, so that it is the same again.
-const SEED: u64 = 0;
-
 /// What a model of linked tables says of persons, in nats.
 ///
 /// The resolution is that of the model's joint cells. Numbers of rows below a row are part of that row's score; what a row
@@ -79,6 +76,7 @@ fn by_network(
     network: &TrajectoryGenerator,
     tables: &LinkedTables,
     codes: Vec<Vec<u16>>,
+    seed: u64,
 ) -> Result<Vec<Vec<Block>>> {
     let persons = tables.persons()?;
     let chapters = model.parts.iter().zip(codes).enumerate().filter(|(_, (part, _))| part.view.drawn > 0);
@@ -92,7 +90,7 @@ fn by_network(
     let codes = CodeStore::woven(&chapters.collect::<Result<Vec<_>>>()?, shape, u64::MAX, |number, view| {
         trajectory.rows(number, view)
     })?;
-    let nats = network.nats(&codes, &mut ChaCha8Rng::seed_from_u64(SEED));
+    let nats = network.nats(&codes, &mut ChaCha8Rng::seed_from_u64(seed));
     let block = |(nats, part): (ChapterNats, &Part)| -> Result<Vec<Block>> {
         let mut block = Block { rows: nats.rows, columns: nats.columns, impossible_rows: 0 };
         // Of a table of keys alone nothing is drawn.
@@ -142,7 +140,7 @@ impl Block {
 ///
 /// # Privacy
 /// Touches sensitive data; the result is for the data's controller.
-pub fn score_linked(model: &LinkedModel, tables: &Arc<LinkedTables>) -> Result<LinkedScores> {
+pub fn score_linked(model: &LinkedModel, tables: &Arc<LinkedTables>, seed: u64) -> Result<LinkedScores> {
     let persons = tables.persons()?;
     let mean = |sum: f64, of: usize| sum / of.max(1) as f64;
     let mut rows_of_person = vec![0; persons];
@@ -155,7 +153,7 @@ pub fn score_linked(model: &LinkedModel, tables: &Arc<LinkedTables>) -> Result<L
     let codes: Vec<Vec<u16>> = codes.collect::<Result<_>>()?;
     let blocks = match &model.network {
         None => model.parts.iter().zip(&codes).map(|(part, codes)| Block::by_law(part, codes)).collect(),
-        Some(network) => by_network(model, network, tables, codes)?,
+        Some(network) => by_network(model, network, tables, codes, seed)?,
     };
     for (part, blocks) in model.parts.iter().zip(blocks) {
         let domain = &part.model.domain;

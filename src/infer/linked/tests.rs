@@ -95,7 +95,7 @@ fn folder(patients: &str, visits: &str) -> TempDir {
 fn scores(patients: &str, visits: &str) -> LinkedScores {
     let (model, folder) = (model(0.15), folder(patients, visits));
     let tables = read_linked(folder.path(), &model.header.schema, u64::MAX).unwrap().for_controller();
-    score_linked(&model, &Arc::new(tables)).unwrap()
+    score_linked(&model, &Arc::new(tables), 0).unwrap()
 }
 
 /// The completed tables: the cells of their last column, in the order of the file.
@@ -151,7 +151,7 @@ fn a_row_is_scored_given_what_it_is_told_from() {
 fn the_least_likely_of_all_is_finite() {
     let (model, folder) = (model(0.0), folder("p,a\n", "p,b\n"));
     let tables = read_linked(folder.path(), &model.header.schema, u64::MAX).unwrap().for_controller();
-    let scores = score_linked(&model, &Arc::new(tables)).unwrap();
+    let scores = score_linked(&model, &Arc::new(tables), 0).unwrap();
     assert_eq!(scores.impossible_rows, 1);
     assert!(scores.tables[1].nats_per_row > 80.0 && scores.nats_per_person.is_finite());
 }
