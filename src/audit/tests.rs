@@ -82,6 +82,44 @@ fn a_value_that_is_not_public_names_no_group() {
     assert!(names.iter().all(|name| !name.ends_with("group 0")), "{names:?}");
 }
 
+/// An audit that would pass but for one attack, whose p before correction is this part of its share.
+fn passing(clean: &Audit, p: f64) -> Audit {
+    let mut audit = clean.clone();
+    audit.minimum_detectable_leak = Some(0.5);
+    audit.attacks.iter_mut().for_each(|attack| attack.p = 1.0);
+    audit.risks.iter_mut().for_each(|risk| risk.p = 1.0);
+    audit.attacks[0].p = p * audit.attacks[0].share;
+    audit
+}
+
+/// The tests of all tables are one family, and the worst verdict of any table is the verdict on all.
+#[test]
+fn tables_are_judged_together() {
+    let (members, holdout, fresh) = (population(400, 25), population(400, 26), population(400, 27));
+    let clean = audited(&members, &holdout, &fresh);
+    let share: f64 = clean.attacks.iter().map(|a| a.share).chain(clean.risks.iter().map(|r| r.share)).sum();
+    assert!((share - 1.0).abs() < 1e-9, "{share}");
+    let judged = |audits: Vec<Audit>| {
+        let mut audits = audits;
+        let all = judge(&mut audits.iter_mut().collect::<Vec<_>>());
+        (all, audits.iter().map(|audit| audit.verdict).collect::<Vec<_>>(), audits[0].attacks[0].p_holm)
+    };
+    let one = |p| passing(&clean, p);
+    let (alone, _, p) = judged(vec![one(0.006)]);
+    assert!(alone == Verdict::LeakFound && (p - 0.006).abs() < 1e-12, "{p}");
+    // With a second table the same p is one of twice as many.
+    let (both, each, p) = judged(vec![one(0.006), one(1.0)]);
+    assert!(both == Verdict::NoLeakFound && (p - 0.012).abs() < 1e-12, "{p}");
+    assert_eq!(each, [Verdict::NoLeakFound; 2]);
+    // Once the clearest is found, the next has its part of the level.
+    let (_, each, _) = judged(vec![one(0.0001), one(0.006)]);
+    assert_eq!(each, [Verdict::LeakFound, Verdict::NoLeakFound]);
+    let unseen = || Audit { minimum_detectable_leak: Some(3.0), ..one(1.0) };
+    assert_eq!(judged(vec![one(1.0), unseen()]).0, Verdict::Inconclusive);
+    assert_eq!(judged(vec![one(0.0001), unseen()]).0, Verdict::LeakFound);
+    assert_eq!(judge(&mut []), Verdict::Inconclusive, "nothing was looked at");
+}
+
 #[test]
 fn the_same_figures_at_any_number_of_threads() {
     let (members, holdout, synthetic) = (population(300, 4), population(250, 5), population(200, 6));

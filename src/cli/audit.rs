@@ -317,3 +317,17 @@ pub fn summary(audit: &Audit) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pass_is_none() {
+        assert!(settle(Verdict::NoLeakFound).is_ok());
+        let code = |verdict| settle(verdict).unwrap_err().kind.exit_code();
+        let verdicts = [Verdict::Inconclusive, Verdict::LeakFound, Verdict::Bug];
+        assert_eq!(verdicts.map(code), [6, 5, 5]);
+        assert!(verdicts.is_sorted(), "the worst is the last");
+    }
+}

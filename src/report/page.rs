@@ -22,7 +22,8 @@ const NEAR_CERTAINTY: f64 = 0.99;
 #[derive(Serialize)]
 pub(super) struct Page<'a> {
     report: &'a Report,
-    for_controller: bool,
+    /// Whether this is the controller's report, which compares with real rows.
+    controllers: bool,
     claim: Option<Explained>,
     shares: Vec<Share<'a>>,
     ledger_sum: LedgerSum,
@@ -41,7 +42,7 @@ impl<'a> Page<'a> {
         let evaluation = report.evaluation.as_ref();
         Ok(Self {
             report,
-            for_controller: true,
+            controllers: true,
             claim: report.claim.as_ref().map(|claim| Explained::of(claim.epsilon, claim.delta)),
             shares: by_share(&report.budget),
             ledger_sum: LedgerSum::of(&report.ledger),

@@ -79,7 +79,7 @@ impl Release {
 #[derive(Serialize)]
 pub(super) struct ReleasePage<'a> {
     report: &'a Release,
-    for_controller: bool,
+    controllers: bool,
     claim: Option<Explained>,
     shares: Vec<Share<'a>>,
     twin: Option<&'a str>,
@@ -89,7 +89,7 @@ impl<'a> ReleasePage<'a> {
     pub(super) fn of(report: &'a Release, twin: Option<&'a str>) -> Self {
         Self {
             report,
-            for_controller: false,
+            controllers: false,
             claim: report.claim.as_ref().map(|claim| Explained::of(claim.epsilon, claim.delta)),
             shares: by_share(&report.budget),
             twin,

@@ -78,7 +78,7 @@ fn page(template: &str, context: Value) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::super::*;
-    use super::render;
+    use super::{render, render_release};
     use crate::audit::{
         AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, RiskKind, Roc, Sizes, TprAtFpr, Verdict,
     };
@@ -370,6 +370,31 @@ mod tests {
         let plain = render(&everything("plain"), None).unwrap();
         let tags = |page: &str| page.matches('<').count();
         assert_eq!(tags(&page), tags(&plain));
+    }
+
+    /// Of a report with everything in it, the one for recipients has the public part alone.
+    #[test]
+    fn recipients_get_the_public_part() {
+        let release = |text: &str| {
+            let full = everything(text);
+            let files = full.files.clone();
+            Release::of(text.to_owned(), vec![full.clone()], &full.stated, files).unwrap()
+        };
+        let hostile = "</script><img src=x onerror=alert(1)>\"'&{{7*7}}";
+        let page = render_release(&release(hostile), Some("twin")).unwrap();
+        assert!(!page.contains("<img") && !page.contains("</script>") && !page.contains("\"'&{{"));
+        for section in ["release", "privacy", "budget", "public", "reproduce"] {
+            assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
+            assert!(page.contains(&format!("href=\"#{section}\"")), "{section}");
+        }
+        let plain = render_release(&release("plain"), None).unwrap();
+        for absent in
+            ["id=\"utility\"", "id=\"audit\"", "<svg", ">Ledger<", "This page’s figures from real rows", "http"]
+        {
+            assert!(!plain.contains(absent), "{absent}");
+        }
+        assert_eq!(release("plain").stated.split, None);
+        assert!(Release::of("none".into(), vec![], &ReportConfig::default(), vec![]).is_none());
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn world() -> World {
 }
 
 #[test]
-fn copies_of_members_end_with_exit_code_5_and_fresh_rows_with_0() {
+fn copies_of_members_end_with_exit_code_5_and_fresh_rows_that_tell_too_little_with_6() {
     let world = world();
     let outcome = world.run(&format!("{AUDIT} members.csv -o leak.json")).exits(5);
     assert!(outcome.stdout.starts_with("verdict: leak found"), "{outcome}");
@@ -30,8 +30,13 @@ fn copies_of_members_end_with_exit_code_5_and_fresh_rows_with_0() {
     assert_eq!((&leak["copies"]["members"], &leak["copies"]["holdout"]), (&1.0.into(), &0.0.into()));
     assert!(leak["epsilon_lower_bound"].as_f64() > Some(4.0));
 
-    let clean = world.run(&format!("{AUDIT} fresh.csv --json")).succeeds().json();
-    assert_ne!(clean["verdict"], "leak_found", "{}", clean["reasons"]);
+    let clean = world
+        .run(&format!("{AUDIT} fresh.csv --json"))
+        .exits(6)
+        .says(&["the audit could not have told", "remedy"])
+        .json();
+    assert_eq!(clean["verdict"], "inconclusive");
+    assert!(clean["reasons"][0].as_str().unwrap().contains("the least that can be found"), "{}", clean["reasons"]);
     assert!(clean["attacks"].as_array().unwrap().iter().all(|attack| attack["leak"] == false));
     assert!(clean["controls"]["planted_found"].as_bool().unwrap());
 }
@@ -70,7 +75,7 @@ fn what_cannot_be_audited_is_refused() {
 fn too_few_people_are_inconclusive() {
     let world = world();
     world.write("holdout.csv", Hospital::new(100, OTHERS).csv());
-    let audit = world.run(&format!("{AUDIT} fresh.csv --json")).succeeds().json();
+    let audit = world.run(&format!("{AUDIT} fresh.csv --json")).exits(6).json();
     assert_eq!(audit["verdict"], "inconclusive");
     assert!(audit["reasons"][0].as_str().unwrap().contains("fewer than 200"));
 }

@@ -3,7 +3,7 @@
 use crate::world::{World, sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use synthward::report::{Report, render};
+use synthward::report::{Release, Report, render, render_release};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/example").join(name)
@@ -17,13 +17,17 @@ fn the_example_is_up_to_date() {
     let report: Report = serde_json::from_str(&read("report.json")).unwrap();
     let twin = serde_json::to_string_pretty(&report).unwrap();
     let page = render(&report, Some(&sha256(twin.as_bytes()))).unwrap();
-    if std::env::var_os("UPDATE_EXAMPLE").is_some() {
-        std::fs::write(example("report.json"), &twin).unwrap();
-        std::fs::write(example("report.html"), &page).unwrap();
+    let release: Release = serde_json::from_str(&read("release.json")).unwrap();
+    let released = serde_json::to_string_pretty(&release).unwrap();
+    let release_page = render_release(&release, Some(&sha256(released.as_bytes()))).unwrap();
+    let files =
+        [("report.json", twin), ("report.html", page), ("release.json", released), ("release.html", release_page)];
+    for (name, text) in files {
+        if std::env::var_os("UPDATE_EXAMPLE").is_some() {
+            std::fs::write(example(name), &text).unwrap();
+        }
+        assert!(text == read(name), "reports/example/{name} is stale: run UPDATE_EXAMPLE=1 cargo test example");
     }
-    let remedy = "reports/example is stale: run UPDATE_EXAMPLE=1 cargo test example";
-    assert!(twin == read("report.json"), "{remedy}");
-    assert!(page == read("report.html"), "{remedy}");
     World::new().run(&format!("plan {}", example("run.toml").display())).succeeds();
 }
 

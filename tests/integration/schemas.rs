@@ -8,7 +8,7 @@ use synthward::cli::answers;
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 21] = [
+    let generated: [(&str, Schema); 22] = [
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("schema_folder.json", schema_for!(synthward::schema::LinkedSchema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),
@@ -26,6 +26,7 @@ fn json_schemas_match_the_types() {
         ("ran_folder.json", schema_for!(answers::RanLinked)),
         ("selftest.json", schema_for!(synthward::selftest::SelfTest)),
         ("report.json", schema_for!(synthward::report::Report)),
+        ("release.json", schema_for!(synthward::report::Release)),
         ("audit.json", schema_for!(synthward::audit::Audit)),
         ("audit_folder.json", schema_for!(answers::LinkedAudit)),
         ("evaluation.json", schema_for!(synthward::evaluate::Evaluation)),

@@ -197,10 +197,10 @@ impl Outcome {
         self.exits(0)
     }
 
-    /// A run that made everything. Its audit may find a leak: by chance once in a hundred runs, and where epsilon is large
-    /// because there is one.
+    /// A run that made everything. Its audit may find a leak, by chance once in a hundred runs, and where epsilon is large
+    /// because there is one; and of few people it is inconclusive.
     pub fn runs(self) -> Self {
-        assert!(matches!(self.code, Some(0 | 5)), "{self}");
+        assert!(matches!(self.code, Some(0 | 5 | 6)), "{self}");
         self
     }
 
