@@ -116,7 +116,7 @@ fn run() -> u8 {
         tracing::warn!("core dumps cannot be turned off ({}): a crash may leave the rows on the disk", e.kind());
     }
     #[cfg(feature = "test-noise")]
-    let _written_at_the_end = replay::Replay::start();
+    let _written_at_the_end = replay::Tape::start();
     match start_threads(&cli.global).and_then(|()| hear_signals()).and_then(|()| dispatch(cli)) {
         Ok(()) => 0,
         Err(e) => {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use synthward_privacy::{seed_noise, tape};
 
 /// Writes the tape, or how far each release moved from it, when the command has ended.
-pub enum Replay {
+pub enum Tape {
     Record(PathBuf),
-    Replay(PathBuf),
-    Nothing,
+    Play(PathBuf),
+    Off,
 }
 
-impl Replay {
+impl Tape {
     /// As the environment says: `SYNTHWARD_TEST_NOISE` is a seed, `SYNTHWARD_TEST_STEPS` a number of steps, and
     /// `SYNTHWARD_TEST_TAPE` is `record:FILE` or `replay:FILE`.
     pub fn start() -> Self {
@@ -30,19 +30,19 @@ impl Replay {
             }
             Some(("replay", file)) => {
                 tape::replay(&std::fs::read(file).unwrap_or_default());
-                Self::Replay(file.into())
+                Self::Play(file.into())
             }
-            _ => Self::Nothing,
+            _ => Self::Off,
         }
     }
 }
 
-impl Drop for Replay {
+impl Drop for Tape {
     fn drop(&mut self) {
         let written = match self {
-            Self::Nothing => return,
+            Self::Off => return,
             Self::Record(file) => std::fs::write(file, tape::recorded()),
-            Self::Replay(file) => {
+            Self::Play(file) => {
                 let moved = serde_json::to_vec(&tape::replayed()).unwrap_or_default();
                 std::fs::write(file.with_extension("moved"), moved)
             }
