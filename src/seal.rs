@@ -51,7 +51,9 @@ mod tests {
         assert!(sealed.bytes != other.bytes && sealed.key != other.key, "each has a key of its own");
         assert_eq!(open(&sealed.bytes, &sealed.key).as_ref(), Some(&plain));
         assert_ne!(open(&sealed.bytes, &other.key).as_ref(), Some(&plain));
-        for key in ["", "12", &sealed.key[1..], &sealed.key.replace(char::is_alphanumeric, "g"), "\u{e9}".repeat(32).as_str()] {
+        for key in
+            ["", "12", &sealed.key[1..], &sealed.key.replace(char::is_alphanumeric, "g"), "\u{e9}".repeat(32).as_str()]
+        {
             assert_eq!(open(&sealed.bytes, key), None, "{key}");
         }
     }

@@ -334,9 +334,10 @@ mod tests {
         assert!((ledger.spent(None).0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
         ledger.append(Record::Refused { fit: "one".into() }, "t".into(), "a".into());
         assert!((ledger.spent(None).0 - 0.3).abs() < 1e-12, "what was released cannot be refused afterwards");
-        for seen in
-            [Record::Resumed { fit: "two".into() }, Record::Checkpoint { fit: "two".into(), sha256: "0".into(), key: "1".into() }]
-        {
+        for seen in [
+            Record::Resumed { fit: "two".into() },
+            Record::Checkpoint { fit: "two".into(), sha256: "0".into(), key: "1".into() },
+        ] {
             let mut ledger = Ledger::parse(&text()).unwrap();
             ledger.append(seen.clone(), "t".into(), "a".into());
             assert_eq!(ledger.last_of("two").unwrap().record, seen);
@@ -401,10 +402,10 @@ mod tests {
         assert_eq!(Ledger::parse(&text).unwrap().lines(), ledger.lines());
         let spent = |ledger: &Ledger| [Some("aa"), Some("bb"), Some("cc"), None].map(|of| ledger.spent(of).0);
         assert_eq!(spent(&ledger), [0.25, 0.5, 0.0, 0.75]);
-        assert_eq!([Some("aa"), Some("bb")].map(|of| (ledger.cap(of), ledger.left(of))), [
-            (Some(1.0), 0.75),
-            (Some(2.0), 1.5)
-        ]);
+        assert_eq!(
+            [Some("aa"), Some("bb")].map(|of| (ledger.cap(of), ledger.left(of))),
+            [(Some(1.0), 0.75), (Some(2.0), 1.5)]
+        );
         assert_eq!([Some("aa"), Some("cc"), None].map(|of| ledger.keeps(of)), [true, false, true]);
         assert_eq!(ledger.tables(), [("visits", Some("aa")), ("births", Some("bb"))]);
         written(&mut ledger, [intent("three", 1.0, None), outcome("one"), outcome("two")]);
@@ -457,10 +458,8 @@ mod tests {
         let mut ledger = Ledger::parse(V2.trim_end()).unwrap();
         assert_eq!((ledger.version(), ledger.spent(Some("aa")).0), (Some(2), 2.0));
         assert_eq!((ledger.tables(), ledger.keeps(Some("aa"))), (vec![("stays", None)], true));
-        let more = written(&mut ledger, [
-            Record::Continued { version: LEDGER_VERSION },
-            intent("new", 0.5, Some("aa")),
-        ]);
+        let more =
+            written(&mut ledger, [Record::Continued { version: LEDGER_VERSION }, intent("new", 0.5, Some("aa"))]);
         let read = Ledger::parse(&format!("{}{more}", V2)).unwrap();
         assert_eq!((read.version(), read.spent(Some("aa")).0), (Some(LEDGER_VERSION), 2.5));
     }

@@ -62,7 +62,10 @@ impl Inspect {
                 Error::bad_input("the schema does not name its source")
                     .file(path)
                     .expected("source = \"...\" under the table's name")
-                    .remedy(format!("write source = \"{}\" there, and give the command again", new_source().unwrap_or_default()))
+                    .remedy(format!(
+                        "write source = \"{}\" there, and give the command again",
+                        new_source().unwrap_or_default()
+                    ))
             };
             return known(path)?.ok_or_else(none);
         }

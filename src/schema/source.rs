@@ -22,7 +22,8 @@ pub fn new_source() -> Result<String> {
 
 /// An error where this is no identifier.
 pub(super) fn check(source: Option<&str>) -> Result<()> {
-    let is_one = |text: &str| text.len() >= LEAST_DIGITS && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    let is_one =
+        |text: &str| text.len() >= LEAST_DIGITS && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     if source.is_none_or(is_one) {
         return Ok(());
     }

@@ -87,8 +87,11 @@ impl<'a> Attempt<'a> {
     pub fn resume<M>(asked: Asked<'a, '_>, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M>> {
         let Asked { ledger, output, plan, .. } = asked;
         let read = read_ledger(ledger.path())?;
-        let fits = read.lines().iter().rev().filter(|line| asked.is_of(&line.record)).filter_map(|line| line.record.fit());
-        let found = fits.map(|fit| (fit, last_words(&read, fit))).find(|(_, (_, word))| !matches!(word, Record::Refused { .. }));
+        let fits =
+            read.lines().iter().rev().filter(|line| asked.is_of(&line.record)).filter_map(|line| line.record.fit());
+        let found = fits
+            .map(|fit| (fit, last_words(&read, fit)))
+            .find(|(_, (_, word))| !matches!(word, Record::Refused { .. }));
         let Some((fit, (last, word))) = found else {
             return Err(Error::bad_input("there is no unfinished fit of this request to go on with")
                 .file(ledger.path())
@@ -104,7 +107,9 @@ impl<'a> Attempt<'a> {
             Record::Checkpoint { sha256, key, .. } => Some((sha256, key)),
             // What a fit learns before it keeps anything is told on the terminal: it is not to be drawn twice.
             _ if plan.entries().iter().any(|entry| entry.share == Share::Discover) => {
-                return Err(spent("this fit had domains or a number of units to learn, and kept nothing yet").file(output));
+                return Err(
+                    spent("this fit had domains or a number of units to learn, and kept nothing yet").file(output)
+                );
             }
             _ => None,
         };
@@ -212,7 +217,8 @@ impl Asked<'_, '_> {
     /// Whether this is an intent to do what is asked. Fits of versions that did not say theirs showed files before they named
     /// them, and are not gone on with.
     fn is_of(&self, record: &Record) -> bool {
-        let Record::Intent { source, epsilon, delta, unit, adjacency, event, request, tool: Some(_), .. } = record else {
+        let Record::Intent { source, epsilon, delta, unit, adjacency, event, request, tool: Some(_), .. } = record
+        else {
             return false;
         };
         let plan = self.plan;

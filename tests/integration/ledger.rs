@@ -185,7 +185,9 @@ fn fits_of_affected_versions_are_named() {
     world.run(FIT).succeeds();
     world.run(&FIT.replace("model.safetensors", "second.safetensors")).exits(4);
     let ledger = world.text("ledger.jsonl");
-    assert!(ledger.starts_with(OLDER) && ledger.lines().nth(older).unwrap().contains(r#""kind":"continued","version":3"#));
+    assert!(
+        ledger.starts_with(OLDER) && ledger.lines().nth(older).unwrap().contains(r#""kind":"continued","version":3"#)
+    );
     let checked = world.run("ledger check ledger.jsonl --json").succeeds().json();
     let fits = checked["fits"].as_array().unwrap();
     let holes = |fit: usize| -> Vec<u64> {

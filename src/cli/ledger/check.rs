@@ -52,7 +52,9 @@ pub fn check(global: &Global, ledger: &Ledger) -> Result<()> {
         return print_json(&LedgerAnswer::Checked { fits: &fits });
     }
     let mut text = String::new();
-    for CheckedFit { fit, time, version, epsilon, delta, findings } in fits.iter().filter(|fit| !fit.findings.is_empty()) {
+    for CheckedFit { fit, time, version, epsilon, delta, findings } in
+        fits.iter().filter(|fit| !fit.findings.is_empty())
+    {
         let (version, epsilon) = (version.as_deref().unwrap_or("0.1.0 or earlier"), figure(epsilon.0));
         text.push_str(&format!("{time}  fit {fit}, version {version}: epsilon {epsilon}, delta {delta:e}\n"));
         for Finding { hole, what, epsilon, delta } in findings {
@@ -118,14 +120,20 @@ fn findings(event: &Event, epsilon: f64, delta: f64, resumed: usize) -> Vec<Find
     let (replaced, at) = with_one_replaced(event, epsilon, delta);
     findings.push(Finding {
         hole: 5,
-        what: "if the schema stated `units`, the guarantee was that of replacing a person, not of adding or removing one".into(),
+        what:
+            "if the schema stated `units`, the guarantee was that of replacing a person, not of adding or removing one"
+                .into(),
         epsilon: Some(replaced),
         delta: Some(at),
     });
     if trains {
-        findings.push(unsaid(6, "the margin for rounding was no bound for large batches: noise may have been short by up to 1 %"));
+        findings.push(unsaid(
+            6,
+            "the margin for rounding was no bound for large batches: noise may have been short by up to 1 %",
+        ));
     }
-    let is_beyond = |event: &Event| matches!(event, Event::Gaussian { noise_multiplier } if *noise_multiplier > LARGEST_MULTIPLIER);
+    let is_beyond =
+        |event: &Event| matches!(event, Event::Gaussian { noise_multiplier } if *noise_multiplier > LARGEST_MULTIPLIER);
     if any(event, &is_beyond) {
         findings.push(unsaid(8, "its noise multiplier is above what the sampler was proved for"));
     }

@@ -33,7 +33,9 @@ pub fn show(global: &Global, ledger: &Ledger) -> Result<()> {
     for Spent { table, source, epsilon, delta, cap } in &tables {
         let source = source.map_or("no source named: all fits count".to_owned(), |source| format!("source {source}"));
         let spent = figure(epsilon.0);
-        text.push_str(&format!("table {table} ({source})\n  spent in all: epsilon {spent}, delta {delta:e} (basic composition)\n"));
+        text.push_str(&format!(
+            "table {table} ({source})\n  spent in all: epsilon {spent}, delta {delta:e} (basic composition)\n"
+        ));
         if let Some(cap) = cap {
             text.push_str(&format!("  left under the cap of {cap}: epsilon {:.6}\n", (cap - epsilon.0).max(0.0)));
         }

@@ -49,12 +49,21 @@ fn an_excerpt_has_the_budget_of_its_source() {
     world.run("ledger open schema.toml").succeeds();
     world.write("excerpt.toml", of(SOURCE, "old visits", "epsilon_cap = 3.0"));
     world.run(&fit("schema.toml", 2.0, "a.safetensors")).succeeds();
-    world.run(&fit("excerpt.toml", 2.0, "b.safetensors")).exits(4).says(&["0.9999"]).says(&["or have the data's owner"]);
+    world
+        .run(&fit("excerpt.toml", 2.0, "b.safetensors"))
+        .exits(4)
+        .says(&["0.9999"])
+        .says(&["or have the data's owner"]);
     // Another source has its own.
     world.write("others.toml", of("ffeeddccbbaa99887766554433221100", "births", ""));
     world.run(&fit("others.toml", 2.5, "c.safetensors")).succeeds();
     let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
-    let spent: Vec<(f64, Option<f64>)> = shown["tables"].as_array().unwrap().iter().map(|table| (table["epsilon"].as_f64().unwrap(), table["cap"].as_f64())).collect();
+    let spent: Vec<(f64, Option<f64>)> = shown["tables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|table| (table["epsilon"].as_f64().unwrap(), table["cap"].as_f64()))
+        .collect();
     assert!(matches!(spent[..], [(visits, Some(3.0)), (births, None)] if visits <= 2.0 && births > 2.4), "{shown}");
     // A schema that names no source may be of either.
     world.write("nameless.toml", SCHEMA.replace("name = \"visits\"", "name = \"nameless\"\nepsilon_cap = 5.0"));

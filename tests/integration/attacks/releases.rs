@@ -105,7 +105,9 @@ fn world(schema: &str, persons: usize) -> World {
 }
 
 fn fit(table: &str, model: &str) -> String {
-    format!("fit {table} --schema schema.toml --epsilon 2 --delta 1e-4 --model {model} --threads 1 -q -o model.safetensors")
+    format!(
+        "fit {table} --schema schema.toml --epsilon 2 --delta 1e-4 --model {model} --threads 1 -q -o model.safetensors"
+    )
 }
 
 /// Starts a fit and waits until `is_so`, or it has ended.
