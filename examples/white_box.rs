@@ -6,11 +6,11 @@
 
 use std::time::Instant;
 use synthward::audit::canary::{DEFAULT_CANARIES, white_box};
-use synthward::error::Result;
+use synthward::error::{Error, Result};
 use synthward::ingest::Source;
 use synthward::model::ModelKind;
 use synthward::schema::Schema;
-use synthward::train::{FitRequest, TABLE_MEMORY};
+use synthward::train::{FitRequest, LedgerFile, TABLE_MEMORY};
 use synthward_privacy::Budget;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/diabetes130");
@@ -20,6 +20,9 @@ fn main() -> Result<()> {
     let schema = Schema::read(format!("{FIXTURE}/schema.toml"))?;
     let table = format!("{FIXTURE}/encounters.csv.gz");
     let source: Source = table.as_str().into();
+    let folder = tempfile::tempdir().map_err(|e| Error::failed(e.to_string()))?;
+    let ledger = LedgerFile::new(folder.path().join("ledger.jsonl"), &schema.table);
+    ledger.open()?;
     println!(
         "| generator | claimed epsilon | found, f-DP | Steinke | ceiling | right of guesses | smallest p (Holm) | verdict | seconds |"
     );
@@ -37,7 +40,7 @@ fn main() -> Result<()> {
                 memory: TABLE_MEMORY,
             };
             let start = Instant::now();
-            let found = white_box(&request, canaries, &mut |_| ())?;
+            let found = white_box(&request, &ledger, canaries, &mut |_| ())?;
             let verdict = serde_json::to_string(&found.verdict).unwrap_or_default();
             println!(
                 "| {model} | {epsilon} | {:.2} | {:.2} | {:.2} | {} of {} | {:.2} | {} | {:.0} |",

@@ -84,6 +84,9 @@ pub struct InputConfig {
     pub schema: PathBuf,
     /// Real rows of other people, for the evaluation.
     pub holdout: PathBuf,
+    /// The ledger of the data's source; absent, it is `ledger.jsonl` beside the schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<PathBuf>,
 }
 
 /// How the model is fitted.

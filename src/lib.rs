@@ -24,6 +24,7 @@ pub mod nn;
 mod output;
 pub mod report;
 pub mod schema;
+mod seal;
 pub mod selftest;
 mod spill;
 pub mod train;

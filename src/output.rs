@@ -118,15 +118,6 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As [`rename`], for a file that was its owner's alone and now is for whoever may read files made in the usual way.
-///
-/// # Errors
-/// As [`atomically`].
-pub fn publish(from: &Path, to: &Path) -> Result<()> {
-    show(&File::open(from).map_err(|e| cannot(from, &e))?);
-    rename(from, to)
-}
-
 /// Removes a file, if it is there.
 ///
 /// # Errors

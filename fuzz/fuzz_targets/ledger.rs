@@ -7,6 +7,6 @@ use synthward_privacy::ledger::Ledger;
 fuzz_target!(|text: &str| {
     if let Ok(ledger) = Ledger::parse(text) {
         assert!(ledger.check_head(&ledger.head()).is_ok());
-        let _ = (ledger.spent(), ledger.left(), ledger.table());
+        let _ = (ledger.spent(None), ledger.left(None), ledger.tables());
     }
 });

@@ -1,70 +1,19 @@
-//! The ledger: what was spent on a table, one line an event, each line bound
+//! The ledger: what was spent on a source of data, one line an event, each line bound
 //! to the one before by a hash. Text in, text out: the files are the caller's.
 
-use crate::{Adjacency, Error, Event, PrivacyUnit};
+mod record;
+
+use crate::Error;
+pub use record::{Record, Rehearsal};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
 /// Format version of the lines this code writes.
 ///
 /// # Privacy
 /// Public.
-pub const LEDGER_VERSION: u32 = 2;
-
-/// What a line says.
-///
-/// # Privacy
-/// Touches no data: plans, times and names only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Record {
-    /// The first line: the table the ledger belongs to.
-    Opened { version: u32, table: String },
-    /// The most epsilon that all fits of the table together may spend, from
-    /// here on; `None` lifts the cap. Any change of the cap is on record.
-    Cap { epsilon: Option<f64> },
-    /// Written before the first row is read. Counts as spent from here on,
-    /// whatever happens afterwards. An infinite epsilon, `"inf"`, is a fit without noise.
-    Intent {
-        fit: String,
-        #[serde(with = "crate::infinite")]
-        epsilon: f64,
-        delta: f64,
-        unit: PrivacyUnit,
-        adjacency: Adjacency,
-        event: Event,
-        /// Hash of what the fit was asked for beside its event; whoever resumes it has to ask for the same.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        request: String,
-    },
-    /// Written when all that was released so far lies whole on the disk, and before it gets the name under which a
-    /// fit is resumed. A fit goes on from its last checkpoint and from no other, or else steps would be taken twice.
-    Checkpoint { fit: String, sha256: String },
-    /// Another process goes on from the last checkpoint, or from the intent where there is none: what the process before
-    /// it did since then was shown to nobody. That one may write no line of this fit any more.
-    Resumed { fit: String },
-    /// Written when the model lies whole on the disk, and before it gets its name. Ends the fit.
-    Outcome { fit: String, model_sha256: String },
-    /// Written when the input was refused before any mechanism ran: the intent is not spent.
-    Refused { fit: String },
-}
-
-impl Record {
-    /// The fit that the record is about.
-    ///
-    /// # Privacy
-    /// Touches no data.
-    pub fn fit(&self) -> Option<&str> {
-        match self {
-            Self::Opened { .. } | Self::Cap { .. } => None,
-            Self::Intent { fit, .. }
-            | Self::Checkpoint { fit, .. }
-            | Self::Resumed { fit }
-            | Self::Outcome { fit, .. }
-            | Self::Refused { fit } => Some(fit),
-        }
-    }
-}
+pub const LEDGER_VERSION: u32 = 3;
 
 /// One line.
 ///
@@ -83,6 +32,12 @@ pub struct Line {
     pub record: Record,
     /// Hash of the line before; zeros in the first.
     pub previous: String,
+}
+
+/// Whether what is on record of one source counts for another: where either has no name they may be the same, and what is
+/// spent is never taken for less than it is.
+fn counts(recorded: Option<&str>, of: Option<&str>) -> bool {
+    recorded.is_none() || of.is_none() || recorded == of
 }
 
 /// The end of a line of text: `,"hash":"<SHA-256 of the line without this end>"}`.
@@ -120,7 +75,7 @@ impl Ledger {
             let body = text.rfind(",\"hash\":").map(|end| format!("{}}}", &text[..end]));
             let body = body.ok_or_else(|| bad("is not a ledger line"))?;
             let line: Line = serde_json::from_str(&body).map_err(|_| bad("is not a ledger line"))?;
-            if let Record::Opened { version, .. } = line.record
+            if let Record::Opened { version, .. } | Record::Continued { version } = line.record
                 && version > LEDGER_VERSION
             {
                 return Err(bad("was written by a newer version of synthward"));
@@ -183,35 +138,63 @@ impl Ledger {
         &self.lines
     }
 
-    /// The table the ledger belongs to, once it is opened.
+    /// The format version of the last lines; none before the first.
     ///
     /// # Privacy
     /// Touches no data.
-    pub fn table(&self) -> Option<&str> {
-        match self.lines.first().map(|l| &l.record) {
-            Some(Record::Opened { table, .. }) => Some(table),
+    pub fn version(&self) -> Option<u32> {
+        self.lines.iter().rev().find_map(|line| match line.record {
+            Record::Opened { version, .. } | Record::Continued { version } => Some(version),
             _ => None,
-        }
+        })
     }
 
-    /// The cap in force.
+    /// The tables whose budgets are kept here, each with its source, in the order in which they came. A table without a
+    /// source shares the budget of all others.
     ///
     /// # Privacy
     /// Touches no data.
-    pub fn cap(&self) -> Option<f64> {
-        let cap = |line: &Line| match line.record {
-            Record::Cap { epsilon } => Some(epsilon),
+    pub fn tables(&self) -> Vec<(&str, Option<&str>)> {
+        let mut tables = Vec::new();
+        for line in &self.lines {
+            let table = match &line.record {
+                Record::Opened { table: Some(table), .. } => (&**table, None),
+                Record::Table { table, source } => (&**table, source.as_deref()),
+                _ => continue,
+            };
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        tables
+    }
+
+    /// Whether what was spent on a source is to be found here.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn keeps(&self, source: Option<&str>) -> bool {
+        self.tables().iter().any(|(_, of)| counts(*of, source))
+    }
+
+    /// The cap in force on a source.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn cap(&self, of: Option<&str>) -> Option<f64> {
+        let cap = |line: &Line| match &line.record {
+            Record::Cap { epsilon, source } if counts(source.as_deref(), of) => Some(*epsilon),
             _ => None,
         };
         self.lines.iter().rev().find_map(cap).flatten()
     }
 
-    /// What the cap leaves to spend; infinite without one.
+    /// What the cap leaves to spend on a source; infinite without one.
     ///
     /// # Privacy
     /// Touches no data.
-    pub fn left(&self) -> f64 {
-        self.cap().map_or(f64::INFINITY, |cap| (cap - self.spent().0).max(0.0))
+    pub fn left(&self, of: Option<&str>) -> f64 {
+        self.cap(of).map_or(f64::INFINITY, |cap| (cap - self.spent(of).0).max(0.0))
     }
 
     /// Appends a record and returns its line of text, without the line end.
@@ -236,16 +219,38 @@ impl Ledger {
         self.lines.iter().rev().find(|line| line.record.fit() == Some(fit))
     }
 
-    /// Epsilon and delta of all intents that were not refused, by basic
-    /// composition. An intent without an outcome counts: a crash is spent.
+    /// Epsilon and delta of all intents on a source that were not refused, by basic
+    /// composition; of all intents, where no source is named. An intent without an outcome counts: a crash is spent.
     ///
     /// # Privacy
     /// Touches no data.
-    pub fn spent(&self) -> (f64, f64) {
+    pub fn spent(&self, of: Option<&str>) -> (f64, f64) {
         self.lines.iter().enumerate().fold((0.0, 0.0), |(e, d), (number, line)| match &line.record {
-            Record::Intent { fit, epsilon, delta, .. } if !self.refused(number, fit) => (e + epsilon, d + delta),
+            Record::Intent { fit, source, epsilon, delta, .. }
+                if counts(source.as_deref(), of) && !self.refused(number, fit) =>
+            {
+                (e + epsilon, d + delta)
+            }
             _ => (e, d),
         })
+    }
+
+    /// The lines that count for a source; all lines, where none is named.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn lines_of(&self, of: Option<&str>) -> impl Iterator<Item = &Line> {
+        let source = move |record: &Record| match record {
+            Record::Table { source, .. }
+            | Record::Cap { source, .. }
+            | Record::Intent { source, .. }
+            | Record::Rehearsed { source, .. } => counts(source.as_deref(), of),
+            _ => true,
+        };
+        let others = self.lines.iter().filter(|line| !source(&line.record)).filter_map(|line| line.record.fit());
+        let others: HashSet<&str> = others.collect();
+        let is_other = move |record: &Record| !source(record) || record.fit().is_some_and(|fit| others.contains(fit));
+        self.lines.iter().filter(move |line| !is_other(&line.record))
     }
 
     /// Whether the intent on this line was refused: the next word on its fit is the refusal.
@@ -262,73 +267,82 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Adjacency, Event, PrivacyUnit};
+
+    fn opened(version: u32) -> Record {
+        Record::Opened { version, table: None }
+    }
+
+    fn intent(fit: &str, epsilon: f64, source: Option<&str>) -> Record {
+        Record::Intent {
+            fit: fit.into(),
+            source: source.map(str::to_owned),
+            epsilon,
+            delta: 1e-6,
+            unit: PrivacyUnit::Row,
+            adjacency: Adjacency::AddRemove,
+            event: Event::Gaussian { noise_multiplier: 3.0 },
+            request: String::new(),
+            tool: Some("0.2.0".into()),
+        }
+    }
+
+    /// Appends records, and returns the ledger's text.
+    fn written(ledger: &mut Ledger, records: impl IntoIterator<Item = Record>) -> String {
+        let line = |record| ledger.append(record, "2026-01-01T00:00:00Z".into(), "a".into());
+        records.into_iter().map(line).collect::<Vec<_>>().join("\n")
+    }
 
     fn text() -> String {
-        let mut ledger = Ledger::default();
-        let mut lines = vec![ledger.append(
-            Record::Opened { version: LEDGER_VERSION, table: "t".into() },
-            "2026-01-01T00:00:00Z".into(),
-            "a".into(),
-        )];
-        for fit in ["one", "two"] {
-            lines.push(ledger.append(
-                Record::Intent {
-                    fit: fit.into(),
-                    epsilon: 0.1 + 0.2,
-                    delta: 1e-6,
-                    unit: PrivacyUnit::Row,
-                    adjacency: Adjacency::AddRemove,
-                    event: Event::Gaussian { noise_multiplier: 3.0 },
-                    request: String::new(),
-                },
-                "2026-01-01T00:00:01Z".into(),
-                "a".into(),
-            ));
-        }
-        lines.join("\n")
+        let fits = ["one", "two"].map(|fit| intent(fit, 0.1 + 0.2, None));
+        written(&mut Ledger::default(), [opened(LEDGER_VERSION)].into_iter().chain(fits))
+    }
+
+    fn outcome(fit: &str) -> Record {
+        Record::Outcome { fit: fit.into(), model_sha256: "0".into(), key: String::new() }
     }
 
     #[test]
     fn a_written_ledger_verifies_and_adds_up() {
         let ledger = Ledger::parse(&text()).unwrap();
-        assert_eq!(ledger.table(), Some("t"));
-        assert!((ledger.spent().0 - 0.6).abs() < 1e-12);
+        assert_eq!(ledger.version(), Some(LEDGER_VERSION));
+        assert!((ledger.spent(None).0 - 0.6).abs() < 1e-12);
         assert!(Ledger::parse("").unwrap().lines().is_empty());
     }
 
     /// Numbers whose shortest text does not parse back to the same bits everywhere.
     #[test]
     fn awkward_numbers_verify() {
-        let mut ledger = Ledger::default();
-        let opened = Record::Opened { version: LEDGER_VERSION, table: "a \"quoted\",\"hash\": name".into() };
-        let mut text = ledger.append(opened, "t".into(), "a".into());
-        for i in 1..500 {
-            let event = Event::Gaussian { noise_multiplier: 53_117.0 / f64::from(i) };
-            let (unit, adjacency) = (PrivacyUnit::Row, Adjacency::AddRemove);
-            let (epsilon, delta) = (0.999_912_345_678 / f64::from(i), 1e-6 / f64::from(i));
-            let (fit, request) = (i.to_string(), "r".into());
-            let record = Record::Intent { fit, epsilon, delta, unit, adjacency, event, request };
-            text = format!("{text}\n{}", ledger.append(record, "t".into(), "a".into()));
-        }
+        let awkward = (1..500).map(|i| {
+            let mut record = intent(&i.to_string(), 0.999_912_345_678 / f64::from(i), None);
+            if let Record::Intent { delta, event, .. } = &mut record {
+                *delta = 1e-6 / f64::from(i);
+                *event = Event::Gaussian { noise_multiplier: 53_117.0 / f64::from(i) };
+            }
+            record
+        });
+        let opened = Record::Opened { version: 2, table: Some("a \"quoted\",\"hash\": name".into()) };
+        let text = written(&mut Ledger::default(), [opened].into_iter().chain(awkward));
         assert_eq!(Ledger::parse(&text).unwrap().lines().len(), 500);
     }
 
     #[test]
     fn a_crash_is_spent_and_a_refusal_is_not() {
         let mut ledger = Ledger::parse(&text()).unwrap();
-        ledger.append(Record::Outcome { fit: "one".into(), model_sha256: "0".into() }, "t".into(), "a".into());
+        ledger.append(outcome("one"), "t".into(), "a".into());
         ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
-        assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
+        assert!((ledger.spent(None).0 - 0.3).abs() < 1e-12, "fit two was refused, fit one was released");
         ledger.append(Record::Refused { fit: "one".into() }, "t".into(), "a".into());
-        assert!((ledger.spent().0 - 0.3).abs() < 1e-12, "what was released cannot be refused afterwards");
-        for seen in
-            [Record::Resumed { fit: "two".into() }, Record::Checkpoint { fit: "two".into(), sha256: "0".into() }]
-        {
+        assert!((ledger.spent(None).0 - 0.3).abs() < 1e-12, "what was released cannot be refused afterwards");
+        for seen in [
+            Record::Resumed { fit: "two".into() },
+            Record::Checkpoint { fit: "two".into(), sha256: "0".into(), key: "1".into() },
+        ] {
             let mut ledger = Ledger::parse(&text()).unwrap();
             ledger.append(seen.clone(), "t".into(), "a".into());
             assert_eq!(ledger.last_of("two").unwrap().record, seen);
             ledger.append(Record::Refused { fit: "two".into() }, "t".into(), "a".into());
-            assert!((ledger.spent().0 - 0.6).abs() < 1e-12, "what may have been released cannot be refused");
+            assert!((ledger.spent(None).0 - 0.6).abs() < 1e-12, "what may have been released cannot be refused");
         }
     }
 
@@ -348,29 +362,71 @@ mod tests {
     #[test]
     fn the_last_cap_holds() {
         let mut ledger = Ledger::parse(&text()).unwrap();
-        assert_eq!((ledger.cap(), ledger.left()), (None, f64::INFINITY));
-        ledger.append(Record::Cap { epsilon: Some(1.0) }, "t".into(), "a".into());
-        assert!((ledger.left() - 0.4).abs() < 1e-12);
-        ledger.append(Record::Cap { epsilon: Some(0.5) }, "t".into(), "a".into());
-        assert_eq!(ledger.left(), 0.0);
-        ledger.append(Record::Cap { epsilon: None }, "t".into(), "a".into());
-        assert_eq!(ledger.cap(), None);
+        let cap = |epsilon| Record::Cap { epsilon, source: None };
+        assert_eq!((ledger.cap(None), ledger.left(None)), (None, f64::INFINITY));
+        written(&mut ledger, [cap(Some(1.0))]);
+        assert!((ledger.left(None) - 0.4).abs() < 1e-12);
+        written(&mut ledger, [cap(Some(0.5))]);
+        assert_eq!(ledger.left(None), 0.0);
+        written(&mut ledger, [cap(None)]);
+        assert_eq!(ledger.cap(None), None);
+    }
+
+    /// Each source has a budget of its own; what names none counts for all, whichever side does not.
+    #[test]
+    fn budgets_are_those_of_sources() {
+        let mut ledger = Ledger::default();
+        let table = |table: &str, source: &str| Record::Table { table: table.into(), source: Some(source.into()) };
+        let cap = |epsilon, source: &str| Record::Cap { epsilon: Some(epsilon), source: Some(source.into()) };
+        let rehearsed = Record::Rehearsed {
+            source: Some("aa".into()),
+            test: Rehearsal::ShadowModels,
+            fits: 16,
+            epsilon: 1.0,
+            delta: 1e-6,
+            tool: "0.2.0".into(),
+        };
+        let text = written(
+            &mut ledger,
+            [
+                opened(LEDGER_VERSION),
+                table("visits", "aa"),
+                cap(1.0, "aa"),
+                intent("one", 0.25, Some("aa")),
+                table("births", "bb"),
+                cap(2.0, "bb"),
+                intent("two", 0.5, Some("bb")),
+                rehearsed,
+            ],
+        );
+        assert_eq!(Ledger::parse(&text).unwrap().lines(), ledger.lines());
+        let spent = |ledger: &Ledger| [Some("aa"), Some("bb"), Some("cc"), None].map(|of| ledger.spent(of).0);
+        assert_eq!(spent(&ledger), [0.25, 0.5, 0.0, 0.75]);
+        assert_eq!(
+            [Some("aa"), Some("bb")].map(|of| (ledger.cap(of), ledger.left(of))),
+            [(Some(1.0), 0.75), (Some(2.0), 1.5)]
+        );
+        assert_eq!([Some("aa"), Some("cc"), None].map(|of| ledger.keeps(of)), [true, false, true]);
+        assert_eq!(ledger.tables(), [("visits", Some("aa")), ("births", Some("bb"))]);
+        written(&mut ledger, [intent("three", 1.0, None), outcome("one"), outcome("two")]);
+        assert_eq!(spent(&ledger), [1.25, 1.5, 1.0, 1.75]);
+        let numbers: Vec<u64> = ledger.lines_of(Some("bb")).map(|line| line.number).collect();
+        assert_eq!(numbers, [0, 4, 5, 6, 8, 10]);
+        assert_eq!(ledger.lines_of(None).count(), ledger.lines().len());
     }
 
     /// A fit without noise leaves nothing for a later cap, and its line is read back.
     #[test]
     fn an_infinite_epsilon_is_on_record() {
         let mut ledger = Ledger::parse(&text()).unwrap();
-        let (unit, adjacency, event) = (PrivacyUnit::Row, Adjacency::AddRemove, Event::NonPrivate);
-        let (fit, request, epsilon) = ("open".into(), String::new(), f64::INFINITY);
-        let record = Record::Intent { fit, epsilon, delta: 0.0, unit, adjacency, event, request };
-        let line = ledger.append(record.clone(), "t".into(), "a".into());
+        let record = intent("open", f64::INFINITY, None);
+        let line = written(&mut ledger, [record.clone()]);
         assert!(line.contains(r#""epsilon":"inf""#), "{line}");
         let mut ledger = Ledger::parse(&format!("{}\n{line}", text())).unwrap();
         assert_eq!(ledger.lines().last().unwrap().record, record);
-        assert_eq!(ledger.spent().0, f64::INFINITY);
-        ledger.append(Record::Cap { epsilon: Some(1e6) }, "t".into(), "a".into());
-        assert_eq!(ledger.left(), 0.0);
+        assert_eq!(ledger.spent(None).0, f64::INFINITY);
+        written(&mut ledger, [Record::Cap { epsilon: Some(1e6), source: None }]);
+        assert_eq!(ledger.left(None), 0.0);
     }
 
     #[test]
@@ -387,9 +443,26 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_refused() {
-        let mut ledger = Ledger::default();
-        let line =
-            ledger.append(Record::Opened { version: LEDGER_VERSION + 1, table: "t".into() }, "t".into(), "a".into());
-        assert!(matches!(Ledger::parse(&line), Err(Error::Ledger { line: 1, what }) if what.contains("newer")));
+        let newer = LEDGER_VERSION + 1;
+        let lines = [opened(newer), opened(LEDGER_VERSION), Record::Continued { version: newer }];
+        for (records, at) in [(&lines[..1], 1), (&lines[1..], 2)] {
+            let text = written(&mut Ledger::default(), records.iter().cloned());
+            let parsed = Ledger::parse(&text);
+            assert!(matches!(parsed, Err(Error::Ledger { line, what }) if line == at && what.contains("newer")));
+        }
     }
+
+    /// Lines of version 0.1.0, as it wrote them, are read and added to.
+    #[test]
+    fn an_older_ledger_is_gone_on_with() {
+        let mut ledger = Ledger::parse(V2.trim_end()).unwrap();
+        assert_eq!((ledger.version(), ledger.spent(Some("aa")).0), (Some(2), 2.0));
+        assert_eq!((ledger.tables(), ledger.keeps(Some("aa"))), (vec![("stays", None)], true));
+        let more =
+            written(&mut ledger, [Record::Continued { version: LEDGER_VERSION }, intent("new", 0.5, Some("aa"))]);
+        let read = Ledger::parse(&format!("{}{more}", V2)).unwrap();
+        assert_eq!((read.version(), read.spent(Some("aa")).0), (Some(LEDGER_VERSION), 2.5));
+    }
+
+    const V2: &str = include_str!("../../fixtures/ledger/version-0.1.0.jsonl");
 }

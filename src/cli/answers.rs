@@ -1,5 +1,6 @@
 //! What commands print with `--json`, where no type of the library says it.
 
+pub use super::ledger::{CheckedFit, Finding};
 pub use super::linked::{LinkedAudit, LinkedEvaluation};
 use crate::audit::Audit;
 use crate::cohort::Rarity;
@@ -97,16 +98,40 @@ pub enum LedgerAnswer<'a> {
         /// `number`, `time`, `who`, `kind` and what belongs to it, and the hash of the line before, `previous`.
         #[schemars(with = "Vec<Map<String, Value>>")]
         lines: &'a [Line],
-        /// Spent in all: a number, or "inf".
+        /// Spent in all, on all sources: a number, or "inf".
         #[schemars(schema_with = "number_or_infinity")]
         epsilon: OrInfinity,
         delta: f64,
-        cap: Option<f64>,
+        /// The sums of each source. One that is not named has those of all.
+        tables: &'a [Spent<'a>],
     },
     Verified {
         verified: bool,
         lines: usize,
     },
+    Opened {
+        ledger: &'a Path,
+        source: Option<&'a str>,
+        /// False where the ledger had the source already.
+        opened: bool,
+    },
+    Checked {
+        /// Those that were not refused.
+        fits: &'a [CheckedFit],
+    },
+}
+
+/// What was spent on the source of a table.
+#[derive(Serialize, JsonSchema)]
+pub struct Spent<'a> {
+    pub table: &'a str,
+    pub source: Option<&'a str>,
+    /// A number, or "inf".
+    #[schemars(schema_with = "number_or_infinity")]
+    pub epsilon: OrInfinity,
+    pub delta: f64,
+    /// The cap that the last fit's schema had.
+    pub cap: Option<f64>,
 }
 
 /// The answer of `run` for linked tables.

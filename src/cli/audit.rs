@@ -1,5 +1,6 @@
 //! `synthward audit`.
 
+use super::ledger::LedgerPlace;
 use super::linked::{Folders, LinkedAudit};
 use super::progress::{Bars, Progress};
 use super::{Global, print, print_json, to_json};
@@ -11,7 +12,7 @@ use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::{AnyModel, ModelFile};
 use crate::output;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
-use crate::train::{FitRequest, TABLE_MEMORY};
+use crate::train::{FitRequest, LedgerFile, TABLE_MEMORY};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Sensitive;
@@ -53,6 +54,8 @@ pub struct AuditCommand {
     /// Where scores of real rows under those models are kept, for you alone to read, until the audit is done
     #[arg(long, value_name = "FOLDER", requires = "shadow")]
     shadow_dir: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerPlace,
     /// Fixes subsamples and models
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -72,8 +75,9 @@ impl AuditCommand {
         };
         let tables = AuditTables::read(&schema, &self.members, &self.holdout, &self.synthetic)?;
         let model = self.model.as_deref().map(of_flat_table).transpose()?;
+        let ledger = LedgerFile::new(self.ledger.of(None, &self.schema), &schema.table);
         let shadow = match (&model, self.shadow, &self.shadow_dir) {
-            (Some(model), Some(models), Some(folder)) => Some(self.shadow(global, model, models, folder)?),
+            (Some(model), Some(models), Some(folder)) => Some(self.shadow(global, &ledger, model, models, folder)?),
             _ => None,
         };
         let auditing = Progress::endless(global, "auditing");
@@ -91,7 +95,7 @@ impl AuditCommand {
                 seed: header.seed,
                 memory: TABLE_MEMORY,
             };
-            audit = audit.with_white_box(white_box(global, &request, self.canaries)?);
+            audit = audit.with_white_box(white_box(global, &ledger, &request, self.canaries)?);
         }
         if let Some(path) = &self.output {
             output::write_bytes(path, to_json(&audit)?.as_bytes())?;
@@ -134,6 +138,7 @@ impl AuditCommand {
     fn shadow(
         &self,
         global: &Global,
+        ledger: &LedgerFile,
         (released, sha256): &(ModelFile, String),
         models: usize,
         folder: &Path,
@@ -154,6 +159,7 @@ impl AuditCommand {
             folder,
             origin: &format!("{} {} {sha256}", members.sha256, holdout.sha256),
             seed: self.seed,
+            ledger,
         };
         let mut bar = Progress::new(global, "shadow models", models as u64);
         shadow::shadow(request, &mut |done| bar.at(done as u64, ""))
@@ -252,10 +258,10 @@ pub fn refuse_shared(units: Vec<String>, others: &[String], holdout: &Source, co
 }
 
 /// The white-box audit of a fit, with its progress.
-pub fn white_box(global: &Global, request: &FitRequest, canaries: usize) -> Result<WhiteBox> {
+pub fn white_box(global: &Global, ledger: &LedgerFile, request: &FitRequest, canaries: usize) -> Result<WhiteBox> {
     tracing::info!("testing the fit with {canaries} canaries");
     let mut bars = Bars::new(global);
-    canary::white_box(request, canaries, &mut |progress| bars.at(progress))
+    canary::white_box(request, ledger, canaries, &mut |progress| bars.at(progress))
 }
 
 /// An error, with its exit code, unless the audit found no leak and could have.

@@ -191,11 +191,11 @@ pub fn bound_text(column: &Column, value: f64) -> String {
     }
 }
 
-/// The lines of a ledger in words.
+/// The lines of a ledger that count for a source, in words.
 ///
 /// # Errors
 /// As [`read_ledger`].
-pub fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
+pub fn ledger_lines(path: &Path, source: Option<&str>) -> Result<Vec<LedgerLine>> {
     let ledger = read_ledger(path)?;
     let line = |line: &synthward_privacy::ledger::Line| {
         let (kind, epsilon, delta) = match &line.record {
@@ -205,7 +205,10 @@ pub fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
             Record::Checkpoint { .. } => ("checkpoint", None, None),
             Record::Resumed { .. } => ("resumed", None, None),
             Record::Outcome { .. } => ("released", None, None),
-            Record::Cap { epsilon } => ("cap", *epsilon, None),
+            Record::Cap { epsilon, .. } => ("cap", *epsilon, None),
+            Record::Continued { .. } => ("format", None, None),
+            Record::Table { .. } => ("table", None, None),
+            Record::Rehearsed { .. } => ("tested by throwaway fits", None, None),
             Record::Refused { .. } => ("refused, not spent", None, None),
         };
         LedgerLine {
@@ -216,5 +219,5 @@ pub fn ledger_lines(path: &Path) -> Result<Vec<LedgerLine>> {
             delta,
         }
     };
-    Ok(ledger.lines().iter().map(line).collect())
+    Ok(ledger.lines_of(source).map(line).collect())
 }

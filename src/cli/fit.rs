@@ -1,6 +1,7 @@
 //! `synthward fit`.
 
 use super::answers::Fitted;
+use super::ledger::{LedgerPlace, ledger_of};
 use super::memory::MemoryLimit;
 use super::progress::Bars;
 use super::{Global, linked, print_json, stop};
@@ -10,7 +11,7 @@ use crate::ingest::Source;
 use crate::model::{ModelFile, ModelKind};
 use crate::output;
 use crate::schema::{AnySchema, LinkedSchema};
-use crate::train::{self, FitRequest, LedgerFile, LinkedRequest, Place};
+use crate::train::{self, FitRequest, LinkedRequest, Place};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Budget;
 
@@ -39,9 +40,8 @@ pub struct Fit {
     /// Which generator to fit
     #[arg(long, value_enum, default_value_t)]
     model: ModelChoice,
-    /// The ledger of the table [default: ledger.jsonl beside the model]
-    #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerPlace,
     /// Fixes initialisation, never the privacy noise
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -63,7 +63,7 @@ impl Fit {
             AnySchema::Table(schema) => schema,
         };
         let source: Source = self.table.as_str().into();
-        let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
+        let ledger = self.ledger.of(None, &self.schema);
         let request = FitRequest {
             source: &source,
             schema: &schema,
@@ -94,7 +94,7 @@ impl Fit {
                     .remedy("leave it out, or `order` out of the schema"),
             });
         }
-        let ledger = self.ledger.clone().unwrap_or_else(|| self.output.with_file_name("ledger.jsonl"));
+        let ledger = self.ledger.of(None, &self.schema);
         let request = LinkedRequest {
             folder: Path::new(&self.table),
             schema,
@@ -147,7 +147,7 @@ pub fn fit_and_write(global: &Global, request: &FitRequest, kept: &Kept<'_>) -> 
     let Kept { ledger, output, tables, resume } = *kept;
     // Before anything is spent on it.
     output::check_writable(output)?;
-    let ledger = LedgerFile::new(ledger, &request.schema.table);
+    let ledger = ledger_of(ledger, &request.schema.table)?;
     if request.schema.table.assumed_public {
         tracing::warn!(
             "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"

@@ -3,6 +3,7 @@
 use super::secrecy::say;
 use super::{Global, print, print_json};
 use crate::error::{Error, Result};
+use crate::schema::{AnySchema, new_source};
 use crate::{ingest, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub struct Inspect {
     /// Vouch that everything the draft reads from the rows is public; recorded in every output
     #[arg(long)]
     assume_public: bool,
+    /// The data are of the same persons as those of this schema: an excerpt, a split, a later export. Both share one budget
+    #[arg(long, value_name = "SCHEMA")]
+    source_of: Option<PathBuf>,
     /// Write the schema here instead of to standard output
     #[arg(long, short, value_name = "SCHEMA")]
     output: Option<PathBuf>,
@@ -40,7 +44,35 @@ impl Inspect {
             let suggested = raw.load(&comparable)?.map(|frame| ingest::suggest(&frame, &comparable));
             inspection.suggest(suggested.for_controller());
         }
+        inspection.schema.table.source = Some(self.source()?);
         self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
+    }
+
+    /// The identifier of the source: that of another schema of the same persons, else that of the schema which is drafted
+    /// anew, else a new one.
+    fn source(&self) -> Result<String> {
+        let known = |path: &Path| {
+            Ok::<_, Error>(match AnySchema::read(path)? {
+                AnySchema::Table(schema) => schema.table.source,
+                AnySchema::Linked(schema) => schema.linked.source,
+            })
+        };
+        if let Some(path) = &self.source_of {
+            let none = || {
+                Error::bad_input("the schema does not name its source")
+                    .file(path)
+                    .expected("source = \"...\" under the table's name")
+                    .remedy(format!(
+                        "write source = \"{}\" there, and give the command again",
+                        new_source().unwrap_or_default()
+                    ))
+            };
+            return known(path)?.ok_or_else(none);
+        }
+        match self.output.as_deref().filter(|path| path.exists()).and_then(|path| known(path).ok().flatten()) {
+            Some(source) => Ok(source),
+            None => new_source(),
+        }
     }
 
     fn run_on_folder(self, global: &Global) -> Result<()> {
@@ -48,7 +80,8 @@ impl Inspect {
             return Err(Error::usage("--unit does not go with a folder")
                 .remedy("leave it out: the privacy unit is a row of the table of persons with all that hangs on it"));
         }
-        let inspection = ingest::inspect_folder(Path::new(&self.table), self.assume_public)?;
+        let mut inspection = ingest::inspect_folder(Path::new(&self.table), self.assume_public)?;
+        inspection.schema.linked.source = Some(self.source()?);
         self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
     }
 

@@ -81,7 +81,7 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Answer accounting questions
     Account(account::Account),
-    /// Show or verify a ledger
+    /// Open, show, verify or check a ledger
     Ledger(ledger::LedgerCommand),
     /// Say what a run would spend, take and need, before a row is read
     Plan(plan::PlanCommand),

@@ -6,6 +6,7 @@ use super::evaluate::{Tables, summary};
 use super::facts::{bound_text, facts, history_facts, ledger_lines};
 use super::fit::{Kept, budget, fit_and_write, kind};
 use super::generate::write_cohort;
+use super::ledger::LedgerPlace;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
@@ -22,7 +23,7 @@ use crate::report::{
 };
 use crate::schema::{AnySchema, Kind, Schema};
 use crate::selftest::selftest;
-use crate::train::{FitRequest, LinkedRequest};
+use crate::train::{FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use synthward_privacy::UnitKey;
@@ -42,6 +43,8 @@ pub struct Run {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    ledger: LedgerPlace,
+    #[command(flatten)]
     memory: MemoryLimit,
 }
 
@@ -51,17 +54,19 @@ impl Run {
         let base = self.config.parent().unwrap_or(Path::new(""));
         let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
         let (table, holdout) = (path(&config.input.table), path(&config.input.holdout));
-        let schema = match AnySchema::read(base.join(&config.input.schema))? {
+        let schema_file = base.join(&config.input.schema);
+        let ledger = self.ledger.of(config.input.ledger.as_ref().map(|ledger| base.join(ledger)), &schema_file);
+        let schema = match AnySchema::read(&schema_file)? {
             AnySchema::Linked(schema) => {
                 if self.resume {
                     return Err(no_resume("--resume is for runs on single tables"));
                 }
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
-                return linked::run(global, asked, what, &self.output, self.memory.of_table()?);
+                return linked::run(global, asked, what, (&self.output, &ledger), self.memory.of_table()?);
             }
             AnySchema::Table(schema) => schema,
         };
-        let history = schema.history().map_err(|e| e.file(base.join(&config.input.schema)))?;
+        let history = schema.history().map_err(|e| e.file(&schema_file))?;
         if history.is_some() {
             linked::refuse_settings(&config, &self.config)?;
             if self.resume {
@@ -95,7 +100,7 @@ impl Run {
         let salt = Salt::of_folder(&self.output)?;
         let (model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
-            let (ledger, tables) = (out("ledger.jsonl"), salt.salted(&as_read.join("\n")));
+            let tables = salt.salted(&as_read.join("\n"));
             let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
             match &history {
                 None => {
@@ -126,7 +131,8 @@ impl Run {
         let mut audit = audited.audit(schema, 1, None, config.cohort.seed)?;
         drop(auditing);
         if let Some(canaries) = config.audit.canaries {
-            audit = audit.with_white_box(white_box(global, &request, canaries)?);
+            let ledger = LedgerFile::new(&ledger, &request.schema.table);
+            audit = audit.with_white_box(white_box(global, &ledger, &request, canaries)?);
         }
         output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
 
@@ -157,7 +163,7 @@ impl Run {
         ];
         let report = Report {
             files,
-            ledger: ledger_lines(&out("ledger.jsonl"))?,
+            ledger: ledger_lines(&ledger, request.schema.table.source.as_deref())?,
             evaluation: Some(coarse::evaluation(&evaluation)),
             audit: Some(coarse::audit(&audit)),
             stated: config.report.clone(),
@@ -274,7 +280,9 @@ fn refuse_changed(paths: [&str; 2], as_read: &[String; 2]) -> Result<()> {
 pub fn changed(file: &Path) -> Error {
     Error::bad_input("the table was changed while the run read it; what was made of it is not to be used")
         .file(file)
-        .remedy("run again, into another folder, when nobody writes to the table; the ledger keeps what was spent")
+        .remedy(
+            "run again when nobody writes to the table; it costs its epsilon again, from the same ledger, wherever it writes to",
+        )
 }
 
 /// Secret bytes of a run's folder. A bare hash of a table would tell somebody who knows all its rows but one whether a guess

@@ -197,6 +197,7 @@ mod tests {
     fn schema_of(source: &Source) -> Schema {
         let table = TableSpec {
             name: "t".into(),
+            source: None,
             privacy_unit: None,
             max_rows_per_unit: None,
             order: None,

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Float64Array, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
-use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, datetime};
+use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, datetime, source};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -176,6 +176,7 @@ impl Schema {
                 Error::bad_input("the schema has no column").remedy("add a [[column]] for each column of the table")
             );
         }
+        source::check(table.source.as_deref())?;
         if table.epsilon_cap.is_some_and(|cap| !(cap > 0.0 && cap.is_finite())) {
             return Err(Error::bad_input("epsilon_cap in [table] is not a positive number")
                 .remedy("write the most epsilon that all fits of the table together may spend, or remove the line"));

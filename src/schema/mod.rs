@@ -67,6 +67,7 @@ pub(crate) mod expression;
 pub mod linked;
 mod parents;
 mod regression;
+mod source;
 mod survival;
 pub mod target;
 mod toml_in;
@@ -81,6 +82,7 @@ pub(crate) use constraint::{common_unit, is_sum};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
 pub use regression::Regression;
+pub use source::new_source;
 pub use survival::Survival;
 pub use target::Target;
 pub(crate) use toml_in::parse_toml;
@@ -123,6 +125,10 @@ pub struct Schema {
 pub struct TableSpec {
     /// Name in reports and in the ledger.
     pub name: String,
+    /// Random identifier of the source, which has the budget: excerpts, splits and later exports of the same persons have
+    /// the same. It says nothing of the rows, and no model has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Whose privacy is protected: the column that names the person, or `row`. `fit` wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy_unit: Option<String>,
@@ -139,7 +145,8 @@ pub struct TableSpec {
     /// Number of units, where it is public. Absent: it is not, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<u64>,
-    /// The most epsilon that all fits of this table together may spend, as its owner allows; the ledger enforces it.
+    /// The most epsilon that all fits of this source together may spend, as its owner allows; the ledger enforces it, and
+    /// where there is no ledger of the source, nothing is fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon_cap: Option<f64>,
     /// Someone took what was read from the rows for public (`inspect --assume-public`). Every output repeats it.
@@ -179,7 +186,7 @@ impl Schema {
 
     /// The schema as a model may carry it: of columns that are not modelled,
     /// nothing but name, kind and type. Nobody vouched for their values, which
-    /// `inspect` may have read from the rows.
+    /// `inspect` may have read from the rows. What the ledger needs is no business of the model's.
     pub fn released(&self) -> Self {
         let bare = |column: &Column| Column {
             arrow_type: column.arrow_type.clone(),
@@ -192,7 +199,8 @@ impl Schema {
             ..column.clone()
         };
         let columns = self.columns.iter().map(|c| if c.is_modelled() { whole(c) } else { bare(c) }).collect();
-        Self { columns, ..self.clone() }
+        let table = TableSpec { source: None, epsilon_cap: None, ..self.table.clone() };
+        Self { table, columns, ..self.clone() }
     }
 
     /// The columns of a frame, in order: neither dropped nor identifiers.
@@ -217,7 +225,10 @@ mod tests {
         sex.categories = vec!["F".into(), "M".into()];
         let schema =
             Schema::from_toml("[table]\nname = \"t\"\n[[column]]\nname = \"x\"\nkind = \"boolean\"\n").unwrap();
-        let released = Schema { columns: vec![dropped, key, sex.clone()], ..schema }.released();
+        let (source, epsilon_cap) = (Some("0123456789abcdef".into()), Some(3.0));
+        let table = TableSpec { source, epsilon_cap, ..schema.table.clone() };
+        let released = Schema { table, columns: vec![dropped, key, sex.clone()], ..schema.clone() }.released();
+        assert_eq!(released.table, schema.table, "source and cap are the ledger's business");
         assert!(released.columns[0].drop && released.columns[0].categories.is_empty());
         assert_eq!(released.columns[1].max, None);
         assert_eq!(released.columns[2], sex);

@@ -52,6 +52,9 @@ impl Schema {
         let table = &self.table;
         comments(&mut out, &notes.table);
         field(&mut out, TABLE_FIELD, "name", text(&table.name));
+        if let Some(source) = &table.source {
+            field(&mut out, TABLE_FIELD, "source", text(source));
+        }
         if let Some(unit) = &table.privacy_unit {
             field(&mut out, TABLE_FIELD, "privacy_unit", text(unit));
         }
@@ -216,6 +219,7 @@ mod tests {
     fn table() -> TableSpec {
         TableSpec {
             name: "stays".into(),
+            source: Some("0123456789abcdef".into()),
             privacy_unit: Some("patient".into()),
             max_rows_per_unit: Some(3),
             order: None,

@@ -1,16 +1,21 @@
 //! A fit on the disk: its lines in the ledger, its checkpoint and its model.
 //!
-//! What shows anything of the rows appears in three steps: it is written whole under a name of its own, with the fit's name
-//! in it and `.next` at the end, the ledger names it by its SHA-256, and it is renamed, all under the ledger's lock. A
-//! process that dies between two of them leaves a whole file or none; whoever goes on with the fit takes a whole one for
-//! what it is, names it in the ledger, and goes on from there. So every planned release that anybody ever sees was made
+//! What shows anything of the rows is first written whole and sealed, under a name of its own that ends in `.next`: nobody
+//! can read it. Then the ledger names it, in one line that has the SHA-256 of what is sealed and the key. From there on it
+//! can be read, and it counts. A checkpoint stays sealed and is renamed; a model is written anew under its own name, as it
+//! is. All this happens under the ledger's lock.
+//!
+//! A process that dies before the line leaves what nobody can ever read: the fit goes on from what was named before. One that
+//! dies after it leaves what the line names: the fit goes on from there. What the line names and nobody finds any more may
+//! have been seen, so it is not made again: the fit is spent. So every planned release that anybody ever sees was made
 //! once.
 
 use super::checkpoint::Checkpoint;
-use super::ledger_file::{LedgerFile, read_ledger};
+use super::ledger_file::{LedgerFile, VERSION, read_ledger};
 use crate::error::{Error, Result};
 use crate::model::sha256;
 use crate::output;
+use crate::seal::{self, Sealed};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use synthward_privacy::ledger::{Ledger, Line, Record};
@@ -55,115 +60,90 @@ impl<'a> Attempt<'a> {
         let Asked { ledger, output, plan, request } = asked;
         if let Some(file) = left_behind(output) {
             return Err(Error::bad_input("an unfinished fit left this file").file(file).remedy(
-                "add --resume to go on with that fit, which spends nothing more; or delete the file to begin anew",
+                "add --resume to go on with that fit, which spends nothing more; a new fit costs its epsilon again, and \
+                 wants another output",
             ));
         }
         let fit = fit_name(plan)?;
         let line = ledger.append(Record::Intent {
             fit: fit.clone(),
+            source: ledger.source().map(str::to_owned),
             epsilon: plan.epsilon(),
             delta: plan.delta(),
             unit: plan.unit().clone(),
             adjacency: plan.adjacency(),
             event: plan.event(),
             request: request.into(),
+            tool: Some(VERSION.into()),
         })?;
         Ok(Self { ledger, output, fit, line })
     }
 
-    /// Finds the last fit of this request that can be gone on with and, if it has not ended, records that this process
-    /// does. `model` reads the bytes of a model.
+    /// Finds the last fit of this request and, if it has not ended, records that this process goes on with it. `model` reads
+    /// the bytes of a model.
     ///
     /// # Errors
-    /// Bad input when there is no such fit; what [`LedgerFile::append_after`] refuses.
+    /// Bad input when there is no such fit, or it is spent; what [`LedgerFile::append_after`] refuses.
     pub fn resume<M>(asked: Asked<'a, '_>, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M>> {
-        let Asked { ledger, output, .. } = asked;
+        let Asked { ledger, output, plan, .. } = asked;
         let read = read_ledger(ledger.path())?;
-        for line in read.lines().iter().rev().filter(|line| asked.is_of(&line.record)) {
-            let fit = line.record.fit().unwrap_or_default().to_owned();
-            let (last, word) = last_words(&read, &fit);
-            let turn = Self { ledger, output, fit, line: last.number };
-            let found = match word {
-                Record::Refused { .. } => None,
-                Record::Outcome { model_sha256, .. } => turn.ended(model_sha256, model)?,
-                Record::Checkpoint { sha256, .. } => turn.go_on(Some(sha256), asked.plan, model)?,
-                _ => turn.go_on(None, asked.plan, model)?,
-            };
-            if let Some(found) = found {
-                return Ok(found);
+        let fits =
+            read.lines().iter().rev().filter(|line| asked.is_of(&line.record)).filter_map(|line| line.record.fit());
+        let found = fits
+            .map(|fit| (fit, last_words(&read, fit)))
+            .find(|(_, (_, word))| !matches!(word, Record::Refused { .. }));
+        let Some((fit, (last, word))) = found else {
+            return Err(Error::bad_input("there is no unfinished fit of this request to go on with")
+                .file(ledger.path())
+                .remedy(
+                    "give the command that was interrupted, with the same schema, seed, output and tables, and leave its files \
+                     where they are; a fit that version 0.1.0 began cannot be gone on with. A new fit, without --resume, costs \
+                     its epsilon again",
+                ));
+        };
+        let mut turn = Self { ledger, output, fit: fit.to_owned(), line: last.number };
+        let named = match word {
+            Record::Outcome { model_sha256, key, .. } => return turn.ended(model_sha256, key, model),
+            Record::Checkpoint { sha256, key, .. } => Some((sha256, key)),
+            // What a fit learns before it keeps anything is told on the terminal: it is not to be drawn twice.
+            _ if plan.entries().iter().any(|entry| entry.share == Share::Discover) => {
+                return Err(
+                    spent("this fit had domains or a number of units to learn, and kept nothing yet").file(output)
+                );
             }
-        }
-        Err(Error::bad_input("there is no unfinished fit of this request to go on with").file(ledger.path()).remedy(
-            "give the command that was interrupted, with the same schema, seed, output and tables, and leave its files where they \
-             are; a fit that had domains or the number of units to learn and kept nothing yet cannot be gone on with: \
-             leave --resume out to begin one anew",
-        ))
+            _ => None,
+        };
+        let files = [".checkpoint", ".checkpoint.next"].map(|ending| turn.file(ending));
+        let mut checkpoint = None;
+        let read = || {
+            checkpoint = named.map(|(sha256, key)| kept(&files, sha256, key)).transpose()?;
+            Ok(())
+        };
+        let record = Record::Resumed { fit: turn.fit.clone() };
+        turn.name(read, record, || Ok(()))?;
+        Ok(match checkpoint {
+            Some(checkpoint) => Found::Checkpoint(turn, Box::new(checkpoint)),
+            None => Found::Intent(turn),
+        })
     }
 
-    /// The model of a fit that has ended, if it is there.
-    fn ended<M>(self, model_sha256: &str, model: fn(&[u8]) -> Result<M>) -> Result<Option<Found<'a, M>>> {
-        let next = self.file(".next");
-        for file in [&*next, self.output] {
-            let Some(bytes) = std::fs::read(file).ok().filter(|bytes| sha256(bytes) == model_sha256) else { continue };
-            if file != self.output {
-                output::publish(file, self.output)?;
+    /// The model of a fit that has ended.
+    fn ended<M>(self, model_sha256: &str, key: &str, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M>> {
+        let is_it = |bytes: &Vec<u8>| sha256(bytes) == model_sha256;
+        let there = std::fs::read(self.output).ok().filter(is_it);
+        let bytes = match there {
+            Some(bytes) => bytes,
+            None => {
+                let sealed = std::fs::read(self.file(".next")).ok();
+                let opened = sealed.and_then(|sealed| seal::open(&sealed, key)).filter(is_it);
+                let bytes = opened.ok_or_else(|| lost("model", model_sha256).file(self.output))?;
+                output::write_bytes(self.output, &bytes)?;
+                bytes
             }
-            let model = model(&bytes).map_err(|e| e.file(self.output))?;
-            self.clear()?;
-            return Ok(Some(Found::Model(Box::new(model), model_sha256.into())));
-        }
-        Ok(None)
-    }
-
-    /// Goes on with a fit that has not ended, whose last checkpoint the ledger names, if there is one.
-    fn go_on<M>(
-        mut self,
-        named: Option<&str>,
-        plan: &Plan,
-        model: fn(&[u8]) -> Result<M>,
-    ) -> Result<Option<Found<'a, M>>> {
-        let (next, path) = (self.file(".next"), self.output);
-        if let Some(bytes) = std::fs::read(&next).ok()
-            && let Ok(model) = model(&bytes)
-        {
-            let model_sha256 = sha256(&bytes);
-            let record = Record::Outcome { fit: self.fit.clone(), model_sha256: model_sha256.clone() };
-            self.name(|| Ok(()), record, || output::publish(&next, path))?;
-            self.clear()?;
-            return Ok(Some(Found::Model(Box::new(model), model_sha256)));
-        }
-        let (next, path) = (self.file(".checkpoint.next"), self.file(".checkpoint"));
-        let read = |file: &Path| {
-            let bytes = std::fs::read(file).ok()?;
-            let checkpoint =
-                Checkpoint::from_bytes(&bytes).ok().filter(|checkpoint| checkpoint.facts.fit == self.fit)?;
-            Some((sha256(&bytes), checkpoint))
         };
-        let kept = match (read(&next), read(&path)) {
-            (Some((sha256, checkpoint)), _) => {
-                let rename = || output::rename(&next, &path);
-                if named == Some(&sha256) {
-                    rename()?;
-                } else {
-                    let record = Record::Checkpoint { fit: self.fit.clone(), sha256 };
-                    self.name(|| Ok(()), record, rename)?;
-                }
-                Some(checkpoint)
-            }
-            (None, Some((sha256, checkpoint))) => (named == Some(&sha256)).then_some(checkpoint),
-            (None, None) => None,
-        };
-        // What a fit learns before it keeps anything is told on the terminal: it is not to be drawn twice.
-        let learns = plan.entries().iter().any(|entry| entry.share == Share::Discover);
-        if kept.is_none() && (named.is_some() || learns) {
-            return Ok(None);
-        }
-        let record = Record::Resumed { fit: self.fit.clone() };
-        self.name(|| Ok(()), record, || Ok(()))?;
-        Ok(Some(match kept {
-            Some(checkpoint) => Found::Checkpoint(self, Box::new(checkpoint)),
-            None => Found::Intent(self),
-        }))
+        let model = model(&bytes).map_err(|e| e.file(self.output))?;
+        self.clear()?;
+        Ok(Found::Model(Box::new(model), model_sha256.into()))
     }
 
     /// The fit's name in the ledger.
@@ -188,8 +168,9 @@ impl<'a> Attempt<'a> {
     /// Post-processing: the bytes are of what was released.
     pub fn keep(&mut self, bytes: &[u8]) -> Result<()> {
         let (next, path) = (self.file(".checkpoint.next"), self.file(".checkpoint"));
-        let record = Record::Checkpoint { fit: self.fit.clone(), sha256: sha256(bytes) };
-        self.name(|| output::write_private_bytes(&next, bytes), record, || output::rename(&next, &path))
+        let Sealed { bytes: sealed, key } = Sealed::new(bytes)?;
+        let record = Record::Checkpoint { fit: self.fit.clone(), sha256: sha256(bytes), key };
+        self.name(|| output::write_private_bytes(&next, &sealed), record, || output::rename(&next, &path))
     }
 
     /// Ends the fit with its model, and returns the SHA-256 of its file.
@@ -201,8 +182,9 @@ impl<'a> Attempt<'a> {
     /// Post-processing: the bytes are of what was released.
     pub fn finish(mut self, bytes: &[u8]) -> Result<String> {
         let (model_sha256, next, path) = (sha256(bytes), self.file(".next"), self.output);
-        let record = Record::Outcome { fit: self.fit.clone(), model_sha256: model_sha256.clone() };
-        self.name(|| output::write_private_bytes(&next, bytes), record, || output::publish(&next, path))?;
+        let Sealed { bytes: sealed, key } = Sealed::new(bytes)?;
+        let record = Record::Outcome { fit: self.fit.clone(), model_sha256: model_sha256.clone(), key };
+        self.name(|| output::write_private_bytes(&next, &sealed), record, || output::write_bytes(path, bytes))?;
         self.clear()?;
         Ok(model_sha256)
     }
@@ -232,13 +214,55 @@ impl<'a> Attempt<'a> {
 }
 
 impl Asked<'_, '_> {
-    /// Whether this is an intent to do what is asked.
+    /// Whether this is an intent to do what is asked. Fits of versions that did not say theirs showed files before they named
+    /// them, and are not gone on with.
     fn is_of(&self, record: &Record) -> bool {
-        let Record::Intent { epsilon, delta, unit, adjacency, event, request, .. } = record else { return false };
+        let Record::Intent { source, epsilon, delta, unit, adjacency, event, request, tool: Some(_), .. } = record
+        else {
+            return false;
+        };
         let plan = self.plan;
-        (*epsilon, *delta, unit, *adjacency, event, &**request)
-            == (plan.epsilon(), plan.delta(), plan.unit(), plan.adjacency(), &plan.event(), self.request)
+        (source.as_deref(), *epsilon, *delta, unit, *adjacency, event, &**request)
+            == (
+                self.ledger.source(),
+                plan.epsilon(),
+                plan.delta(),
+                plan.unit(),
+                plan.adjacency(),
+                &plan.event(),
+                self.request,
+            )
     }
+}
+
+/// The checkpoint that the ledger names, which is put where it belongs if a process died before it did that.
+fn kept([path, next]: &[PathBuf; 2], named: &str, key: &str) -> Result<Checkpoint> {
+    let opened = |file: &Path| {
+        let sealed = std::fs::read(file).ok()?;
+        seal::open(&sealed, key).filter(|bytes| sha256(bytes) == named)
+    };
+    let bytes = match opened(path) {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = opened(next).ok_or_else(|| lost("checkpoint", named).file(path))?;
+            output::rename(next, path)?;
+            bytes
+        }
+    };
+    Checkpoint::from_bytes(&bytes).map_err(|e| e.file(path))
+}
+
+/// The error of a file that the ledger names and nobody finds.
+fn lost(what: &str, sha256: &str) -> Error {
+    spent(&format!("the {what} that the ledger names last, of SHA-256 {sha256}, is not here"))
+}
+
+/// The error of a fit that cannot be gone on with: somebody may have seen what it released.
+fn spent(why: &str) -> Error {
+    Error::bad_input(format!("{why}: the fit is spent, and cannot be gone on with")).remedy(
+        "where a file is missing, put it back from a copy and give the command again; else fit anew, without --resume, \
+         which costs its epsilon again",
+    )
 }
 
 /// The last line about a fit, and what it comes to: a resumption comes to what was there before it.

@@ -1,38 +1,60 @@
 //! The ledger on disk: locked while it is read and written, flushed before a
 //! release depends on it.
 //!
+//! # Where it lies
+//! Budget belongs to the source of the data, which the schema names by a random identifier. So the ledger is the one that
+//! the caller names, else the one beside the schema ([`LedgerFile::beside`]), wherever tables and models lie. It may hold
+//! the lines of several sources; each has a sum and a cap of its own.
+//!
 //! # A line that is not whole
 //! A record counts once its line, the end of the line included, is on the disk: only then is a row read. Where a line
 //! cannot be written, as on a full disk, what was written of it is taken back at once. What a crash leaves of a line
 //! therefore stands at the end, has no end of its own, and nothing was spent on it: it does not count, reading says so,
-//! and the next record takes its place. Anything else that does not verify is refused.
+//! and the next record takes its place. Anything else that does not verify is refused. A line that shows the key of a file
+//! has its room made before a letter of it is written, and once it is whole it is never taken back.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
 use crate::schema::TableSpec;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use synthward_privacy::ledger::{LEDGER_VERSION, Ledger, Record};
+use synthward_privacy::Budget;
+use synthward_privacy::ledger::{LEDGER_VERSION, Ledger, Record, Rehearsal};
+
+/// The version of the program, which is told with each fit.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Bytes of a ledger, at most: a hundred thousand fits.
 const LARGEST_LEDGER: u64 = 1 << 28;
 /// Rounding that sums of spent epsilons may carry.
 const SLACK: f64 = 1e-9;
 
-/// A ledger file of one table.
+/// The ledger file of a source.
 pub struct LedgerFile {
     path: PathBuf,
     table: String,
+    source: Option<String>,
     cap: Option<f64>,
     units: Option<u64>,
 }
 
 impl LedgerFile {
-    /// Names the ledger of a table, with the cap and the public number of units
+    /// Names the ledger of a table's source, with the cap and the public number of units
     /// that the table's schema states; nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>, table: &TableSpec) -> Self {
-        Self { path: path.into(), table: table.name.clone(), cap: table.epsilon_cap, units: table.units }
+        let TableSpec { name, source, epsilon_cap, units, .. } = table;
+        Self { path: path.into(), table: name.clone(), source: source.clone(), cap: *epsilon_cap, units: *units }
+    }
+
+    /// Where the ledger lies if nobody names another: beside the schema.
+    pub fn beside(schema: &Path) -> PathBuf {
+        schema.with_file_name("ledger.jsonl")
+    }
+
+    /// The identifier of the source, if the schema has one.
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     /// Where the ledger lies.
@@ -42,15 +64,15 @@ impl LedgerFile {
 
     /// Appends a record under an exclusive lock, after verifying every line
     /// before it, and flushes it to the disk. A new ledger is opened first, and
-    /// a cap that changed is put on record. Since the sum is checked and the
+    /// a table, or a cap that changed, is put on record. Since the sum is checked and the
     /// intent is written under one lock, two fits at once cannot both spend
     /// the last epsilon. Returns the number of the new line.
     ///
     /// # Errors
-    /// Exit code 1 when the file cannot be read or written, 3 when a line does
-    /// not verify or the ledger belongs to another table, 4 when an intent
-    /// exceeds the cap. The ledger is then as it was, but for a line that was
-    /// not whole.
+    /// Exit code 1 when the file cannot be read, locked or written, 3 when a line does
+    /// not verify or the table is known under another source, 4 when an intent
+    /// exceeds the cap, or there is a cap and no ledger of the source. The ledger is then as it was, but for a line that
+    /// was not whole.
     pub fn append(&self, record: Record) -> Result<u64> {
         self.append_after(record, None)
     }
@@ -77,48 +99,130 @@ impl LedgerFile {
         line: Option<u64>,
         after: impl FnOnce() -> Result<()>,
     ) -> Result<u64> {
-        let cannot = |e: io::Error| {
-            Error::failed(format!("the ledger cannot be written ({})", e.kind()))
-                .file(&self.path)
-                .remedy("make the ledger and its folder writable; nothing is spent without a record")
-        };
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path).map_err(cannot)?;
-        file.lock().map_err(cannot)?;
-        let (mut ledger, whole) = read(&mut file, &self.path)?;
-        let mut text = String::new();
-        let mut add = |ledger: &mut Ledger, record| {
-            text.push_str(&ledger.append(record, now(), who()));
-            text.push('\n');
-        };
-        self.refuse_other_table(&ledger)?;
+        let is_intent = matches!(record, Record::Intent { .. });
+        if is_intent && !self.path.exists() {
+            self.refuse_lost(&Ledger::default())?;
+        }
+        let (mut file, mut ledger, whole) = self.locked()?;
+        if is_intent {
+            self.refuse_lost(&ledger)?;
+        }
         let last = record.fit().and_then(|fit| ledger.last_of(fit)).map(|line| line.number);
         if line.is_some() && line != last {
             return Err(Error::failed("another process has gone on with this fit")
                 .file(&self.path)
                 .remedy("leave it to that process: nothing that this one did since then was written"));
         }
-        if ledger.table().is_none() {
-            add(&mut ledger, Record::Opened { version: LEDGER_VERSION, table: self.table.clone() });
-        }
-        if ledger.cap() != self.cap {
-            add(&mut ledger, Record::Cap { epsilon: self.cap });
-        }
+        let mut text = self.add_opening(&mut ledger)?;
         if let Record::Intent { epsilon, delta, .. } = record {
             self.refuse(&ledger, epsilon, delta)?;
         }
-        add(&mut ledger, record);
+        let shows_key = record.shows_key();
+        text.push_str(&with_end(&mut ledger, record));
         before()?;
-        file.set_len(whole).map_err(cannot)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(cannot);
-        // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
-        let written = written.and_then(|()| output::write_bytes(&head_path(&self.path), ledger.head().as_bytes()));
-        if written.is_err() {
-            // If this fails too, either a line stays that is not whole, or one that is: then it counts as spent.
-            let _ = file.set_len(whole).and_then(|()| file.sync_all());
-        }
-        written?;
+        self.write(&mut file, whole, &text, &ledger, shows_key)?;
         after()?;
         Ok(ledger.lines().len() as u64 - 1)
+    }
+
+    /// Puts the source and its cap on record before anything is fitted: from then on its cap is held by this ledger.
+    /// Returns whether the ledger had the source already.
+    ///
+    /// # Errors
+    /// As [`LedgerFile::append`].
+    pub fn open(&self) -> Result<bool> {
+        let (mut file, mut ledger, whole) = self.locked()?;
+        let is_known = ledger.keeps(self.source());
+        let text = self.add_opening(&mut ledger)?;
+        self.write(&mut file, whole, &text, &ledger, false)?;
+        Ok(is_known)
+    }
+
+    /// Puts throwaway fits on record that are about to be made to real rows, `fits` at most, each with this budget.
+    ///
+    /// # Errors
+    /// As [`LedgerFile::append`]; bad input where there is no ledger of the source.
+    pub fn rehearse(&self, test: Rehearsal, fits: usize, budget: Budget) -> Result<()> {
+        if !self.read()?.keeps(self.source()) {
+            return Err(self.not_found(ErrorKind::BadInput, "a test by throwaway fits leaves a line in the ledger: "));
+        }
+        let (epsilon, delta) = (budget.epsilon(), budget.delta());
+        let (source, fits, tool) = (self.source.clone(), fits as u64, VERSION.into());
+        self.append(Record::Rehearsed { source, test, fits, epsilon, delta, tool }).map(drop)
+    }
+
+    /// What is there; a ledger that does not exist yet is empty.
+    fn read(&self) -> Result<Ledger> {
+        if self.path.exists() { read_ledger(&self.path) } else { Ok(Ledger::default()) }
+    }
+
+    /// The file, locked, and what is in it. It is made where there is none.
+    fn locked(&self) -> Result<(File, Ledger, u64)> {
+        let path = &self.path;
+        // Not truncated: it is read first.
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = opened.map_err(|e| self.cannot("written", &e))?;
+        let held = |e: TryLockError| match e {
+            TryLockError::WouldBlock => {
+                tracing::info!("{}: another process holds the ledger's lock; waiting for it", path.display());
+                file.lock()
+            }
+            TryLockError::Error(e) => Err(e),
+        };
+        file.try_lock().or_else(held).map_err(|e| self.cannot("locked", &e))?;
+        let (ledger, whole) = read(&mut file, path)?;
+        Ok((file, ledger, whole))
+    }
+
+    fn cannot(&self, what: &str, e: &io::Error) -> Error {
+        Error::failed(format!("the ledger cannot be {what} ({})", e.kind())).file(&self.path).remedy(
+            "make the ledger and its folder writable, on a file system that has locks, or name the ledger of this source \
+             elsewhere with --ledger; nothing is spent without a record",
+        )
+    }
+
+    /// The lines that come before a first one about this source, or when its cap has changed.
+    fn add_opening(&self, ledger: &mut Ledger) -> Result<String> {
+        let mut records = Vec::new();
+        match ledger.version() {
+            None => records.push(Record::Opened { version: LEDGER_VERSION, table: None }),
+            Some(version) if version < LEDGER_VERSION => records.push(Record::Continued { version: LEDGER_VERSION }),
+            Some(_) => {}
+        }
+        if !ledger.tables().contains(&(&*self.table, self.source())) {
+            self.refuse_other_source(ledger)?;
+            records.push(Record::Table { table: self.table.clone(), source: self.source.clone() });
+        }
+        if ledger.cap(self.source()) != self.cap {
+            records.push(Record::Cap { epsilon: self.cap, source: self.source.clone() });
+        }
+        Ok(records.into_iter().map(|record| with_end(ledger, record)).collect())
+    }
+
+    /// Puts lines behind the whole ones, and the ledger's head beside it.
+    fn write(&self, file: &mut File, whole: u64, text: &str, ledger: &Ledger, shows_key: bool) -> Result<()> {
+        let cannot = |e: io::Error| self.cannot("written", &e);
+        let take_back = |file: &File| {
+            // If this fails too, either a line stays that is not whole, or one that is: then it counts as spent.
+            let _ = file.set_len(whole).and_then(|()| file.sync_all());
+        };
+        let put = |file: &mut File, bytes: &[u8]| {
+            file.seek(SeekFrom::Start(whole)).and_then(|_| file.write_all(bytes)).map_err(cannot)
+        };
+        file.set_len(whole).map_err(cannot)?;
+        // Its room is made first, so that a full disk leaves nothing of it.
+        let room = put(file, &vec![b' '; text.len()]);
+        if room.is_err() {
+            take_back(file);
+        }
+        room?;
+        let written = put(file, text.as_bytes()).and_then(|()| file.sync_all().map_err(cannot));
+        // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
+        let written = written.and_then(|()| output::write_bytes(&head_path(&self.path), ledger.head().as_bytes()));
+        if written.is_err() && !shows_key {
+            take_back(file);
+        }
+        written
     }
 
     /// Refuses what [`LedgerFile::append`] would refuse of a fit, and writes nothing. A ledger that does not exist yet
@@ -127,50 +231,71 @@ impl LedgerFile {
     /// # Errors
     /// As [`LedgerFile::append`].
     pub fn check(&self, epsilon: f64, delta: f64) -> Result<(f64, f64)> {
-        let mut ledger = if self.path.exists() { read_ledger(&self.path)? } else { Ledger::default() };
-        self.refuse_other_table(&ledger)?;
-        if ledger.cap() != self.cap {
-            ledger.append(Record::Cap { epsilon: self.cap }, now(), who());
-        }
+        let mut ledger = self.read()?;
+        self.refuse_lost(&ledger)?;
+        self.add_opening(&mut ledger)?;
         self.refuse(&ledger, epsilon, delta)?;
-        Ok(ledger.spent())
+        Ok(ledger.spent(self.source()))
     }
 
-    fn refuse_other_table(&self, ledger: &Ledger) -> Result<()> {
-        match ledger.table() {
-            Some(table) if table != self.table => {
-                Err(Error::bad_input(format!("this is the ledger of table `{table}`, not of `{}`", self.table))
-                    .file(&self.path)
-                    .remedy("name the ledger of this table with --ledger"))
-            }
-            _ => Ok(()),
+    /// An error where there is a cap, and nothing that says what is spent of it.
+    fn refuse_lost(&self, ledger: &Ledger) -> Result<()> {
+        if self.cap.is_none() || ledger.keeps(self.source()) {
+            return Ok(());
         }
+        Err(self.not_found(ErrorKind::BudgetRefused, "the schema has an epsilon_cap: "))
+    }
+
+    fn not_found(&self, kind: ErrorKind, why: &str) -> Error {
+        Error::new(kind, format!("{why}no ledger of the source of table `{}` is here", self.table)).file(&self.path).remedy(
+            "name the ledger that its fits are in with --ledger; where nothing was ever fitted to this source, open one: \
+             `synthward ledger open SCHEMA`",
+        )
+    }
+
+    /// An error where the table is known under another source: most likely its schema was drafted twice.
+    fn refuse_other_source(&self, ledger: &Ledger) -> Result<()> {
+        let tables = ledger.tables();
+        let same_name = tables.iter().find_map(|(table, source)| (*table == self.table).then_some(*source)?);
+        let (Some(_), Some(other)) = (self.source(), same_name) else { return Ok(()) };
+        Err(Error::bad_input(format!("the ledger knows table `{}` under another source", self.table))
+            .file(&self.path)
+            .expected(format!("source = \"{other}\" in the schema"))
+            .remedy(
+                "write that where the rows are of the same persons (`inspect --source-of` does); else give the table another \
+                 name, or name another ledger with --ledger",
+            ))
     }
 
     /// An error where a fit of this epsilon and delta is more than the ledger leaves.
     fn refuse(&self, ledger: &Ledger, epsilon: f64, delta: f64) -> Result<()> {
         let refused =
             |what: String, remedy| Err(Error::new(ErrorKind::BudgetRefused, what).file(&self.path).remedy(remedy));
-        if epsilon > ledger.left() + SLACK {
-            let left = ledger.left();
+        let left = ledger.left(self.source());
+        if epsilon > left + SLACK {
             let remedy = if epsilon == f64::INFINITY {
                 "no cap allows a fit without noise: ask for a finite epsilon"
             } else {
                 "ask for less, or have the data's owner raise epsilon_cap in the schema, which goes on record"
             };
             return refused(
-                format!("epsilon {epsilon:.4} is more than the {left:.4} that is left under the table's cap"),
+                format!("epsilon {epsilon:.4} is more than the {left:.4} that is left under the cap of its source"),
                 remedy,
             );
         }
         if let Some(units) = self.units
-            && (ledger.spent().1 + delta) * units as f64 >= 1.0
+            && (ledger.spent(self.source()).1 + delta) * units as f64 >= 1.0
         {
-            let what = "the deltas of all fits of this table together reach 1 / (number of units)";
+            let what = "the deltas of all fits of this source together reach 1 / (number of units)";
             return refused(what.into(), "ask for a smaller delta");
         }
         Ok(())
     }
+}
+
+/// The line of a record that is added to a ledger.
+fn with_end(ledger: &mut Ledger, record: Record) -> String {
+    ledger.append(record, now(), who()) + "\n"
 }
 
 /// Where the head of a ledger is kept: beside it, with `.head` added to its name.
@@ -200,7 +325,7 @@ fn read(file: &mut File, path: &Path) -> Result<(Ledger, u64)> {
     let mut bytes = Vec::new();
     file.take(LARGEST_LEDGER + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
     if bytes.len() as u64 > LARGEST_LEDGER {
-        return Err(Error::bad_input("is larger than any ledger").file(path).remedy("name the ledger of this table"));
+        return Err(Error::bad_input("is larger than any ledger").file(path).remedy("name a ledger"));
     }
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let text = str::from_utf8(&bytes[..whole])
@@ -243,7 +368,7 @@ mod tests {
     use synthward_privacy::{Adjacency, Event, PrivacyUnit};
 
     fn outcome(fit: &str) -> Record {
-        Record::Outcome { fit: fit.into(), model_sha256: "0".into() }
+        Record::Outcome { fit: fit.into(), model_sha256: "0".into(), key: String::new() }
     }
 
     fn table(name: &str, epsilon_cap: Option<f64>) -> TableSpec {
@@ -255,12 +380,14 @@ mod tests {
     fn intent(fit: &str, epsilon: f64) -> Record {
         Record::Intent {
             fit: fit.into(),
+            source: None,
             epsilon,
             delta: 1e-6,
             unit: PrivacyUnit::Row,
             adjacency: Adjacency::AddRemove,
             event: Event::Gaussian { noise_multiplier: 1.0 },
             request: String::new(),
+            tool: None,
         }
     }
 
@@ -271,8 +398,7 @@ mod tests {
         let ledger = LedgerFile::new(&path, &table("t", None));
         ledger.append(outcome("one")).unwrap();
         ledger.append(outcome("two")).unwrap();
-        assert_eq!(read_ledger(&path).unwrap().lines().len(), 3);
-        assert!(LedgerFile::new(&path, &table("other", None)).append(outcome("three")).is_err());
+        assert_eq!(read_ledger(&path).unwrap().lines().len(), 4);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("\"one\"", "\"eno\"", 1)).unwrap();
         let error = ledger.append(outcome("three")).unwrap_err();
@@ -284,6 +410,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
         let ledger = LedgerFile::new(&path, &table("t", Some(1.0)));
+        ledger.open().unwrap();
         ledger.append(intent("one", 0.6)).unwrap();
         let before = std::fs::read(&path).unwrap();
         let error = ledger.append(intent("two", 0.6)).unwrap_err();
@@ -327,7 +454,7 @@ mod tests {
         let ledger = LedgerFile::new(folder.path().join("l.jsonl"), &table("t", None));
         let first = ledger.append(intent("one", 0.1)).unwrap();
         ledger.append(intent("two", 0.1)).unwrap();
-        let kept = Record::Checkpoint { fit: "one".into(), sha256: "0".into() };
+        let kept = Record::Checkpoint { fit: "one".into(), sha256: "0".into(), key: "1".into() };
         let first = ledger.append_after(kept.clone(), Some(first)).unwrap();
         let second = ledger.append_after(Record::Resumed { fit: "one".into() }, Some(first)).unwrap();
         assert_eq!(ledger.append_after(kept.clone(), Some(first)).unwrap_err().kind.exit_code(), 1);
@@ -343,6 +470,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
         let ledger = LedgerFile::new(&path, &table("t", Some(1.0)));
+        ledger.open().unwrap();
         ledger.append(intent("one", 0.6)).unwrap();
         let (whole, head) = (std::fs::read(&path).unwrap(), std::fs::read(head_path(&path)).unwrap());
         ledger.append(intent("two", 0.4)).unwrap();
@@ -350,9 +478,9 @@ mod tests {
         for cut in (whole.len()..both.len()).step_by(7).chain([both.len() - 1]) {
             std::fs::write(&path, &both[..cut]).unwrap();
             std::fs::write(head_path(&path), &head).unwrap();
-            assert_eq!(read_ledger(&path).unwrap().spent().0, 0.6, "cut at {cut}");
+            assert_eq!(read_ledger(&path).unwrap().spent(None).0, 0.6, "cut at {cut}");
             ledger.append(intent("again", 0.4)).unwrap();
-            assert_eq!(read_ledger(&path).unwrap().spent().0, 1.0, "cut at {cut}");
+            assert_eq!(read_ledger(&path).unwrap().spent(None).0, 1.0, "cut at {cut}");
         }
     }
 
@@ -387,11 +515,46 @@ mod tests {
         ledger.append(intent("two", 0.1)).unwrap();
     }
 
+    /// A line that shows a key is not taken back once it is whole, for somebody may have read it, and of one that has no room
+    /// nothing is written.
+    #[test]
+    fn a_line_with_a_key_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let ledger = LedgerFile::new(&path, &table("t", None));
+        let line = ledger.append(intent("one", 0.1)).unwrap();
+        std::fs::remove_file(head_path(&path)).unwrap();
+        std::fs::create_dir(head_path(&path)).unwrap();
+        let kept = Record::Checkpoint { fit: "one".into(), sha256: "0".into(), key: "1".into() };
+        assert!(ledger.append_after(kept.clone(), Some(line)).is_err());
+        assert_eq!(read_ledger(&path).unwrap().last_of("one").unwrap().record, kept);
+    }
+
+    /// Without a source, or with the same name under another, nobody can tell whose budget it is.
+    #[test]
+    fn a_table_of_another_source_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.jsonl");
+        let of = |name: &str, source: &str| {
+            LedgerFile::new(&path, &TableSpec { source: Some(source.repeat(16)), ..table(name, None) })
+        };
+        assert!(!of("t", "a").open().unwrap() && of("t", "a").open().unwrap());
+        let refused = of("t", "b").append(intent("one", 0.1)).unwrap_err();
+        assert_eq!(refused.kind.exit_code(), 3);
+        assert!(refused.to_string().contains(&"a".repeat(16)), "{refused}");
+        of("u", "a").append(intent("one", 0.1)).unwrap();
+        of("v", "b").append(intent("two", 0.1)).unwrap();
+        let tables = read_ledger(&path).unwrap();
+        let names: Vec<&str> = tables.tables().into_iter().map(|(table, _)| table).collect();
+        assert_eq!(names, ["t", "u", "v"]);
+    }
+
     /// Sixteen threads, each with its own handle, want 0.1 of a cap of 0.5.
     #[test]
     fn fits_at_once_cannot_spend_more_than_the_cap() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
+        LedgerFile::new(&path, &table("t", Some(0.5))).open().unwrap();
         let granted = std::thread::scope(|scope| {
             let one = |i: usize| {
                 let ledger = LedgerFile::new(&path, &table("t", Some(0.5)));
@@ -401,6 +564,6 @@ mod tests {
             handles.into_iter().map(|h| h.join().unwrap()).filter(|&ok| ok).count()
         });
         assert_eq!(granted, 5);
-        assert!((read_ledger(&path).unwrap().spent().0 - 0.5).abs() < 1e-9);
+        assert!((read_ledger(&path).unwrap().spent(None).0 - 0.5).abs() < 1e-9);
     }
 }

@@ -127,8 +127,8 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
 }
 
 /// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file. With
-/// `resume`, the last unfinished fit of the same plan is ended: the model that it left whole is published. There is no
-/// checkpoint to go on from.
+/// `resume`, the last unfinished fit of the same plan is ended: the model that the ledger names is published. There is no
+/// checkpoint to go on from, so one that has nothing to learn begins again under its own intent.
 ///
 /// # Errors
 /// What [`plan_linked`] refuses; a ledger that cannot be written; bad input, in which case the ledger says that nothing was
@@ -153,10 +153,9 @@ pub fn fit_linked(
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
     let attempt = match resume.then(|| Attempt::resume(asked, LinkedModel::from_bytes)).transpose()? {
         None => Attempt::begin(asked)?,
-        Some(Found::Intent(_) | Found::Checkpoint(..)) => {
-            return Err(Error::bad_input("a fit of linked tables that left no whole model cannot be gone on with")
-                .remedy("remove the unfinished files, and fit again: what the first fit planned stays in the ledger"));
-        }
+        Some(Found::Intent(attempt)) => attempt,
+        // A fit of linked tables keeps none.
+        Some(Found::Checkpoint(..)) => return Err(Error::bad_input("is no fit of linked tables").file(output)),
         Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
     };
     let read = read_linked(request.folder, request.schema, request.memory / 2).map(|tables| tables.map(Arc::new));
@@ -164,7 +163,9 @@ pub fn fit_linked(
         Ok(tables) => tables,
         Err(e) => {
             // Nothing was released yet.
-            attempt.refuse()?;
+            if !resume {
+                attempt.refuse()?;
+            }
             return Err(e);
         }
     };

@@ -92,6 +92,7 @@ fn shadow_models_say_nothing_of_one_person_and_leave_no_file() {
     world.run(&format!("{AUDIT} fresh.csv --shadow 16 --shadow-dir shadows")).exits(2).says(&["--model"]);
     let outcome = world.run(&format!("{audit} --shadow 16 -o audit.json -vv"));
     let figures = world.json("audit.json");
+    assert_eq!(world.text("ledger.jsonl").matches(r#""test":"shadow_models","fits":16"#).count(), 1);
     assert_eq!((&figures["shadow"]["models"], &figures["shadow"]["units"]), (&16.into(), &600.into()), "{outcome}");
     assert!(figures["white_box"].is_null(), "no claim, no canaries");
     for printed in [&outcome.stdout, &outcome.stderr, &world.text("audit.json")] {

@@ -51,7 +51,7 @@ fn an_infinite_epsilon_adds_no_noise_and_everything_says_so() {
     assert_eq!(value("synthward.private"), "not private: no noise was added: epsilon is infinite");
     assert_eq!(value("synthward.epsilon"), "inf");
     let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
-    assert_eq!((&shown["epsilon"], &shown["lines"][1]["epsilon"]), (&"inf".into(), &"inf".into()));
+    assert_eq!((&shown["epsilon"], &shown["lines"][2]["epsilon"]), (&"inf".into(), &"inf".into()));
     assert!(world.run("ledger show ledger.jsonl").succeeds().stdout.contains("epsilon infinite"));
 }
 
@@ -70,6 +70,7 @@ fn without_noise_the_released_counts_are_exact() {
 fn no_cap_allows_a_fit_without_noise() {
     let capped = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nepsilon_cap = 1000");
     let world = world(300, &capped);
+    world.run("ledger open schema.toml").succeeds();
     world.refuses(4, &fit("inf", "1e-5"), &["cap", "finite epsilon"]);
     // A fit without noise before there was a cap has spent whatever a cap could allow.
     world.write("schema.toml", SCHEMA).run(&fit("inf", "1e-5")).succeeds();

@@ -142,7 +142,8 @@ fn canaries_are_seen() {
 fn no_output_of_a_run_repeats_a_canary() {
     let world = world();
     run(&world, "run run.toml -o out -v -v").runs();
-    run(&world, "ledger show out/ledger.jsonl").succeeds();
+    run(&world, "ledger show ledger.jsonl").succeeds();
+    assert_no_canary("the ledger", &world.read("ledger.jsonl"));
     run(&world, "generate out/model.safetensors --rows 600 --seed 1 -o out/cohort.csv").succeeds();
     run(&world, "generate out/model.safetensors --rows 600 --seed 1 -o out/cohort.arrow").succeeds();
     let files: Vec<_> = world.files().into_iter().filter(|(path, _)| path.starts_with(world.path("out"))).collect();

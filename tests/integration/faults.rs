@@ -186,7 +186,7 @@ fn readers_that_go_away() {
         }
     }
     let one = world.shell("synthward ledger show ledger.jsonl | head -1").succeeds();
-    assert_eq!((one.stdout.as_str(), one.stderr.as_str()), ("table visits\n", ""));
+    assert!(one.stdout.ends_with("  opened\n") && one.stdout.lines().count() == 1 && one.stderr.is_empty(), "{one}");
 }
 
 #[test]
@@ -271,14 +271,14 @@ fn a_table_that_is_replaced_during_a_run() {
     table(&world);
     world.write("other.csv", Hospital::new(200, FIRST_PATIENT + 1).csv());
     let run = world.command("run run.toml -o out").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    wait_until(|| world.path("out/ledger.jsonl").exists());
+    wait_until(|| world.path("ledger.jsonl").exists());
     fs::rename(world.path("other.csv"), world.path("visits.csv")).unwrap();
     let output = run.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("visits.csv: the table was changed while the run read it"), "{said}");
     assert!(!world.path("out/report.html").exists() && !world.path("out/report.json").exists());
-    world.run("ledger verify out/ledger.jsonl").succeeds();
+    world.run("ledger verify ledger.jsonl").succeeds();
 }
 
 /// A ledger that was written when the clock stood later: the order of the lines is in their hashes, times are only told.
@@ -287,13 +287,13 @@ fn a_clock_that_was_set_back() {
     let world = World::new();
     table(&world);
     let mut ledger = Ledger::default();
-    let record = Record::Opened { version: LEDGER_VERSION, table: "visits".into() };
+    let record = Record::Opened { version: LEDGER_VERSION, table: None };
     let line = ledger.append(record, "2099-12-31T23:59:59Z".into(), "somebody".into());
     world.write("ledger.jsonl", format!("{line}\n")).write("ledger.jsonl.head", ledger.head());
     world.run(&format!("{FIT} -o model.safetensors")).succeeds();
     world.run("ledger verify ledger.jsonl").succeeds();
     let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
     let times: Vec<&str> = shown["lines"].as_array().unwrap().iter().map(|l| l["time"].as_str().unwrap()).collect();
-    assert!(times.len() == 3 && times[1] < times[0], "{times:?}");
+    assert!(times.len() == 4 && times[1] < times[0], "{times:?}");
     assert!(shown["epsilon"].as_f64().unwrap() > 4.9);
 }

@@ -250,7 +250,7 @@ fn a_run_on_an_export_gives_an_export_and_says_what_it_claims() {
         assert_eq!(report["files"][file]["rows"], rows / 10 * 10, "{told}");
     }
     assert!(world.text("out/report.html").contains("nobody vouches for what was taken as public"));
-    assert!(world.text("out/ledger.jsonl").contains(r#"{"person":"Patient"}"#));
+    assert!(world.text("ledger.jsonl").contains(r#"{"person":"Patient"}"#));
 }
 
 /// A table of which no row is drawn is an empty file, and read as such. Tables of which some are no NDJSON are drawn as CSV.

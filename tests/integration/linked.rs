@@ -487,6 +487,6 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
     let reports =
         [("report", "train/patients.csv"), ("report-visits", "train/VISITS.csv"), ("report", "holdout/patients.csv")];
     WORLD.tells_tables_by_salted_sums_alone("out", &reports);
-    let verified = WORLD.run("ledger verify out/ledger.jsonl").succeeds();
+    let verified = WORLD.run("ledger verify ledger.jsonl").succeeds();
     assert_eq!(verified.code, Some(0));
 }

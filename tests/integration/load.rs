@@ -22,10 +22,11 @@ fn four_fits_and_eight_cohorts_at_once() {
     let fit = |output: &str| {
         format!(
             "fit visits.csv --schema schema.toml --epsilon {EPSILON} --delta 1e-5 --model independent --threads 1 \
-             --ledger ledger.jsonl -o {output}"
+             -o {output}"
         )
     };
     let generate = |output: &str| format!("generate first.safetensors --rows 2000 --seed 1 --threads 1 -o {output}");
+    world.run("ledger open schema.toml").succeeds();
     world.run(&fit("first.safetensors")).succeeds();
     world.run(&generate("first.csv")).succeeds();
     let cohort = world.read("first.csv");
@@ -33,6 +34,7 @@ fn four_fits_and_eight_cohorts_at_once() {
         for name in ["ledger.jsonl", "ledger.jsonl.head"] {
             std::fs::remove_file(world.path(name)).unwrap();
         }
+        world.run("ledger open schema.toml").succeeds();
         let mut codes = std::thread::scope(|scope| {
             let world = &world;
             let fits: Vec<_> =

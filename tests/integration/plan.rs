@@ -117,14 +117,17 @@ fn everything_that_is_missing_is_named_at_once() {
 #[test]
 fn a_run_beyond_the_cap_is_refused_before_it_starts() {
     let world = world(&SCHEMA.replacen("[table]\n", "[table]\nepsilon_cap = 3.0\n", 1));
+    let lost = world.run("plan run.toml").exits(4);
+    assert!(lost.stdout.contains("no ledger of the source of table `visits` is here"), "{lost}");
+    assert!(!world.path("ledger.jsonl").exists());
+    world.run("ledger open schema.toml").succeeds();
     world.run("plan run.toml").succeeds();
-    fs::create_dir_all(world.path("synthward-out")).unwrap();
     world
-        .run("fit visits.csv --schema schema.toml --epsilon 1.5 --delta 1e-5 --model independent --ledger synthward-out/ledger.jsonl -o m.safetensors")
+        .run("fit visits.csv --schema schema.toml --epsilon 1.5 --delta 1e-5 --model independent -o m.safetensors")
         .succeeds();
-    let ledger = world.read("synthward-out/ledger.jsonl");
-    world.run("plan run.toml").exits(4).says(&["does not leave enough"]);
-    assert_eq!(world.read("synthward-out/ledger.jsonl"), ledger, "planning is not spending");
+    let ledger = world.read("ledger.jsonl");
+    world.run("plan run.toml -o elsewhere").exits(4).says(&["does not leave enough"]);
+    assert_eq!(world.read("ledger.jsonl"), ledger, "planning is not spending");
 }
 
 /// The line and the column of what is wrong in the file.

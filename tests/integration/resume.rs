@@ -2,8 +2,8 @@
 
 use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
 use crate::world::World;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -190,8 +190,7 @@ fn a_training_that_is_interrupted_is_kept() {
     world.run(&format!("{FIT} vae --resume")).succeeds();
     let before = world.read("model.safetensors");
     // As if it had died before the model got its name.
-    let next = name.replace("checkpoint", "next");
-    std::fs::rename(world.path("model.safetensors"), world.path(&next)).unwrap();
+    seal_model(&world, &name.replace("checkpoint", "next"));
     world.run(&format!("{FIT} vae --resume")).succeeds();
     world.run(&format!("{FIT} vae --resume")).succeeds();
     assert!(world.read("model.safetensors") == before, "a fit that has ended is left as it is");
@@ -219,7 +218,7 @@ fn an_old_checkpoint_is_refused() {
     let new = interrupted("--resume");
     let checkpoint = beside(&world, "checkpoint").unwrap();
     std::fs::write(&checkpoint, &old).unwrap();
-    world.run(&format!("{FIT} vae --resume")).exits(3).says(&["no unfinished fit"]);
+    world.run(&format!("{FIT} vae --resume")).exits(3).says(&["names last", "the fit is spent"]);
     // As if it had died before the new one got its name.
     std::fs::write(checkpoint.with_extension("checkpoint.next"), &new).unwrap();
     world.run(&format!("{FIT} vae --resume")).succeeds();
@@ -256,19 +255,46 @@ fn without_last_line(world: &World) {
     world.write("ledger.jsonl.head", format!("{} {previous}\n", before.len()));
 }
 
-/// A whole file that the ledger does not name yet may have been seen: it is taken for what it is, and nothing is drawn anew.
+/// The model as it lay before it got its name: sealed under the key that the ledger's last line tells.
+pub fn seal_model(world: &World, next: &str) {
+    let ledger = world.text("ledger.jsonl");
+    let outcome: serde_json::Value = serde_json::from_str(ledger.lines().last().unwrap()).unwrap();
+    world.write(next, unsealed(&world.read("model.safetensors"), outcome["key"].as_str().unwrap()));
+    std::fs::remove_file(world.path("model.safetensors")).unwrap();
+}
+
+/// Bytes under a key, or what they were before: ChaCha20 does both.
+pub fn unsealed(bytes: &[u8], key: &str) -> Vec<u8> {
+    let byte = |place: usize| u8::from_str_radix(&key[2 * place..2 * place + 2], 16).unwrap();
+    let mut pad = vec![0; bytes.len()];
+    ChaCha20Rng::from_seed(std::array::from_fn(byte)).fill_bytes(&mut pad);
+    bytes.iter().zip(pad).map(|(byte, pad)| byte ^ pad).collect()
+}
+
+/// What the ledger names is published, and nothing is drawn anew. What it does not name nobody can read: the fit goes on from
+/// what was named before.
 #[cfg(unix)]
 #[test]
-fn what_lies_whole_on_the_disk_is_not_made_again() {
+fn what_the_ledger_names_is_not_made_again() {
     let world = world();
     world.run(&format!("{FIT} marginal")).succeeds();
     let model = world.read("model.safetensors");
     let ledger = world.run("ledger show ledger.jsonl --json").succeeds().json();
     let fit = ledger["lines"].as_array().unwrap().last().unwrap()["fit"].as_str().unwrap().to_owned();
-    without_last_line(&world);
-    std::fs::rename(world.path("model.safetensors"), world.path(&format!("model.safetensors.{fit}.next"))).unwrap();
+    let next = format!("model.safetensors.{fit}.next");
+    seal_model(&world, &next);
+    let sealed = world.read(&next);
     world.run(&format!("{FIT} marginal --resume")).succeeds();
     assert!(world.read("model.safetensors") == model);
+    assert_done(&world);
+
+    // The same without the line.
+    std::fs::remove_file(world.path("model.safetensors")).unwrap();
+    std::fs::remove_file(world.path("cohort.parquet")).unwrap();
+    without_last_line(&world);
+    world.write(&next, sealed);
+    world.run(&format!("{FIT} marginal --resume")).succeeds();
+    assert!(world.read("model.safetensors") != model);
     assert_done(&world);
 
     let world = self::world();
@@ -277,7 +303,6 @@ fn what_lies_whole_on_the_disk_is_not_made_again() {
     interrupt(&process);
     process.wait().unwrap();
     let checkpoint = beside(&world, "checkpoint").unwrap();
-    without_last_line(&world);
     std::fs::rename(&checkpoint, checkpoint.with_extension("checkpoint.next")).unwrap();
     let before = lines(&world)["checkpoint"];
     world.run(&format!("{FIT} vae --resume")).succeeds();
@@ -298,7 +323,7 @@ fn a_fit_that_learns_is_not_begun_twice() {
     world
         .run(&format!("{FIT} independent --delta 1e-5 --resume").replace("epsilon 2", "epsilon 20"))
         .exits(3)
-        .says(&["no unfinished fit"]);
+        .says(&["kept nothing yet", "the fit is spent"]);
 }
 
 /// A run that is gone on with takes the model that is there; by another table the audit would ask for people who are not in
@@ -320,16 +345,14 @@ fn a_run_goes_on_with_its_own_tables() {
     std::fs::remove_file(world.path("out/report.html")).unwrap();
     world.run("run run.toml -o out --resume").runs();
     assert!(world.read("out/model.safetensors") == model && world.path("out/report.html").exists());
-    assert_eq!(world.text("out/ledger.jsonl").matches("\"intent\"").count(), 1);
+    assert_eq!(world.text("ledger.jsonl").matches("\"intent\"").count(), 1);
     // Nobody who knows the tables can find their trace in the ledger.
     assert_private(&world.path("out/tables.salt"));
-    let request = |folder: &str| {
-        let ledger = world.run(&format!("ledger show {folder}/ledger.jsonl --json")).succeeds().json();
-        let lines = ledger["lines"].as_array().unwrap();
-        lines.iter().find_map(|line| line["request"].as_str().map(str::to_owned)).unwrap()
-    };
     world.run("run run.toml -o other").runs();
-    assert_ne!(request("out"), request("other"));
+    let ledger = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    let requests = ledger["lines"].as_array().unwrap().iter().filter_map(|line| line["request"].as_str());
+    let [one, other] = requests.collect::<Vec<_>>()[..] else { panic!("{ledger}") };
+    assert_ne!(one, other);
     world.write("visits.csv", Hospital::new(200, FIRST_PATIENT + 1).csv());
     world.run("run run.toml -o out --resume").exits(3).says(&["no unfinished fit", "tables"]);
 }

@@ -20,8 +20,7 @@ delta = 1e-5
 rows = 1500
 "#;
 
-const FILES: [&str; 6] =
-    ["cohort.parquet", "model.safetensors", "evaluation.json", "audit.json", "report.html", "ledger.jsonl"];
+const FILES: [&str; 5] = ["cohort.parquet", "model.safetensors", "evaluation.json", "audit.json", "report.html"];
 
 static RAN: LazyLock<World> = LazyLock::new(|| {
     let world = World::shared("run");
@@ -37,7 +36,7 @@ fn everything_is_there() {
     for name in FILES {
         assert!(!RAN.read(&format!("out/{name}")).is_empty(), "{name}");
     }
-    RAN.run("ledger verify out/ledger.jsonl").succeeds();
+    RAN.run("ledger verify ledger.jsonl").succeeds();
     RAN.run("generate out/model.safetensors --rows 10 -o again.csv").succeeds();
 }
 
@@ -62,6 +61,8 @@ fn json_validates() {
         ("account.json", "account --case cases.json"),
         ("ledger.json", "ledger show l.jsonl"),
         ("ledger.json", "ledger verify l.jsonl"),
+        ("ledger.json", "ledger check l.jsonl"),
+        ("ledger.json", "ledger open schema.toml --ledger opened.jsonl"),
         ("selftest.json", "selftest"),
     ] {
         RAN.write(
@@ -117,7 +118,7 @@ fn an_infinite_epsilon_is_reported_as_not_private() {
     assert!(page.contains("<span class=\"big\">NOT PRIVATE</span> <span>no noise was added: epsilon is infinite"));
     let report = world.json("out/report.json");
     assert!(report["claim"].is_null() && report["not_private"].is_string());
-    assert_eq!(report["ledger"][1]["epsilon"], "inf");
+    assert_eq!(report["ledger"][2]["epsilon"], "inf");
     world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = 1e999"));
     world.refuses(3, "run run.toml -o again", &["run.toml"]);
 }

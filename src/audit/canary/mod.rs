@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::ingest::Frame;
 use crate::model::Trainable;
 use crate::nn::Network;
-use crate::train::{self, CellsOf, CellsOfPart, FitRequest, Observe, Planned, Witness, rehearse};
+use crate::train::{self, CellsOf, CellsOfPart, FitRequest, LedgerFile, Observe, Planned, Witness, rehearse};
 use candidates::Candidates;
 use conformity::{Check, FAMILY_SIGNIFICANCE, corrected};
 use counts::{Counts, Noisy};
@@ -39,6 +39,7 @@ use rand_chacha::ChaCha20Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use synthward_privacy::ledger::Rehearsal;
 use synthward_privacy::plan::{Mechanism, Plan};
 use synthward_privacy::{Clip, Sensitive};
 
@@ -93,11 +94,18 @@ pub enum Verdict {
 /// in it, by the code that [`train::fit`] runs, and bounds epsilon from below.
 ///
 /// # Errors
-/// What [`train::plan`] refuses; an infinite epsilon, which claims nothing; more canaries than the network has room for.
+/// What [`train::plan`] refuses; an infinite epsilon, which claims nothing; no ledger of the source; more canaries than the
+/// network has room for.
 ///
 /// # Privacy
-/// For the data's controller, outside the guarantee. Nothing is kept, and nothing goes into the ledger.
-pub fn white_box(request: &FitRequest, canaries: usize, observe: &mut Observe<'_>) -> Result<WhiteBox> {
+/// For the data's controller, outside the guarantee. Nothing is kept. The ledger gets a line before a row is read, which no
+/// cap counts.
+pub fn white_box(
+    request: &FitRequest,
+    ledger: &LedgerFile,
+    canaries: usize,
+    observe: &mut Observe<'_>,
+) -> Result<WhiteBox> {
     if !CANARIES.contains(&canaries) {
         return Err(Error::bad_input(format!("{canaries} canaries")).expected(format!(
             "{} to {}",
@@ -111,6 +119,7 @@ pub fn white_box(request: &FitRequest, canaries: usize, observe: &mut Observe<'_
     let planned = train::plan(request)?;
     let plan = planned.plan.clone();
     let trial = Trial::new(&planned, request, canaries)?;
+    ledger.rehearse(Rehearsal::Canaries, 1, request.budget)?;
     rehearse(request, planned, &trial, observe)?;
     Ok(trial.judge(plan.epsilon(), plan.delta()))
 }

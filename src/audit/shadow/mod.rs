@@ -34,7 +34,7 @@ use super::statistics::membership_test;
 use crate::error::{Error, Result};
 use crate::ingest::{Frame, Source};
 use crate::model::ModelFile;
-use crate::train::{FitRequest, TABLE_MEMORY, imitate};
+use crate::train::{FitRequest, LedgerFile, TABLE_MEMORY, imitate};
 use attack::{Reference, lira, rmia};
 use pool::Pool;
 use schemars::JsonSchema;
@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use store::Store;
 use synthward_privacy::Sensitive;
+use synthward_privacy::ledger::Rehearsal;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 /// Fewest and most models: with fewer a unit's laws are not known, and more tell little more.
@@ -64,6 +65,8 @@ pub struct ShadowRequest<'a> {
     pub origin: &'a str,
     /// Fixes the halves.
     pub seed: u64,
+    /// Of the members' source.
+    pub ledger: &'a LedgerFile,
 }
 
 /// What shadow models say of the units of an audit: [`audit`](super::audit) makes tests of it.
@@ -119,13 +122,13 @@ fn attacks(channel: Channel) -> [(&'static str, Attack); 2] {
 ///
 /// # Errors
 /// Bad input: fewer than 16 or more than 64 models; a folder with another audit's files; a released model of another
-/// number of units than the members' table has. What a fit refuses. The folder cannot be written.
+/// number of units than the members' table has; no ledger of the source. What a fit refuses. The folder cannot be written.
 ///
 /// # Privacy
-/// Touches sensitive data, for the data's controller, outside the guarantee. Nothing goes into the ledger: the models
-/// are dropped. The folder holds scores of real units until [`Shadow::remove_files`].
+/// Touches sensitive data, for the data's controller, outside the guarantee. The ledger gets a line before a model is fitted,
+/// which no cap counts: the models are dropped. The folder holds scores of real units until [`Shadow::remove_files`].
 pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<Shadow> {
-    let ShadowRequest { released, source, members, holdout, models, folder, origin, seed } = request;
+    let ShadowRequest { released, source, members, holdout, models, folder, origin, seed, ledger } = request;
     if !MODELS.contains(&models) {
         let range = format!("{} to {}", MODELS.start(), MODELS.end());
         return Err(Error::bad_input(format!("{models} shadow models")).expected(range));
@@ -139,11 +142,15 @@ pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<
     }
     let channels = channels(header.model);
     let store = Store::open(folder, &format!("{origin} {seed}"), channels.len(), pool.units())?;
+    let known = (0..models).map(|shadow| store.read(shadow)).collect::<Result<Vec<_>>>()?;
+    let unknown = known.iter().filter(|scores| scores.is_none()).count();
+    if unknown > 0 {
+        ledger.rehearse(Rehearsal::ShadowModels, unknown, header.plan.target()?)?;
+    }
     let mut schema = header.schema.clone();
     let mut fitted: Vec<(Vec<Vec<f64>>, Vec<bool>)> = Vec::with_capacity(models);
-    for shadow in 0..models {
+    for (shadow, kept) in known.into_iter().enumerate() {
         let within = pool.half(shadow, seed);
-        let kept = store.read(shadow)?;
         let scores = if let Some(scores) = kept {
             scores
         } else {

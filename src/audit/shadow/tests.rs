@@ -54,7 +54,11 @@ fn fitted(table: Frame) -> ModelFile {
 
 /// Members are population 1, the holdout is population 2.
 fn shadowed(released: &ModelFile, folder: &Path, models: usize, seed: u64) -> Result<Shadow> {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = LedgerFile::new(place.path().join("l.jsonl"), &schema().table);
+    ledger.open().unwrap();
     let request = ShadowRequest {
+        ledger: &ledger,
         released,
         source: &"members.csv".into(),
         members: Sensitive::new(population(1)),

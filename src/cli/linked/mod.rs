@@ -6,6 +6,7 @@ mod run;
 use super::answers::{self, Fitted, GeneratedLinked};
 use super::fit::Kept;
 use super::infer::tell_real;
+use super::ledger::ledger_of;
 use super::progress::{Bars, Progress};
 use super::{Global, print_json};
 use crate::cohort::{self, Condition, Format, LinkedCohort, Provenance, is_fhir, write_batches, write_batches_as};
@@ -14,7 +15,7 @@ use crate::infer::{LinkedFill, LinkedScores, score_linked};
 use crate::ingest::{Source, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file};
 use crate::model::LinkedModel;
 use crate::output;
-use crate::train::{self, LedgerFile, LinkedRequest};
+use crate::train::{self, LinkedRequest};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use std::path::Path;
@@ -27,7 +28,7 @@ pub use run::{refuse_settings, run};
 pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<(LinkedModel, String)> {
     let Kept { ledger, output, resume, .. } = *kept;
     output::check_writable(output)?;
-    let ledger = LedgerFile::new(ledger, &request.schema.linked.table());
+    let ledger = ledger_of(ledger, &request.schema.linked.table())?;
     if request.schema.linked.assumed_public {
         tracing::warn!(
             "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"

@@ -29,7 +29,7 @@ pub fn run(
     global: &Global,
     (config, text, base): (&RunConfig, &str, &Path),
     (run_file, schema): (&Path, &LinkedSchema),
-    output: &Path,
+    (output, ledger): (&Path, &Path),
     memory: u64,
 ) -> Result<()> {
     let (table, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
@@ -52,8 +52,8 @@ pub fn run(
     // Before anything is spent on a run whose audit would be refused.
     let as_read = [files(schema, &table)?, files(schema, &holdout)?];
     refuse_shared_persons(schema, &table, &holdout)?;
-    let (ledger, file) = (out("ledger.jsonl"), out("model.safetensors"));
-    let kept = Kept { ledger: &ledger, output: &file, tables: "", resume: false };
+    let file = out("model.safetensors");
+    let kept = Kept { ledger, output: &file, tables: "", resume: false };
     let (model, sha256) = fit(global, &request, &kept)?;
     let root = &schema.tables[schema.tree()[0]];
     let asked = Asked {
@@ -123,7 +123,7 @@ pub fn run(
                 model_file.clone(),
                 made("run file", run_file, model::sha256(text.as_bytes())),
             ],
-            ledger: ledger_lines(&out("ledger.jsonl"))?,
+            ledger: ledger_lines(ledger, schema.linked.source.as_deref())?,
             evaluation: evaluation.tables.get(name).map(coarse::evaluation),
             audit: audit.tables.get(name).map(coarse::audit),
             all_tables: Some(all_tables.clone()),

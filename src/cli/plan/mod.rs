@@ -5,6 +5,7 @@ mod rows;
 
 use super::facts::{budget_line, column_fact};
 use super::fit::{budget, kind};
+use super::ledger::LedgerPlace;
 use super::linked::refuse_settings;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
@@ -35,6 +36,8 @@ pub struct PlanCommand {
     /// The folder that `run` would write to
     #[arg(long, short, value_name = "DIR", default_value = "synthward-out")]
     output: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerPlace,
     #[command(flatten)]
     memory: MemoryLimit,
 }
@@ -77,6 +80,7 @@ impl PlanCommand {
             AnySchema::Linked(schema) => return self.run_linked(global, &config, base, &schema),
             AnySchema::Table(schema) => schema,
         };
+        let ledger = self.ledger_file(&config, base);
         let source = Source::Path(base.join(&config.input.table));
         let holdout = base.join(&config.input.holdout);
         let request = FitRequest {
@@ -97,7 +101,7 @@ impl PlanCommand {
         let public = planned.as_ref().map_or(&*schema, |planned| &planned.schema);
         let columns = public.columns.iter().map(|column| column_fact(column, schema.table.assumed_public)).collect();
         let plan = planned.as_ref().map(|planned| &planned.plan);
-        let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.table);
+        let ledger = LedgerFile::new(ledger, &schema.table);
         let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
         if self.output.exists() {
             missing.found(output::check_writable(&self.output.join("report.html")));
@@ -133,6 +137,12 @@ impl PlanCommand {
         self.tell(global, &run, missing)
     }
 
+    /// Where the ledger lies.
+    fn ledger_file(&self, config: &RunConfig, base: &Path) -> PathBuf {
+        let stated = config.input.ledger.as_ref().map(|ledger| base.join(ledger));
+        self.ledger.of(stated, &base.join(&config.input.schema))
+    }
+
     /// The plan of a folder of linked tables, or of a table with an order: what it would spend. Time and memory are not
     /// measured.
     fn run_linked(&self, global: &Global, config: &RunConfig, base: &Path, schema: &LinkedSchema) -> Result<()> {
@@ -159,7 +169,7 @@ impl PlanCommand {
         }
         let planned = missing.found(train::plan_linked(&request));
         let plan = planned.as_ref().map(|planned| &planned.plan);
-        let ledger = LedgerFile::new(self.output.join("ledger.jsonl"), &schema.linked.table());
+        let ledger = LedgerFile::new(self.ledger_file(config, base), &schema.linked.table());
         let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
         let root = &schema.tables[schema.tree()[0]];
         let of_tables = schema.tree().into_iter().flat_map(|table| {

@@ -179,6 +179,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
     };
     let table = TableSpec {
         name: raw.source.table_name(),
+        source: None,
         privacy_unit: unit.map(str::to_owned),
         max_rows_per_unit: unit_rows.is_some().then_some(DEFAULT_MAX_ROWS_PER_UNIT),
         order: None,

@@ -1,8 +1,8 @@
 //! Whether linked tables hang together, and may be fitted.
 
-use super::{LinkedSchema, LinkedTable};
+use super::{LinkedSchema, LinkedSpec, LinkedTable};
 use crate::error::{Error, Result};
-use crate::schema::{Column, ConstraintFrom, Kind, Rule, Schema, TableSpec};
+use crate::schema::{Column, ConstraintFrom, Kind, Rule, Schema, TableSpec, source};
 use std::collections::HashSet;
 
 /// Rows of one parent, at most.
@@ -13,6 +13,7 @@ impl LinkedTable {
     pub fn alone(&self) -> Schema {
         let table = TableSpec {
             name: self.name.clone(),
+            source: None,
             privacy_unit: Some(crate::schema::ROW.to_owned()),
             max_rows_per_unit: None,
             order: None,
@@ -151,6 +152,7 @@ impl LinkedSchema {
     /// Bad input naming table, column and remedy: two roots or none, keys that go round in a circle, a parent that is not
     /// there; what a table alone is refused for.
     pub fn check(&self) -> Result<()> {
+        source::check(self.linked.source.as_deref())?;
         let mut names = HashSet::new();
         for table in &self.tables {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -262,7 +264,8 @@ impl LinkedSchema {
             LinkedTable { columns, ..table.clone() }
         });
         let history = self.history.as_ref().map(|flat| Box::new(flat.released()));
-        Self { linked: self.linked.clone(), tables: tables.collect(), history }
+        let linked = LinkedSpec { source: None, epsilon_cap: None, ..self.linked.clone() };
+        Self { linked, tables: tables.collect(), history }
     }
 }
 

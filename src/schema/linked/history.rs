@@ -65,6 +65,7 @@ impl Schema {
         let table = &self.table;
         let linked = LinkedSpec {
             name: table.name.clone(),
+            source: table.source.clone(),
             units: table.units,
             epsilon_cap: table.epsilon_cap,
             assumed_public: table.assumed_public,

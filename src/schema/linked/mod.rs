@@ -65,10 +65,13 @@ pub struct LinkedSchema {
 pub struct LinkedSpec {
     /// Name in reports and in the ledger.
     pub name: String,
+    /// Random identifier of the source, which has the budget: see [`TableSpec::source`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Number of rows of the root, where it is public. Absent: it is not, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<u64>,
-    /// The most epsilon that all fits of these tables together may spend.
+    /// The most epsilon that all fits of this source together may spend: see [`TableSpec::epsilon_cap`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon_cap: Option<f64>,
     /// Someone took what was read from the rows for public.
@@ -162,6 +165,7 @@ impl LinkedSpec {
     pub fn table(&self) -> TableSpec {
         TableSpec {
             name: self.name.clone(),
+            source: self.source.clone(),
             privacy_unit: None,
             max_rows_per_unit: None,
             order: None,

@@ -99,6 +99,7 @@ impl LinkedSchema {
         out.push_str("\n[linked]\n");
         field(&mut out, LINKED_FIELD, "name", text(&self.linked.name));
         let facts = [
+            ("source", self.linked.source.as_deref().map(text)),
             ("units", self.linked.units.map(|units| units.to_string())),
             ("epsilon_cap", self.linked.epsilon_cap.map(|cap| format!("{cap:?}"))),
             ("assumed_public", self.linked.assumed_public.then(|| "true".to_owned())),
@@ -181,6 +182,7 @@ mod tests {
     const SCHEMA: &str = r#"
         [linked]
         name = "hospital"
+        source = "0123456789abcdef"
         units = 40
         epsilon_cap = 3.0
         assumed_public = true

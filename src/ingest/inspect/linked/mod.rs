@@ -113,6 +113,7 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
     }
     let linked = LinkedSpec {
         name: folder::name(folder),
+        source: None,
         units: assume_public.then_some((reports[0].rows - reports[0].duplicates) as u64),
         epsilon_cap: None,
         assumed_public: assume_public,
