@@ -173,8 +173,12 @@ pub fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
     let vouched_by = match column.domain_from {
         Some(DomainFrom::Public) if assumed_public => "assumed at inspect (--assume-public)",
         Some(DomainFrom::Public) => "the schema's author",
+        Some(DomainFrom::Discovered) if column.kind_from.is_some() => {
+            "paid for in the budget; for the kind, the schema's author"
+        }
         Some(DomainFrom::Discovered) => "paid for in the budget",
         Some(DomainFrom::Data) if column.is_modelled() => "nobody",
+        Some(DomainFrom::Data) | None if column.kind_from.is_some() => "for the kind, the schema's author",
         Some(DomainFrom::Data) | None => "nobody: not needed",
     };
     ColumnFact { name: column.name.clone(), kind: column.kind.name().into(), domain, vouched_by: vouched_by.into() }

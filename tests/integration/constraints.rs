@@ -331,6 +331,7 @@ fn suggestions_are_refused_until_somebody_vouches_for_them() {
     world.write("schema.toml", draft.replace("domain_from = \"data\"", "domain_from = \"public\""));
     let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
     world.refuses(3, fit, &["constraint `", "was read from the rows", "from = \"public\"", "remedy"]);
+    world.run("inspect stays.csv --unit patient --kinds-public -o schema.toml").succeeds();
     world.run(&(fit.to_owned() + " --discover-epsilon 0.5")).succeeds();
     let drawn = world.run("generate model.safetensors --rows 3000 -o cohort.csv").succeeds();
     let shorter = rows(&world, "cohort.csv").iter().filter(|row| row["discharged"] < row["admitted"]).count();

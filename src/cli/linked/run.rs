@@ -12,7 +12,7 @@ use super::{Asked, fit, generate};
 use crate::cohort::{Format, is_fhir};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::ingest::{Source, table_file};
+use crate::ingest::{Reference, Source, table_file};
 use crate::model;
 use crate::output;
 use crate::report::{FileFact, Report, Reproduce, coarse, render};
@@ -63,7 +63,7 @@ pub fn run(
         reference: Some(&table),
         condition: None,
     };
-    generate(global, &model, &sha256, &asked)?;
+    let copied = generate(global, &model, &sha256, &asked)?;
 
     let judging = Progress::endless(global, "comparing and auditing the cohort");
     let folders = Folders::read(schema, &table, &holdout, &out("cohort"))?;
@@ -103,14 +103,20 @@ pub fn run(
             sha256,
             rows: None,
         };
+        let reference = copied
+            .iter()
+            .map(|Reference { file, sha256 }| made("reference table, copied as it is", file, sha256.clone()));
         let report = Report {
-            files: vec![
+            files: [
                 real("training table", &as_read[0], rows[0]),
                 real("holdout", &as_read[1], rows[1]),
                 file("cohort", &drawn[&table], drawn[&table].1.clone(), rows[2]),
                 made("model", &out("model.safetensors"), sha256.clone()),
                 made("run file", run_file, model::sha256(text.as_bytes())),
-            ],
+            ]
+            .into_iter()
+            .chain(reference)
+            .collect(),
             ledger: ledger_lines(&out("ledger.jsonl"))?,
             evaluation: Some(evaluation),
             audit: Some(audit),

@@ -353,7 +353,7 @@ fn listed(profile: &Profile) -> Draft {
     }
     let ordered = labels.len() > 1 && profile.all(|label| interval(label).is_some());
     let mut draft = Draft::new(profile, if ordered { Kind::Ordinal } else { Kind::Categorical });
-    draft.column.categories = if ordered { in_natural_order(labels, interval) } else { labels.clone() };
+    draft.column.categories = in_natural_order(labels, |l| if ordered { interval(l) } else { l.trim().parse().ok() });
     if profile.has_word(&PLACES) && labels.len() > MANY_LISTED {
         let note = "A place narrows down a person: a larger region would do for most purposes.";
         draft = draft.note(FindingClass::QuasiIdentifier, note);
@@ -434,7 +434,9 @@ fn decimals(label: &str) -> usize {
     }
 }
 
-pub(super) fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+/// Labels in the order of the numbers that they say, then of their text: whatever their counts are.
+pub(super) fn in_natural_order(labels: &[String], number: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+    let key = |label: &str| number(label).filter(|x| !x.is_nan());
     let mut sorted = labels.to_vec();
     sorted.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
     sorted

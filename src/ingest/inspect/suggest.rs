@@ -295,6 +295,7 @@ mod tests {
             source: "t".into(),
             sha256: String::new(),
             rows: 0,
+            typed: false,
             columns: Vec::new(),
             unit_candidates: Vec::new(),
             schema,

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::schema::linked::{LinkedSchema, LinkedTable, Policy, seconds_per_tick};
 use keys::{Key, KeyHasher, KeyPlaces};
 
-pub use folder::{reference_files, table_file};
+pub use folder::{Reference, reference_files, table_file};
 
 /// Tables that hang together, each in the order of its story.
 ///

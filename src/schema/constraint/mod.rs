@@ -24,7 +24,7 @@ pub struct Constraint {
     pub rule: Rule,
 }
 
-/// Who says that a rule holds.
+/// Who says that a rule holds, that a table is nobody's, or what a column is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConstraintFrom {
@@ -33,6 +33,16 @@ pub enum ConstraintFrom {
     Public,
     /// It was seen to hold in the rows, and is as sensitive as they are.
     Data,
+}
+
+impl ConstraintFrom {
+    /// The name used in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Data => "data",
+        }
+    }
 }
 
 /// What a constraint says.
