@@ -5,7 +5,7 @@ use crate::encode::Codec;
 use crate::error::Result;
 use crate::model::{Header, LinkedModel, ModelFile, Part};
 use crate::report::{BudgetLine, Claim, ColumnFact, LedgerLine, Report, Setting, Units};
-use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, Schema, datetime};
+use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, Schema};
 use crate::train::read_ledger;
 use std::path::Path;
 use synthward_privacy::infinite::OrInfinity;
@@ -187,7 +187,7 @@ pub fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
 /// An end of a column's range as the table writes it.
 pub fn bound_text(column: &Column, value: f64) -> String {
     if column.kind == Kind::Datetime {
-        datetime::format(value, column.format.as_deref(), column.ticks()).unwrap_or_default()
+        column.clock().format(value, column.format.as_deref()).unwrap_or_default()
     } else {
         format!("{value}")
     }

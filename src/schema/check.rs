@@ -423,6 +423,7 @@ mod tests {
     }
 
     const AGE: &str = "[[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 120\ndomain_from = \"public\"\n";
+    const TALL: &str = "[[column]]\nname = \"tall\"\nkind = \"boolean\"\n";
     const ID: &str = "[[column]]\nname = \"id\"\nkind = \"identifier\"\n";
 
     #[test]
@@ -548,8 +549,14 @@ mod tests {
     #[test]
     fn discovery_wants_a_unit_and_forgets_what_is_not_public() {
         let discoverable = |table: &str, columns: &str| schema(table, columns).unwrap().check_for_discovery();
-        let data = AGE.replace("public", "data");
+        let data = AGE.replace("public", "data") + "kind_from = \"public\"\n";
         assert!(discoverable("privacy_unit = \"row\"", &data).is_ok());
+        for guessed in ["", "kind_from = \"data\"\n", "drop = true\n"] {
+            let e =
+                discoverable("privacy_unit = \"row\"", &(AGE.replace("public", "data") + guessed + TALL)).unwrap_err();
+            assert!(e.column.as_deref() == Some("age") && e.to_string().contains("kind_from = \"public\""), "{e}");
+        }
+        assert!(discoverable("privacy_unit = \"row\"", &(AGE.to_owned() + "kind_from = \"data\"\n")).is_ok());
         assert!(discoverable("", &data).is_err());
         assert!(discoverable("privacy_unit = \"row\"", ID).is_err());
         let opened = |columns: &str| schema("", columns).unwrap().without_private_domains();

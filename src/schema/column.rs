@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::datetime::{self, Ticks};
+use super::datetime::{self, Clock, Ticks};
 use super::{ArrowType, CodeSystem, ConstraintFrom, Parents};
 
 /// How the values of a column are to be understood.
@@ -249,6 +249,19 @@ impl Column {
         typed.or_else(written).unwrap_or(Ticks::Microsecond)
     }
 
+    /// How a datetime column is counted. One that is yet to be discovered has no day to begin with.
+    pub fn clock(&self) -> Clock {
+        let ticks = self.ticks();
+        let first = match &self.min {
+            Some(Bound::Moment(text)) if self.domain_from != Some(DomainFrom::Discovered) => {
+                datetime::nanoseconds(text, None)
+            }
+            _ => None,
+        };
+        let first = first.filter(|_| ticks == Ticks::Nanosecond && self.kind == Kind::Datetime);
+        first.map_or(Clock::since_1970(ticks), |first| Clock::since_day_of(ticks, first))
+    }
+
     /// `(min, max)` as numbers, a datetime's in ticks; `None` unless both are given and readable.
     pub fn range(&self) -> Option<(f64, f64)> {
         Some((self.bound(self.min.as_ref()?)?, self.bound(self.max.as_ref()?)?))
@@ -266,7 +279,7 @@ impl Column {
         match (bound, self.kind) {
             (Bound::Integer(n), Kind::Integer | Kind::Real) => Some(*n as f64),
             (Bound::Real(x), Kind::Integer | Kind::Real) => Some(*x),
-            (Bound::Moment(text), Kind::Datetime) => datetime::parse(text, None, self.ticks()),
+            (Bound::Moment(text), Kind::Datetime) => self.clock().parse(text, None),
             _ => None,
         }
     }

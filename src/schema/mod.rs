@@ -78,7 +78,7 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
-pub(crate) use constraint::{common_unit, is_sum};
+pub(crate) use constraint::{Unit, common_unit, is_sum};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
 pub use regression::Regression;
@@ -186,6 +186,7 @@ impl Schema {
         let bare = |column: &Column| Column {
             arrow_type: column.arrow_type.clone().filter(|_| !column.drop || Some(&*column.name) == unit),
             nullable: false,
+            domain_from: column.domain_from.filter(|from| *from == DomainFrom::Public),
             kind_from: column.kind_from,
             drop: column.drop,
             ..Column::new(&column.name, Kind::Identifier)

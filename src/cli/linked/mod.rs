@@ -31,6 +31,7 @@ pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<
     output::check_writable(output)?;
     if request.schema.history.is_none() {
         // Before anything is spent on a model beside which they cannot be copied.
+        request.schema.check_for_fit()?;
         reference_files(request.folder, request.schema)?;
     }
     let ledger = LedgerFile::new(ledger, &request.schema.linked.table());

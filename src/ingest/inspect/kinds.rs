@@ -182,11 +182,15 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     draft.column.arrow_type = Some(arrow_type);
     draft.column.format = format.map(str::to_owned);
     let ticks = draft.column.ticks();
-    let moments: Vec<f64> = profile.labels.iter().filter_map(|l| datetime::parse(l, format, ticks)).collect();
-    let (min, max) = ends(moments.iter().copied())?;
+    let moments: Vec<i128> = profile.labels.iter().filter_map(|l| datetime::nanoseconds(l, format)).collect();
+    let (min, max) = (*moments.iter().min()?, *moments.iter().max()?);
     draft.column.resolution = resolution(&moments, ticks);
     let time_of_day = draft.column.arrow_type.as_ref().is_some_and(ArrowType::is_time_of_day);
-    let bound = |value| datetime::format(value, time_of_day.then_some(TIME_OF_DAY), ticks).map(Bound::Moment);
+    let tick = i128::from(ticks.nanoseconds());
+    let bound = |moment: i128| {
+        let moment = moment.div_euclid(tick) * tick;
+        datetime::written(moment, time_of_day.then_some(TIME_OF_DAY), ticks).map(Bound::Moment)
+    };
     (draft.column.min, draft.column.max) = (bound(min), bound(max));
     if let Some(format) = format {
         let ambiguous =
@@ -206,10 +210,12 @@ fn datetime(profile: &Profile) -> Option<Draft> {
 
 /// The coarsest resolution that is coarser than the ticks and has all moments on its multiples; none where there are so
 /// few that chance could have put them there.
-fn resolution(moments: &[f64], ticks: Ticks) -> Option<Resolution> {
+fn resolution(moments: &[i128], ticks: Ticks) -> Option<Resolution> {
+    let tick = i128::from(ticks.nanoseconds());
     let holds = |resolution: &Resolution| {
         let step = resolution.ticks(ticks);
-        step > 1.0 && moments.iter().all(|moment| moment.rem_euclid(step) == 0.0)
+        let nanoseconds = step as i128 * tick;
+        step > 1.0 && moments.iter().all(|moment| (moment.div_euclid(tick) * tick).rem_euclid(nanoseconds) == 0)
     };
     Resolution::ALL.into_iter().filter(|_| moments.len() >= FEWEST_MOMENTS).find(holds)
 }

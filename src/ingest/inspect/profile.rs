@@ -1,6 +1,6 @@
 //! One column as the rules see it: its name in words, its type, its distinct values.
 
-use super::super::cells::{Texts, ticks};
+use super::super::cells::{Texts, nanoseconds};
 use super::super::load::number;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::Distinct;
@@ -145,8 +145,8 @@ fn all_texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
     match arrow_type.and_then(|t| Ticks::of(t.data_type())) {
         Some(unit) => {
             let format = arrow_type.filter(|t| t.is_time_of_day()).map(|_| TIME_OF_DAY);
-            let moments = ticks(cells, unit).map_err(unreadable)?;
-            Ok(Texts::of_numbers(&moments, |x| datetime::format(x, format, unit).unwrap_or_default()))
+            let moments = nanoseconds(cells).map_err(unreadable)?;
+            Ok(Texts::of_moments(&moments, |n| datetime::written(n, format, unit).unwrap_or_default()))
         }
         None => Texts::of(cells).map_err(unreadable),
     }

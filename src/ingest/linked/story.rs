@@ -8,7 +8,7 @@ use super::super::frame::{Frame, FrameColumn, MISSING, Values};
 use super::super::rules::broken;
 use super::{LinkedTables, Rows};
 use crate::error::{Error, Result};
-use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn, seconds_per_tick};
+use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn};
 use crate::schema::{Column, Constraint};
 
 impl LinkedTables {
@@ -299,10 +299,11 @@ fn gathered(of: &Rows, rows: impl Iterator<Item = u32>, column: &Column) -> Resu
 
 /// Steps of time between moments and those of a column.
 fn passed(of: &Rows, column: &Column, since: &[f64], told: ViewColumn) -> Result<Values> {
-    let tick = seconds_per_tick(column);
+    let clock = column.clock();
     Ok(match all(&of.store, column)? {
         Values::Number(cells) => {
-            let steps = of.rows.iter().zip(since).map(|(&row, &since)| told.steps(since, cells[row as usize] * tick));
+            let steps =
+                of.rows.iter().zip(since).map(|(&row, &since)| told.steps(since, clock.seconds(cells[row as usize])));
             Values::Number(steps.collect())
         }
         text @ Values::Text { .. } => text,

@@ -50,7 +50,7 @@ use std::collections::BTreeMap;
 
 pub use names::{BARE_KEYS, KEY_WORDS, PERSONS, singular};
 pub use toml_io::AnySchema;
-pub use view::{DAY, From, PLACES, View, ViewColumn, range_seconds, seconds_per_tick};
+pub use view::{DAY, From, PLACES, View, ViewColumn, range_seconds};
 
 /// Rows of one parent that are kept where the schema does not say.
 pub const DEFAULT_MAX_ROWS: u32 = 100;

@@ -15,6 +15,12 @@ const LINKED_FIELD: usize = 14;
 /// Width of the longest field name of a table, `structure_from`.
 const TABLE_FIELD: usize = 14;
 
+/// Under the head of a schema of linked tables.
+const LINKED_HEADER: &str = "\
+# structure_from = \"public\"  a person vouches for how a table hangs on the others, or that it is left out
+# structure_from = \"data\"    nobody does: `fit` refuses it
+";
+
 /// A schema of whatever kind.
 pub enum AnySchema {
     Table(Box<Schema>),
@@ -95,7 +101,7 @@ impl LinkedSchema {
 
     /// As [`LinkedSchema::to_toml`], with comments: those of the table of the same index, missing entries mean none.
     pub fn to_toml_with(&self, notes: &[Notes]) -> String {
-        let mut out = String::from(HEADER);
+        let mut out = format!("{HEADER}{LINKED_HEADER}");
         out.push_str("\n[linked]\n");
         field(&mut out, LINKED_FIELD, "name", text(&self.linked.name));
         let facts = [

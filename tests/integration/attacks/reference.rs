@@ -67,7 +67,7 @@ fn a_table_with_keys_of_persons_is_refused_as_reference() {
     // Under another name it is the operator's to look.
     let world = hospital("badge");
     let outcome = world.run("inspect real --assume-public --reference drugs -o schema.toml").succeeds();
-    outcome.says(&["table `drugs`, column `badge`: 10 to 99 values are keys of table `patients` too"]);
+    outcome.says(&["table `drugs`, column `badge`: 10 to 99 values are keys of `patients` too"]);
     world.refuses(2, "inspect real --reference nurses", &["--reference names `nurses`"]);
 }
 

@@ -99,8 +99,8 @@ pub fn inspect_folder(folder: &Path, vouched: Vouched, reference: &[String]) -> 
         table.find_rules()?;
     }
     let (mut drafted, mut reports) = (Vec::new(), Vec::new());
-    for place in 0..tables.len() {
-        let (mut table, report) = write(&tables, place, &keys, &links, (&roles, named[place]))?;
+    for (place, &is_reference) in named.iter().enumerate() {
+        let (mut table, report) = write(&tables, place, &keys, &links, (&roles, is_reference))?;
         if vouched != Vouched::All {
             // What was read from the rows says something of persons, such as of the one who has most rows.
             table.max_rows = None;

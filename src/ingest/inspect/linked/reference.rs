@@ -47,21 +47,28 @@ pub(super) fn check(tables: &[Table], place: usize, keys: &[Option<usize>], sche
         if !keys::may_hold_keys(table, index) {
             continue;
         }
+        let (mut shared, mut most) = (Vec::new(), 0);
         for to in
             schema.tree().into_iter().filter_map(|to| tables.iter().position(|t| t.name == schema.tables[to].name))
         {
             let Some(key) = keys[to] else { continue };
             let (rows, _) = keys::present(profile, &known[to]);
-            let Some(class) = count_class(rows) else { continue };
+            if rows == 0 {
+                continue;
+            }
             if names::is_bare_key(&profile.name) && !keys::counts_rows(&tables[to].profiles[key]) {
                 return refuse(&tables[to].name, "a column holds keys");
             }
+            shared.push(format!("`{}`", tables[to].name));
+            most = most.max(rows);
+        }
+        if let Some(class) = count_class(most) {
             tracing::warn!(
-                "table `{}`, column `{}`: {class} values are keys of table `{}` too; see that they name no row of it, for the \
-                 table will be copied as it is",
+                "table `{}`, column `{}`: {class} values are keys of {} too, maybe by chance; see that they name no row there, for \
+                 the table may be copied as it is",
                 table.name,
                 profile.name,
-                tables[to].name
+                shared.join(", ")
             );
         }
     }
