@@ -65,6 +65,7 @@ class Table:
     origin: str | None = None
     end: str | None = None
     reference: bool = False
+    drop: bool = False
     missing: list[str] = field(default_factory=lambda: [""])
     column: list[dict] = field(default_factory=list)
     constraint: list[dict] = field(default_factory=list)
@@ -86,7 +87,7 @@ class Schema:
         known = Table.__dataclass_fields__
         tables = [Table(**{k: v for k, v in t.items() if k in known}) for t in tomllib.loads(path.read_text())["table"]]
         self.references = [t for t in tables if t.reference]
-        self.tree = [t for t in tables if not t.reference and t.parent is None]
+        self.tree = [t for t in tables if not t.reference and not t.drop and t.parent is None]
         for above in self.tree:
             self.tree.extend(t for t in tables if t.parent == above.name)
         self.root = self.tree[0]

@@ -6,6 +6,7 @@ use crate::audit::Audit;
 use crate::cohort::Rarity;
 use crate::evaluate::Evaluation;
 use crate::infer::{LinkedScores, Scores};
+use crate::ingest::Reference;
 use crate::report::number_or_infinity;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub struct GeneratedLinked<'a> {
     /// What the persons were to satisfy.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<Asked<'a>>,
+    /// Reference tables that were copied as they are.
+    pub copied: &'a [Reference],
 }
 
 /// The answer of `generate`.

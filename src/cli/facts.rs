@@ -5,7 +5,7 @@ use crate::encode::Codec;
 use crate::error::Result;
 use crate::model::{Header, LinkedModel, ModelFile, Part};
 use crate::report::{BudgetLine, Claim, ColumnFact, FOR_CONTROLLER, LedgerLine, Report, Setting, Units};
-use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, Schema, datetime};
+use crate::schema::{Column, DomainFrom, Kind, LinkedSchema, Schema};
 use crate::train::read_ledger;
 use std::path::Path;
 use synthward_privacy::infinite::OrInfinity;
@@ -175,8 +175,12 @@ pub fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
     let vouched_by = match column.domain_from {
         Some(DomainFrom::Public) if assumed_public => "assumed at inspect (--assume-public)",
         Some(DomainFrom::Public) => "the schema's author",
+        Some(DomainFrom::Discovered) if column.kind_from.is_some() => {
+            "paid for in the budget; for the kind, the schema's author"
+        }
         Some(DomainFrom::Discovered) => "paid for in the budget",
         Some(DomainFrom::Data) if column.is_modelled() => "nobody",
+        Some(DomainFrom::Data) | None if column.kind_from.is_some() => "for the kind, the schema's author",
         Some(DomainFrom::Data) | None => "nobody: not needed",
     };
     ColumnFact { name: column.name.clone(), kind: column.kind.name().into(), domain, vouched_by: vouched_by.into() }
@@ -185,7 +189,7 @@ pub fn column_fact(column: &Column, assumed_public: bool) -> ColumnFact {
 /// An end of a column's range as the table writes it.
 pub fn bound_text(column: &Column, value: f64) -> String {
     if column.kind == Kind::Datetime {
-        datetime::format(value, column.format.as_deref(), column.ticks()).unwrap_or_default()
+        column.clock().format(value, column.format.as_deref()).unwrap_or_default()
     } else {
         format!("{value}")
     }

@@ -101,8 +101,8 @@ impl Generate {
             reference: self.reference.as_deref(),
             condition: condition.as_ref(),
         };
-        linked::generate(global, model, sha256, &asked)?;
-        if global.json { linked::tell_generated(&asked, sha256, model) } else { Ok(()) }
+        let copied = linked::generate(global, model, sha256, &asked)?;
+        if global.json { linked::tell_generated(&asked, sha256, model, &copied) } else { Ok(()) }
     }
 }
 

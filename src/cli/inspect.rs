@@ -3,6 +3,7 @@
 use super::secrecy::say;
 use super::{Global, print, print_json};
 use crate::error::{Error, Result};
+use crate::ingest::Vouched;
 use crate::schema::{AnySchema, new_source};
 use crate::{ingest, output};
 use serde::Serialize;
@@ -21,12 +22,18 @@ pub struct Inspect {
     /// The column that names the patient, or `row` when each row is a different person
     #[arg(long, value_name = "COL|row")]
     unit: Option<String>,
-    /// Vouch that everything the draft reads from the rows is public; recorded in every output
+    /// Vouch that everything the draft reads from the rows is public, reference tables aside; recorded in every output
     #[arg(long)]
     assume_public: bool,
     /// The data are of the same persons as those of this schema: an excerpt, a split, a later export. Both share one budget
     #[arg(long, value_name = "SCHEMA")]
     source_of: Option<PathBuf>,
+    /// Vouch that kinds, types and formats, and of a folder keys, links and order, are those of the source's documentation
+    #[arg(long, conflicts_with = "assume_public")]
+    kinds_public: bool,
+    /// Say that nothing in this table of a folder is of a person: `generate` may copy its file as it is. For several, repeat
+    #[arg(long, value_name = "TABLE")]
+    reference: Vec<String>,
     /// Write the schema here instead of to standard output
     #[arg(long, short, value_name = "SCHEMA")]
     output: Option<PathBuf>,
@@ -37,8 +44,11 @@ impl Inspect {
         if Path::new(&self.table).is_dir() {
             return self.run_on_folder(global);
         }
+        if !self.reference.is_empty() {
+            return Err(Error::usage("--reference names a table of a folder").remedy("leave it out"));
+        }
         let raw = ingest::read(&self.table.as_str().into())?;
-        let mut inspection = ingest::inspect(&raw, self.unit.as_deref(), self.assume_public)?;
+        let mut inspection = ingest::inspect(&raw, self.unit.as_deref(), self.vouched())?;
         let comparable = inspection.comparable();
         if comparable.modelled().next().is_some() {
             let suggested = raw.load(&comparable)?.map(|frame| ingest::suggest(&frame, &comparable));
@@ -80,9 +90,17 @@ impl Inspect {
             return Err(Error::usage("--unit does not go with a folder")
                 .remedy("leave it out: the privacy unit is a row of the table of persons with all that hangs on it"));
         }
-        let mut inspection = ingest::inspect_folder(Path::new(&self.table), self.assume_public)?;
+        let mut inspection = ingest::inspect_folder(Path::new(&self.table), self.vouched(), &self.reference)?;
         inspection.schema.linked.source = Some(self.source()?);
         self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
+    }
+
+    fn vouched(&self) -> Vouched {
+        match (self.assume_public, self.kinds_public) {
+            (true, _) => Vouched::All,
+            (false, true) => Vouched::Kinds,
+            (false, false) => Vouched::Nothing,
+        }
     }
 
     fn tell(&self, global: &Global, summary: &str, schema: &str, answer: &impl Serialize) -> Result<()> {

@@ -5,7 +5,7 @@ use super::writer::Format;
 use crate::encode::Domain;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
-use crate::schema::datetime::{self, Ticks};
+use crate::schema::datetime::Ticks;
 use crate::schema::{ArrowType, Column, Kind};
 use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
 use arrow_cast::cast;
@@ -44,7 +44,8 @@ pub struct ColumnValues {
 enum ValueKind {
     /// The labels in the target type.
     Labels(ArrayRef),
-    Numbers(Numbers),
+    /// Numbers; whole ones since an epoch.
+    Numbers(Numbers, i64),
     /// A moment written as text.
     MomentText(Numbers, Box<Column>),
 }
@@ -64,14 +65,16 @@ impl ColumnValues {
             }
             Domain::Numbers { min, step, .. } => {
                 let numbers = Numbers::new(column, min, step);
-                match Ticks::of(&data_type) {
+                let clock = column.clock();
+                match Ticks::of(&data_type).filter(|_| column.kind == Kind::Datetime) {
                     _ if column.kind == Kind::Datetime && is_text => {
                         ValueKind::MomentText(numbers, Box::new(column.clone()))
                     }
-                    Some(ticks) if ticks != column.ticks() => {
-                        ValueKind::Numbers(numbers.in_ticks(column.ticks(), ticks))
+                    Some(ticks) if ticks != clock.ticks => {
+                        ValueKind::Numbers(numbers.in_ticks(clock.ticks, ticks), clock.epoch(ticks))
                     }
-                    _ => ValueKind::Numbers(numbers),
+                    Some(ticks) => ValueKind::Numbers(numbers, clock.epoch(ticks)),
+                    None => ValueKind::Numbers(numbers, 0),
                 }
             }
         };
@@ -91,12 +94,14 @@ impl ColumnValues {
                 let indices: UInt32Array = positions.iter().map(|&p| (p != MISSING).then_some(p)).collect();
                 return arrow_select::take::take(labels, &indices, None).map_err(failed);
             }
-            ValueKind::Numbers(numbers) if numbers.is_whole() => {
-                Arc::new(values(numbers).into_iter().map(|x| x.map(|x| x as i64)).collect::<Int64Array>())
+            ValueKind::Numbers(numbers, epoch) if numbers.is_whole() => {
+                let whole = |x: f64| (x as i64).saturating_add(*epoch);
+                Arc::new(values(numbers).into_iter().map(|x| x.map(whole)).collect::<Int64Array>())
             }
-            ValueKind::Numbers(numbers) => Arc::new(Float64Array::from(values(numbers))),
+            ValueKind::Numbers(numbers, _) => Arc::new(Float64Array::from(values(numbers))),
             ValueKind::MomentText(numbers, column) => {
-                let text = |x: f64| datetime::format(x, column.format.as_deref(), column.ticks());
+                let clock = column.clock();
+                let text = |x: f64| clock.format(x, column.format.as_deref());
                 let texts: StringArray = values(numbers).into_iter().map(|x| x.and_then(text)).collect();
                 return cast(&texts, &self.data_type).map_err(failed);
             }

@@ -1,6 +1,6 @@
 //! Numbers as a cohort writes them.
 
-use crate::schema::datetime::{self, Ticks};
+use crate::schema::datetime::Ticks;
 use crate::schema::{ArrowType, Column, Kind};
 use arrow_schema::DataType;
 
@@ -52,8 +52,8 @@ pub(super) fn as_written(x: f64, column: &Column, data_type: &DataType) -> f64 {
         t if t.is_integer() => x.trunc(),
         t if column.kind == Kind::Datetime && ArrowType::try_from(t).is_ok_and(|t| t.is_text()) => {
             let format = column.format.as_deref();
-            let text = datetime::format(x, format, column.ticks());
-            text.and_then(|text| datetime::parse(&text, format, column.ticks())).unwrap_or(x)
+            let clock = column.clock();
+            clock.format(x, format).and_then(|text| clock.parse(&text, format)).unwrap_or(x)
         }
         _ => x,
     }

@@ -9,7 +9,7 @@ use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
 
 use super::frame::MISSING;
-use crate::schema::datetime::Ticks;
+use crate::schema::datetime::{Clock, Ticks};
 
 /// Text cells as codes into the distinct texts, in order of first appearance.
 pub(super) struct Texts {
@@ -47,6 +47,13 @@ impl Texts {
         let code = |x: &f64| if x.is_nan() { MISSING } else { number_in(&mut seen, (x + 0.0).to_bits()) };
         let codes = values.iter().map(code).collect();
         Self { codes, labels: in_order(seen, |bits| write(f64::from_bits(bits))) }
+    }
+
+    /// Moments as text.
+    pub fn of_moments(moments: &[Option<i128>], write: impl Fn(i128) -> String) -> Self {
+        let mut seen: HashMap<i128, u32> = HashMap::new();
+        let codes = moments.iter().map(|cell| cell.map_or(MISSING, |n| number_in(&mut seen, n))).collect();
+        Self { codes, labels: in_order(seen, write) }
     }
 
     /// Marks the cells whose text satisfies `missing`, and forgets that text.
@@ -114,16 +121,20 @@ pub(super) fn numbers(parts: &[ArrayRef]) -> Result<Vec<f64>, ArrowError> {
     Ok(all)
 }
 
-/// Dates, times and timestamps as ticks, rounded down; a null is NaN.
-pub(super) fn ticks(parts: &[ArrayRef], ticks: Ticks) -> Result<Vec<f64>, ArrowError> {
+/// Dates, times and timestamps in nanoseconds since 1970, or since midnight.
+pub(super) fn nanoseconds(parts: &[ArrayRef]) -> Result<Vec<Option<i128>>, ArrowError> {
     let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         let stored =
             Ticks::of(part.data_type()).ok_or_else(|| ArrowError::CastError("the column has no moments".to_owned()))?;
-        let (from, to) = (i128::from(stored.nanoseconds()), i128::from(ticks.nanoseconds()));
-        let convert = |count: i64| (i128::from(count) * from).div_euclid(to) as f64;
+        let tick = i128::from(stored.nanoseconds());
         let counts = cast(part, &DataType::Int64)?;
-        all.extend(counts.as_primitive::<Int64Type>().iter().map(|cell| cell.map_or(f64::NAN, convert)));
+        all.extend(counts.as_primitive::<Int64Type>().iter().map(|cell| cell.map(|count| i128::from(count) * tick)));
     }
     Ok(all)
+}
+
+/// Dates, times and timestamps as ticks of a clock, rounded down; a null is NaN.
+pub(super) fn ticks(parts: &[ArrayRef], clock: Clock) -> Result<Vec<f64>, ArrowError> {
+    Ok(nanoseconds(parts)?.into_iter().map(|cell| cell.map_or(f64::NAN, |n| clock.count(n))).collect())
 }

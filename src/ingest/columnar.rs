@@ -127,7 +127,7 @@ mod tests {
     use arrow_ipc::writer::{FileWriter, StreamWriter};
     use parquet::arrow::ArrowWriter;
 
-    use super::super::{Frame, MISSING, Values, count_outside, inspect, load, read as read_table};
+    use super::super::{Frame, MISSING, Values, Vouched, count_outside, inspect, load, read as read_table};
     use super::*;
     use crate::schema::{Kind, Schema, TableSpec};
     use arrow_schema::DataType;
@@ -306,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = write(folder.path(), Format::Parquet, &batch());
         let raw = read_table(&source).unwrap();
-        let draft = inspect(&raw, Some("row"), true).unwrap().schema;
+        let draft = inspect(&raw, Some("row"), Vouched::All).unwrap().schema;
         assert_eq!(Schema::from_toml(&draft.to_toml()).unwrap(), draft);
         draft.check_for_fit().unwrap();
         let range = |name: &str| draft.column(name).unwrap().range().unwrap();

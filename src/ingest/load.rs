@@ -7,7 +7,7 @@ use super::cells::{Texts, numbers, ticks};
 use super::frame::{Frame, FrameColumn, MISSING, Values};
 use super::raw::{RawColumn, RawTable, Rows};
 use crate::error::{Error, Result};
-use crate::schema::{ArrowType, Column, Kind, Schema, datetime};
+use crate::schema::{ArrowType, Column, Kind, Schema};
 
 /// What a column must be present for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Rows<'_> {
                 }
             }
             (Kind::Datetime, Some(t)) if t.is_temporal() => {
-                ticks(raw.stored.cells()?, column.ticks()).map(Values::Number).map_err(|_| self.unreadable(column))
+                ticks(raw.stored.cells()?, column.clock()).map(Values::Number).map_err(|_| self.unreadable(column))
             }
             (Kind::Integer | Kind::Real | Kind::Datetime, t) if t.is_none_or(|t| t.is_text()) => {
                 self.parsed(column, &texts()?)
@@ -222,8 +222,9 @@ impl Rows<'_> {
 
     /// Text to numbers or ticks: each distinct text is read once.
     fn parsed(&self, column: &Column, texts: &Texts) -> Result<Values> {
+        let clock = column.clock();
         let parse = |text: &str| match column.kind {
-            Kind::Datetime => datetime::parse(text, column.format.as_deref(), column.ticks()),
+            Kind::Datetime => clock.parse(text, column.format.as_deref()),
             kind => number(text).filter(|x| kind != Kind::Integer || x.fract() == 0.0),
         };
         let values = self.each_label(column, texts, parse)?;

@@ -22,8 +22,8 @@ mod source;
 
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
-pub use inspect::{Inspection, LinkedInspection, inspect, inspect_folder, suggest};
-pub use linked::{LinkedTables, read_linked, read_linked_to_fill, reference_files, table_file};
+pub use inspect::{Inspection, LinkedInspection, Vouched, inspect, inspect_folder, suggest};
+pub use linked::{LinkedTables, Reference, read_linked, read_linked_to_fill, reference_files, table_file};
 pub use load::{count_outside, outside};
 pub use raw::{RawTable, read, read_linked_table};
 pub use rules::{broken, count_broken};

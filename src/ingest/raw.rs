@@ -111,6 +111,22 @@ pub fn read_linked_table(source: &Source, table: &LinkedTable) -> Result<RawTabl
     parts.all()
 }
 
+/// The names of the columns of a table.
+///
+/// # Errors
+/// As [`read`].
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub(super) fn column_names(source: &Source) -> Result<Vec<String>> {
+    let mut parts = Parts::open(source, false, Policy::Drop)?;
+    if matches!(parts.reader, Reader::Fhir(_)) {
+        // Its first line says what the columns are.
+        parts.next()?;
+    }
+    Ok(parts.no_cells().into_iter().map(|column| column.name).collect())
+}
+
 /// A table that is read part by part, so that it may be larger than the memory.
 pub(super) struct Parts {
     reader: Reader,
@@ -269,6 +285,11 @@ fn is_pandas_index(name: &str) -> bool {
 }
 
 impl RawTable {
+    /// Whether the file itself says which types its columns have.
+    pub(super) fn is_typed(&self) -> bool {
+        self.columns.iter().any(|column| !matches!(column.stored, Stored::Text(_)))
+    }
+
     /// The names of the columns, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|c| c.name.as_str())

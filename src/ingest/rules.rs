@@ -54,7 +54,7 @@ fn inequality(frame: &Frame, schema: &Schema, low: &str, high: &str, strict: boo
     let Some(((low, lows), (high, highs))) = both else { return 0 };
     let (low, high) = common_unit(low, high);
     let broken = |(x, y): &(&f64, &f64)| {
-        let (x, y) = (*x * low, *y * high);
+        let (x, y) = (low.of(**x), high.of(**y));
         x > y || strict && x == y
     };
     lows.iter().zip(highs).filter(broken).count()

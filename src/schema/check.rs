@@ -56,17 +56,27 @@ impl Schema {
     /// # Errors
     /// Bad input naming the columns and the remedy; also everything that [`Schema::check`] refuses.
     pub fn check_for_fit(&self) -> Result<()> {
-        self.check_for_discovery()?;
+        self.check_ready()?;
+        self.check_vouched()
+    }
+
+    /// Checks that somebody vouches for all that is said of the columns and of their rules.
+    pub(super) fn check_vouched(&self) -> Result<()> {
+        let from_data: Vec<&Column> = self
+            .columns
+            .iter()
+            .filter(|c| c.domain_from == Some(DomainFrom::Data) && (c.is_modelled() || !c.kind_is_public()))
+            .collect();
+        if let [first, ..] = from_data.as_slice() {
+            return Err(bad(first, format!("what is said of it was read from the rows{}", and_others(&from_data))).remedy(
+                "check the fields beside which that is said against a codebook and write domain_from = \"public\" (a column \
+                 that you leave out yourself needs no such line), pay for learning domains with --discover-epsilon E, or run \
+                 `synthward inspect` with --assume-public where the table itself is public",
+            ));
+        }
         let named = |from: Option<DomainFrom>| -> Vec<&Column> {
             self.modelled().filter(|c| c.domain_from == from && (from.is_some() || c.has_domain())).collect()
         };
-        let from_data = named(Some(DomainFrom::Data));
-        if let [first, ..] = from_data.as_slice() {
-            return Err(bad(first, format!("the domain was read from the rows{}", and_others(&from_data))).remedy(
-                "check these domains against a codebook and write domain_from = \"public\", pay for learning them \
-                 with --discover-epsilon E, or run `synthward inspect` with --assume-public where the table itself is public",
-            ));
-        }
         let discovered = named(Some(DomainFrom::Discovered));
         if let [first, ..] = discovered.as_slice() {
             return Err(bad(first, format!("the domain was learnt by an earlier fit{}", and_others(&discovered)))
@@ -114,11 +124,29 @@ impl Schema {
     }
 
     /// Checks that the schema may be used for a fit that pays for the domains
-    /// which nobody vouches for: the privacy unit is named.
+    /// which nobody vouches for: the privacy unit is named, and somebody vouches for all kinds.
     ///
     /// # Errors
     /// As [`Schema::check_for_fit`], domains left aside.
     pub fn check_for_discovery(&self) -> Result<()> {
+        self.check_ready()?;
+        let guessed: Vec<&Column> = self.columns.iter().filter(|c| !c.kind_is_public()).collect();
+        match guessed.as_slice() {
+            [] => Ok(()),
+            [first, ..] => Err(bad(
+                first,
+                format!("its kind, and whether it is left out, were read from the rows{}", and_others(&guessed)),
+            )
+            .expected("kind_from = \"public\"")
+            .remedy(
+                "no budget pays for kinds: write that where kind, type and format are those of the source's documentation; \
+                 `synthward inspect` with --kinds-public writes it for all columns",
+            )),
+        }
+    }
+
+    /// Checks that somebody's privacy is protected, and something is left to model.
+    fn check_ready(&self) -> Result<()> {
         self.check()?;
         if self.table.privacy_unit.is_none() {
             return Err(Error::bad_input("the schema does not say whose privacy is protected").expected("privacy_unit in [table]").remedy(
@@ -396,6 +424,7 @@ mod tests {
     }
 
     const AGE: &str = "[[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 120\ndomain_from = \"public\"\n";
+    const TALL: &str = "[[column]]\nname = \"tall\"\nkind = \"boolean\"\n";
     const ID: &str = "[[column]]\nname = \"id\"\nkind = \"identifier\"\n";
 
     #[test]
@@ -521,8 +550,14 @@ mod tests {
     #[test]
     fn discovery_wants_a_unit_and_forgets_what_is_not_public() {
         let discoverable = |table: &str, columns: &str| schema(table, columns).unwrap().check_for_discovery();
-        let data = AGE.replace("public", "data");
+        let data = AGE.replace("public", "data") + "kind_from = \"public\"\n";
         assert!(discoverable("privacy_unit = \"row\"", &data).is_ok());
+        for guessed in ["", "kind_from = \"data\"\n", "drop = true\n"] {
+            let e =
+                discoverable("privacy_unit = \"row\"", &(AGE.replace("public", "data") + guessed + TALL)).unwrap_err();
+            assert!(e.column.as_deref() == Some("age") && e.to_string().contains("kind_from = \"public\""), "{e}");
+        }
+        assert!(discoverable("privacy_unit = \"row\"", &(AGE.to_owned() + "kind_from = \"data\"\n")).is_ok());
         assert!(discoverable("", &data).is_err());
         assert!(discoverable("privacy_unit = \"row\"", ID).is_err());
         let opened = |columns: &str| schema("", columns).unwrap().without_private_domains();

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::datetime::{self, Ticks};
-use super::{ArrowType, CodeSystem, Parents};
+use super::datetime::{self, Clock, Ticks};
+use super::{ArrowType, CodeSystem, ConstraintFrom, Parents};
 
 /// How the values of a column are to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,9 +68,11 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DomainFrom {
-    /// A person vouches that it does not come from these rows: a codebook, a data dictionary, common knowledge.
+    /// A person vouches that nothing said of the column comes from these rows: a codebook, a data dictionary, common
+    /// knowledge.
     Public,
-    /// It was read from the rows, and is as sensitive as they are.
+    /// What is said of the column was read from the rows, and is as sensitive as they are: its kind, type and format where
+    /// `kind_from` does not vouch for them, whether it is left out, completeness, range, list and its order.
     Data,
     /// It was learnt privately by a fit and paid for in its budget; only `fit` writes it, into the model.
     Discovered,
@@ -172,9 +174,14 @@ pub struct Column {
     /// What moments are whole multiples of, where that is coarser than the type: days, for a timestamp at midnight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
-    /// Who says what the domain is. `fit` wants `public`, or to be told to pay for it.
+    /// Who says what the domain is, and all else that is said of the column. `fit` wants `public`, or to be told to pay for
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_from: Option<DomainFrom>,
+    /// Of a column whose domain was read from the rows: who says what its kind, type, format and code system are, and whether
+    /// it is left out. Absent, `domain_from` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind_from: Option<ConstraintFrom>,
     /// Leave the column out: it is neither modelled nor generated.
     #[serde(default, skip_serializing_if = "is_false")]
     pub drop: bool,
@@ -206,6 +213,7 @@ impl Column {
             format: None,
             resolution: None,
             domain_from: None,
+            kind_from: None,
             drop: false,
         }
     }
@@ -213,6 +221,15 @@ impl Column {
     /// True when the column is part of a frame: neither dropped nor an identifier.
     pub fn is_modelled(&self) -> bool {
         !self.drop && self.kind != Kind::Identifier
+    }
+
+    /// True when a person vouches for kind, type, format and code system, and for the column being there or left out.
+    pub fn kind_is_public(&self) -> bool {
+        match self.kind_from {
+            Some(ConstraintFrom::Public) => true,
+            Some(ConstraintFrom::Data) => self.domain_from == Some(DomainFrom::Public),
+            None => self.domain_from != Some(DomainFrom::Data),
+        }
     }
 
     /// True when a person vouches for all that the kind needs to be known of the values: a range, or categories.
@@ -232,6 +249,19 @@ impl Column {
         typed.or_else(written).unwrap_or(Ticks::Microsecond)
     }
 
+    /// How a datetime column is counted. One that is yet to be discovered has no day to begin with.
+    pub fn clock(&self) -> Clock {
+        let ticks = self.ticks();
+        let first = match &self.min {
+            Some(Bound::Moment(text)) if self.domain_from != Some(DomainFrom::Discovered) => {
+                datetime::nanoseconds(text, None)
+            }
+            _ => None,
+        };
+        let first = first.filter(|_| ticks == Ticks::Nanosecond && self.kind == Kind::Datetime);
+        first.map_or(Clock::since_1970(ticks), |first| Clock::since_day_of(ticks, first))
+    }
+
     /// `(min, max)` as numbers, a datetime's in ticks; `None` unless both are given and readable.
     pub fn range(&self) -> Option<(f64, f64)> {
         Some((self.bound(self.min.as_ref()?)?, self.bound(self.max.as_ref()?)?))
@@ -249,7 +279,7 @@ impl Column {
         match (bound, self.kind) {
             (Bound::Integer(n), Kind::Integer | Kind::Real) => Some(*n as f64),
             (Bound::Real(x), Kind::Integer | Kind::Real) => Some(*x),
-            (Bound::Moment(text), Kind::Datetime) => datetime::parse(text, None, self.ticks()),
+            (Bound::Moment(text), Kind::Datetime) => self.clock().parse(text, None),
             _ => None,
         }
     }

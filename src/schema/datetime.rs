@@ -1,4 +1,4 @@
-//! Moments as numbers: ticks since 1970-01-01 (UTC), or since midnight for times of day.
+//! Moments as numbers: ticks since an epoch, as a [`Clock`] says, or since midnight for times of day.
 
 use std::fmt::Write;
 
@@ -6,10 +6,10 @@ use arrow_schema::{DataType, TimeUnit};
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 
+/// Nanoseconds of a day.
+const DAY: i128 = 86_400_000_000_000;
+
 /// The unit in which a datetime column is counted in a frame.
-///
-/// Ticks are held as `f64`, which counts exactly up to 2^53: microseconds are
-/// exact until the year 2255, nanoseconds are rounded to about 0.3 microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ticks {
     Day,
@@ -63,16 +63,77 @@ impl Ticks {
     }
 }
 
+/// How the moments of a column are counted: in whole ticks since an epoch.
+///
+/// They are held as `f64`, which counts exactly up to 2^53. Microseconds since 1970 are exact until the year 2255.
+/// Nanoseconds since 1970 would be rounded to 256 of them, so where a column has a range they are counted from the day on
+/// which that begins, and exact for the 104 days that follow; a model tells no nanoseconds apart in a longer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    pub ticks: Ticks,
+    /// The start of a day, in nanoseconds since 1970-01-01 (UTC).
+    epoch: i64,
+}
+
+impl Clock {
+    /// Ticks since 1970.
+    pub fn since_1970(ticks: Ticks) -> Self {
+        Self { ticks, epoch: 0 }
+    }
+
+    /// Ticks since the start of the day of a moment, in nanoseconds since 1970.
+    pub fn since_day_of(ticks: Ticks, moment: i128) -> Self {
+        Self { ticks, epoch: i64::try_from(moment.div_euclid(DAY) * DAY).unwrap_or(0) }
+    }
+
+    /// A moment in nanoseconds since 1970, in ticks: rounded down.
+    pub fn count(self, nanoseconds: i128) -> f64 {
+        self.ticks.count(nanoseconds - i128::from(self.epoch))
+    }
+
+    /// As [`parse`].
+    pub fn parse(self, text: &str, format: Option<&str>) -> Option<f64> {
+        nanoseconds(text, format).map(|n| self.count(n))
+    }
+
+    /// As [`format`].
+    pub fn format(self, value: f64, format: Option<&str>) -> Option<String> {
+        let passed = Some(value).filter(|x| x.is_finite()).map(|x| x.round() as i128)?;
+        let passed = passed.checked_mul(i128::from(self.ticks.nanoseconds()))?;
+        written(passed.checked_add(i128::from(self.epoch))?, format, self.ticks)
+    }
+
+    /// Whole ticks from 1970 to the epoch.
+    pub fn epoch(self, ticks: Ticks) -> i64 {
+        self.epoch / ticks.nanoseconds()
+    }
+
+    /// Seconds since 1970.
+    pub fn seconds(self, value: f64) -> f64 {
+        value * (self.ticks.nanoseconds() as f64 / 1e9) + self.epoch(Ticks::Second) as f64
+    }
+
+    /// Ticks of seconds since 1970.
+    pub fn of_seconds(self, seconds: f64) -> f64 {
+        (seconds - self.epoch(Ticks::Second) as f64) / (self.ticks.nanoseconds() as f64 / 1e9)
+    }
+}
+
 /// True when every directive of a `strftime` format is known.
 pub fn is_format(format: &str) -> bool {
     StrftimeItems::new(format).all(|item| !matches!(item, Item::Error))
 }
 
-/// Reads a moment, in ticks. With `None` as format, ISO 8601 and RFC 3339 are
+/// Reads a moment, in ticks since 1970. With `None` as format, ISO 8601 and RFC 3339 are
 /// understood: a date, a time, or both, with or without offset.
 pub fn parse(text: &str, format: Option<&str>, ticks: Ticks) -> Option<f64> {
+    Clock::since_1970(ticks).parse(text, format)
+}
+
+/// Reads a moment as [`parse`] does, in nanoseconds since 1970.
+pub fn nanoseconds(text: &str, format: Option<&str>) -> Option<i128> {
     let text = text.trim();
-    let nanoseconds = match format {
+    match format {
         Some(format) => parse_as(text, format),
         None => DateTime::parse_from_rfc3339(text).ok().map(|t| since_epoch(t.naive_utc())).or_else(|| {
             [
@@ -87,17 +148,17 @@ pub fn parse(text: &str, format: Option<&str>, ticks: Ticks) -> Option<f64> {
             .iter()
             .find_map(|format| parse_as(text, format))
         }),
-    };
-    nanoseconds.map(|n| ticks.count(n))
+    }
 }
 
-/// Writes a moment in a `strftime` format, or in ISO 8601 as a date when ticks
+/// Writes a moment in ticks since 1970 in a `strftime` format, or in ISO 8601 as a date when ticks
 /// are days and as date and time otherwise. `None` when it is out of range.
 pub fn format(value: f64, format: Option<&str>, ticks: Ticks) -> Option<String> {
-    if !value.is_finite() {
-        return None;
-    }
-    let nanoseconds = (value.round() as i128).checked_mul(i128::from(ticks.nanoseconds()))?;
+    Clock::since_1970(ticks).format(value, format)
+}
+
+/// Writes a moment in nanoseconds since 1970 as [`format`] does.
+pub fn written(nanoseconds: i128, format: Option<&str>, ticks: Ticks) -> Option<String> {
     let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?;
     let moment = DateTime::from_timestamp(seconds, nanoseconds.rem_euclid(1_000_000_000) as u32)?;
     let default = if ticks == Ticks::Day { "%Y-%m-%d" } else { "%Y-%m-%dT%H:%M:%S%.f" };
@@ -154,6 +215,22 @@ mod tests {
             let value = parse(text, Some(format_), ticks).unwrap();
             assert_eq!(format(value, Some(format_), ticks).as_deref(), Some(text), "{format_}");
         }
+    }
+
+    #[test]
+    fn nanoseconds_are_exact_where_they_are_counted_from_a_day() {
+        let first = nanoseconds("2020-02-29T23:59:59.999999998", None).unwrap();
+        let clock = Clock::since_day_of(Ticks::Nanosecond, first);
+        assert_eq!(clock.count(first + 1) - clock.count(first), 1.0);
+        for text in ["2020-02-29T23:59:59.999999998", "2020-05-01T00:00:00.000000001", "2020-02-28T12:00:00.000000003"]
+        {
+            let value = clock.parse(text, None).unwrap();
+            assert_eq!(clock.format(value, None).as_deref(), Some(text));
+        }
+        let since_1970 = Clock::since_1970(Ticks::Nanosecond);
+        assert_eq!(since_1970.count(first), since_1970.count(first - 1), "an f64 does not tell them apart");
+        assert_eq!(clock.seconds(clock.of_seconds(1_583_020_799.5)), 1_583_020_799.5);
+        assert_eq!(Clock::since_day_of(Ticks::Nanosecond, i128::MAX / 2), since_1970);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! whose privacy is protected, what each column means and which values it may
 //! have. Everything in it is treated as public, so everything in it must be
 //! public: `domain_from = "data"` marks what [`inspect`](crate::ingest::inspect)
-//! read from the rows, and `fit` refuses it unless it is told to learn such
-//! domains privately and pay for them.
+//! read from the rows, kind and type included, and `fit` refuses it unless it is
+//! told to learn such domains privately and pay for them, and somebody vouches
+//! for the kinds (`kind_from = "public"`).
 //!
 //! ```toml
 //! [table]
@@ -78,7 +79,7 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
-pub(crate) use constraint::{common_unit, is_sum};
+pub(crate) use constraint::{Unit, common_unit, is_sum};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
 pub use regression::Regression;
@@ -86,7 +87,7 @@ pub use source::new_source;
 pub use survival::Survival;
 pub use target::Target;
 pub(crate) use toml_in::parse_toml;
-pub use toml_out::Notes;
+pub use toml_out::{Notes, Read};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -184,15 +185,18 @@ impl Schema {
         self.columns.iter().find(|c| c.name == name)
     }
 
-    /// The schema as a model may carry it: of columns that are not modelled,
-    /// nothing but name, kind and type. Nobody vouched for their values, which
-    /// `inspect` may have read from the rows. What the ledger needs is no business of the model's.
+    /// The schema as a model may carry it: of identifiers nothing but name and type, for fresh keys are never missing; of
+    /// columns that are left out nothing but the name. No cohort has more of them, and `inspect` may have read it from the
+    /// rows. What the ledger needs is no business of the model's.
     pub fn released(&self) -> Self {
+        let unit = self.table.unit_column();
         let bare = |column: &Column| Column {
-            arrow_type: column.arrow_type.clone(),
-            nullable: column.nullable,
+            arrow_type: column.arrow_type.clone().filter(|_| !column.drop || Some(&*column.name) == unit),
+            nullable: false,
+            domain_from: column.domain_from.filter(|from| *from == DomainFrom::Public),
+            kind_from: column.kind_from,
             drop: column.drop,
-            ..Column::new(&column.name, column.kind)
+            ..Column::new(&column.name, Kind::Identifier)
         };
         let whole = |column: &Column| Column {
             parents: column.parents.as_ref().map(|parents| parents.of_codes(&column.categories)),
@@ -218,9 +222,9 @@ mod tests {
     fn a_released_schema_has_no_values_of_columns_that_are_not_modelled() {
         let mut dropped = Column::new("village", Kind::Categorical);
         dropped.categories = vec!["read from the rows".into()];
-        dropped.drop = true;
+        (dropped.arrow_type, dropped.drop) = (Some(ArrowType::UTF8), true);
         let mut key = Column::new("patient", Kind::Identifier);
-        key.max = Some(Bound::Integer(98_765));
+        (key.arrow_type, key.max) = (Some(ArrowType::INT64), Some(Bound::Integer(98_765)));
         let mut sex = Column::new("sex", Kind::Categorical);
         sex.categories = vec!["F".into(), "M".into()];
         let schema =
@@ -229,8 +233,9 @@ mod tests {
         let table = TableSpec { source, epsilon_cap, ..schema.table.clone() };
         let released = Schema { table, columns: vec![dropped, key, sex.clone()], ..schema.clone() }.released();
         assert_eq!(released.table, schema.table, "source and cap are the ledger's business");
-        assert!(released.columns[0].drop && released.columns[0].categories.is_empty());
-        assert_eq!(released.columns[1].max, None);
+        let bare = |name: &str| Column { nullable: false, ..Column::new(name, Kind::Identifier) };
+        assert_eq!(released.columns[0], Column { drop: true, ..bare("village") });
+        assert_eq!(released.columns[1], Column { arrow_type: Some(ArrowType::INT64), ..bare("patient") });
         assert_eq!(released.columns[2], sex);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::Value;
 
-use super::{Bound, Column, Constraint, ConstraintFrom, Parents, Regression, Schema, Survival, Target};
+use super::{Bound, Column, Constraint, Parents, Regression, Schema, Survival, Target};
 
 /// Width at which lists of categories are broken.
 const WIDTH: usize = 110;
@@ -17,17 +17,18 @@ const FIELD: usize = 11;
 const TABLE_FIELD: usize = 17;
 
 pub(super) const HEADER: &str = "\
-# What is public about the table. Everything in this file is treated as public:
-# it goes into the model and the reports as it stands.
-# domain_from = \"public\"  a person vouches for the domain (codebook, data dictionary, common knowledge)
-# domain_from = \"data\"    it was read from the rows; `fit` refuses it, unless --discover-epsilon pays for it
+# What is public about the table. Everything in this file is treated as public: it goes into the model and the
+# reports as it stands. `# read from rows` stands beside each field, and before each remark, that `inspect` read
+# from the rows: who vouches for a column, a table or a rule vouches for all that is marked so in it.
+# domain_from = \"public\"  a person vouches for the column (codebook, data dictionary, common knowledge)
+# domain_from = \"data\"    nobody does: `fit` refuses it, unless --discover-epsilon pays for range or list
+# kind_from   = \"public\"  beside \"data\": a person vouches for kind, type and format; no budget pays for them
+# from        = \"data\"    a constraint was seen to hold in every row; `fit` refuses it. Where it holds by what
+#                         the columns mean, write from = \"public\"; else remove it
 ";
 
-/// Above constraints of which some were read from the rows.
-pub(super) const SUGGESTED: &str = "\
-# Constraints with from = \"data\" were seen to hold in every row of this table; `fit` refuses them. Where one
-# holds by what the columns mean, write from = \"public\"; remove the others.
-";
+/// Beside a field that was read from the rows.
+const READ_FROM_ROWS: &str = "# read from rows";
 
 /// Comments to write beside a schema.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +37,31 @@ pub struct Notes {
     pub table: Vec<String>,
     /// Under the `[[column]]` of the same index; missing entries mean none.
     pub columns: Vec<Vec<String>>,
+    pub read: Read,
+}
+
+/// Which fields were read from the rows, and are marked so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Read {
+    #[default]
+    Nothing,
+    /// All of a column but its type, which the file says.
+    AllButTypes,
+    /// All of a column.
+    All,
+}
+
+impl Notes {
+    /// A remark that was made of the rows.
+    pub fn read_from_rows(remark: &str) -> String {
+        format!("{}: {remark}", &READ_FROM_ROWS[2..])
+    }
+}
+
+impl Read {
+    pub(super) fn is_any(self) -> bool {
+        self != Self::Nothing
+    }
 }
 
 impl Schema {
@@ -66,7 +92,7 @@ impl Schema {
         }
         field(&mut out, TABLE_FIELD, "missing", list(&table.missing));
         if let Some(units) = table.units {
-            field(&mut out, TABLE_FIELD, "units", units.to_string());
+            marked(&mut out, TABLE_FIELD, "units", units.to_string(), notes.read.is_any());
         }
         if let Some(cap) = table.epsilon_cap {
             field(&mut out, TABLE_FIELD, "epsilon_cap", format!("{cap:?}"));
@@ -77,22 +103,27 @@ impl Schema {
         for (index, column) in self.columns.iter().enumerate() {
             out.push_str("\n[[column]]\n");
             comments(&mut out, notes.columns.get(index).map_or(&[], Vec::as_slice));
-            write_column(&mut out, column);
+            write_column(&mut out, column, notes.read);
         }
         out.push_str(&analyses(self));
-        out.push_str(&rules(&self.constraints));
+        out.push_str(&rules(&self.constraints, notes.read.is_any()));
         out
     }
 }
 
-pub(super) fn write_column(out: &mut String, column: &Column) {
+pub(super) fn write_column(out: &mut String, column: &Column, read: Read) {
     field(out, FIELD, "name", text(&column.name));
-    field(out, FIELD, "kind", text(column.kind.name()));
     let mut optional = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            field(out, FIELD, name, value);
+            let is_read = match name {
+                "domain_from" | "kind_from" => false,
+                "type" => read == Read::All,
+                _ => read.is_any(),
+            };
+            marked(out, FIELD, name, value, is_read);
         }
     };
+    optional("kind", Some(text(column.kind.name())));
     optional("type", column.arrow_type.as_ref().map(|t| text(&t.to_string())));
     optional("system", column.system.map(|s| text(s.name())));
     optional("parents", column.parents.as_ref().map(parents));
@@ -103,8 +134,9 @@ pub(super) fn write_column(out: &mut String, column: &Column) {
     optional("resolution", column.resolution.map(|r| text(r.name())));
     optional("categories", (!column.categories.is_empty()).then(|| list(&column.categories)));
     optional("other", column.other.as_deref().map(text));
-    optional("nullable", Some(column.nullable.to_string()));
+    optional("nullable", (column.is_modelled() || !column.nullable).then(|| column.nullable.to_string()));
     optional("domain_from", column.domain_from.map(|from| text(from.name())));
+    optional("kind_from", column.kind_from.map(|from| text(from.name())));
     optional("drop", column.drop.then(|| "true".into()));
 }
 
@@ -118,7 +150,14 @@ pub(super) fn comments(out: &mut String, notes: &[String]) {
 }
 
 pub(super) fn field(out: &mut String, width: usize, name: &str, value: String) {
-    let _ = writeln!(out, "{name:<width$} = {value}");
+    marked(out, width, name, value, false);
+}
+
+/// A field, and whether it was read from the rows.
+pub(super) fn marked(out: &mut String, width: usize, name: &str, value: String, is_read: bool) {
+    let (first, rest) = value.split_at(value.find('\n').unwrap_or(value.len()));
+    let mark = if is_read { format!("   {READ_FROM_ROWS}") } else { String::new() };
+    let _ = writeln!(out, "{name:<width$} = {first}{mark}{rest}");
 }
 
 fn bound(bound: &Bound) -> String {
@@ -198,22 +237,31 @@ fn analyses(schema: &Schema) -> String {
 }
 
 /// The rules, a table each.
-fn rules(constraints: &[Constraint]) -> String {
+fn rules(constraints: &[Constraint], are_read: bool) -> String {
     #[derive(Serialize)]
     struct Tables<'a> {
         constraint: &'a [Constraint],
     }
-    let from_data = constraints.iter().any(|constraint| constraint.from == ConstraintFrom::Data);
     match toml::to_string(&Tables { constraint: constraints }) {
-        Ok(tables) if !constraints.is_empty() => format!("\n{}{tables}", if from_data { SUGGESTED } else { "" }),
+        Ok(tables) if !constraints.is_empty() => format!("\n{}", marked_rules(&tables, "[[constraint]]", are_read)),
         _ => String::new(),
+    }
+}
+
+/// The text of rules, in which those that were seen to hold in the rows say so.
+pub(super) fn marked_rules(rules: &str, head: &str, are_read: bool) -> String {
+    match are_read {
+        true => rules.replace(&format!("{head}\n"), &format!("{head}   {READ_FROM_ROWS}\n")),
+        false => rules.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::target::Task;
-    use super::super::{ArrowType, CodeSystem, DomainFrom, Kind, MapValue, Resolution, Rule, TableSpec};
+    use super::super::{
+        ArrowType, CodeSystem, ConstraintFrom, DomainFrom, Kind, MapValue, Resolution, Rule, TableSpec,
+    };
     use super::*;
 
     fn table() -> TableSpec {
@@ -245,6 +293,7 @@ mod tests {
             decimals: Some(2),
             arrow_type: Some("decimal128(10, 2)".parse().unwrap()),
             domain_from: Some(DomainFrom::Data),
+            kind_from: Some(ConstraintFrom::Public),
             ..Column::new("cost", Kind::Real)
         };
         let start = Column {
@@ -323,7 +372,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let schema = example();
-        let notes = Notes { table: vec!["two\nlines".into()], columns: vec![vec![], vec!["odd \u{7} one".into()]] };
+        let notes = Notes {
+            table: vec!["two\nlines".into()],
+            columns: vec![vec![], vec!["odd \u{7} one".into()]],
+            ..Notes::default()
+        };
         let text = schema.to_toml_with(&notes);
         assert_eq!(Schema::from_toml(&text).unwrap(), schema, "{text}");
         assert!(
@@ -331,6 +384,25 @@ mod tests {
             "{text}"
         );
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn a_draft_says_beside_each_field_what_was_read_from_the_rows() {
+        let schema = example();
+        for (read, types) in [(Read::All, true), (Read::AllButTypes, false)] {
+            let text = schema.to_toml_with(&Notes { read, ..Notes::default() });
+            assert_eq!(Schema::from_toml(&text).unwrap(), schema, "{text}");
+            let is_marked = |start: &str| {
+                let mut lines = text.lines().filter(|line| line.starts_with(start)).peekable();
+                assert!(lines.peek().is_some(), "{start}");
+                lines.all(|line| line.ends_with("   # read from rows"))
+            };
+            for field in ["kind ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
+                assert!(is_marked(field), "{field}: {text}");
+            }
+            assert_eq!(is_marked("type "), types);
+            assert!(["name ", "domain_from ", "kind_from ", "privacy_unit ", "missing "].iter().all(|f| !is_marked(f)));
+        }
     }
 
     #[test]

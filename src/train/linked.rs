@@ -229,6 +229,11 @@ fn tell(
     let key = UnitKey::from_system()?;
     let grid = tables
         .map_ref(|tables| {
+            for (title, rows) in tables.broken(*table)? {
+                if let Some(class) = count_class(rows) {
+                    tracing::warn!("{scope}constraint `{title}`: {class} rows break it; generated rows will hold it");
+                }
+            }
             let store = tables.view(*table, view)?;
             for (column, source) in view.schema.columns.iter().zip(&view.columns) {
                 let is_own = matches!(source.from, From::Own(_) | From::Gap(_) | From::Passed(_) | From::End(_));

@@ -316,6 +316,56 @@ fn real_rows_that_break_a_constraint_are_told_by_class() {
     assert!(!outcome.stderr.contains("`bill`"), "{outcome}");
 }
 
+/// So with tables that hang together, and with a table with an order: in what is told of a row, of a person, and of both.
+#[test]
+fn real_rows_of_linked_tables_that_break_a_constraint_are_told_by_class() {
+    let world = World::new();
+    let rows: String = (0..300).map(|n| format!("{},{},{},{}\n", n / 3, n % 3, n % 3 + 1, 40 + n / 3 % 9)).collect();
+    let whole = |name: &str| {
+        format!(
+            "name = \"{name}\"\nkind = \"integer\"\nmin = 0\nmax = 99\nnullable = false\ndomain_from = \"public\"\n"
+        )
+    };
+    let key = "name = \"who\"\nkind = \"identifier\"\ntype = \"int64\"\n";
+    let rule = |low: &str, high: &str| format!("kind = \"inequality\"\nlow = \"{low}\"\nhigh = \"{high}\"\n");
+    std::fs::create_dir(world.path("folder")).unwrap();
+    world.write("folder/people.csv", "who\n".to_owned() + &(0..100).map(|n| format!("{n}\n")).collect::<String>());
+    world.write("folder/rows.csv", format!("who,first,last,age\n7,9,2,50\n{rows}"));
+    let columns = |head: &str, names: &[&str]| -> String {
+        names.iter().map(|name| format!("{head}\n{}", whole(name))).collect()
+    };
+    world.write(
+        "folder.toml",
+        format!(
+            "[linked]\nname = \"f\"\n[[table]]\nname = \"people\"\nkey = \"who\"\n[[table.column]]\n{key}[[table]]\n\
+             name = \"rows\"\nparent = \"people\"\nlinks = {{ who = \"people\" }}\nmax_rows = 5\n[[table.column]]\n{key}{}\
+             [[table.constraint]]\n{}[[table.constraint]]\n{}",
+            columns("[[table.column]]", &["first", "last", "age"]),
+            rule("first", "last"),
+            rule("last", "age")
+        ),
+    );
+    let fit = "--epsilon 5 --delta 1e-4 --model independent -o";
+    let outcome = world.run(&format!("fit folder --schema folder.toml {fit} folder.safetensors")).succeeds();
+    let outcome = outcome.says(&["rows: constraint `first <= last`: fewer than 10 rows break it"]);
+    assert!(!outcome.stderr.contains("last <= age"), "{outcome}");
+
+    world.write("flat.csv", format!("who,first,last,age\n7,2,99,30\n{rows}"));
+    world.write(
+        "flat.toml",
+        format!(
+            "[table]\nname = \"flat\"\nprivacy_unit = \"who\"\norder = \"first\"\n[[column]]\n{key}{}[[constraint]]\n\
+             kind = \"constant\"\ncolumns = [\"age\"]\n[[constraint]]\n{}[[constraint]]\n{}",
+            columns("[[column]]", &["first", "last", "age"]),
+            rule("first", "last"),
+            rule("last", "age")
+        ),
+    );
+    let outcome = world.run(&format!("fit flat.csv --schema flat.toml {fit} flat.safetensors")).succeeds();
+    let outcome = outcome.says(&["constraint `last <= age`: fewer than 10 rows break it"]);
+    assert!(!outcome.stderr.contains("`first <= last`"), "{outcome}");
+}
+
 #[test]
 fn suggestions_are_refused_until_somebody_vouches_for_them() {
     let world = World::new();
@@ -331,6 +381,7 @@ fn suggestions_are_refused_until_somebody_vouches_for_them() {
     world.write("schema.toml", draft.replace("domain_from = \"data\"", "domain_from = \"public\""));
     let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
     world.refuses(3, fit, &["constraint `", "was read from the rows", "from = \"public\"", "remedy"]);
+    world.run("inspect stays.csv --unit patient --kinds-public -o schema.toml").succeeds();
     world.run(&(fit.to_owned() + " --discover-epsilon 0.5")).succeeds();
     let drawn = world.run("generate model.safetensors --rows 3000 -o cohort.csv").succeeds();
     let shorter = rows(&world, "cohort.csv").iter().filter(|row| row["discharged"] < row["admitted"]).count();

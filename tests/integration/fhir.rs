@@ -98,8 +98,8 @@ fn an_export_is_drafted_without_edits() {
     let schema = LinkedSchema::from_toml(&world.text("schema.toml")).unwrap();
     schema.check_for_fit().unwrap();
     let names: Vec<&str> = schema.tables.iter().map(|table| table.name.as_str()).collect();
-    assert_eq!(names, ["Patient", "Encounter", "Condition"]);
-    let [patient, encounter, condition] = &schema.tables[..] else { panic!() };
+    assert_eq!(names, ["Condition", "Encounter", "Patient"]);
+    let [condition, encounter, patient] = &schema.tables[..] else { panic!() };
     assert_eq!((patient.key.as_deref(), patient.parent.as_deref()), (Some("id"), None));
     assert_eq!((patient.origin.as_deref(), patient.end.as_deref()), (Some("birthDate"), Some("deceasedDateTime")));
     assert_eq!(patient.column("race").unwrap().kind, Kind::Categorical);

@@ -2,8 +2,14 @@
 
 use crate::hospital::{FIRST_PATIENT, Hospital};
 use crate::world::World;
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampNanosecondType;
+use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::io::Write;
+use std::sync::Arc;
 
 fn hospital() -> Hospital {
     Hospital::new(300, FIRST_PATIENT)
@@ -78,4 +84,38 @@ fn one_json_object_stands_alone_on_standard_output() {
     let outcome = world.run("inspect visits.csv --unit patient --json --quiet").succeeds();
     assert!(outcome.json().is_object());
     assert_eq!(outcome.stderr, "", "--quiet");
+}
+
+/// Times of a machine that are nanoseconds apart: an `f64` of nanoseconds since 1970 holds one in 256 of them.
+#[test]
+fn nanoseconds_come_back_as_they_are() {
+    const FIRST: i64 = 1_714_979_289_123_456_789;
+    let world = World::new();
+    let times = TimestampNanosecondArray::from_iter_values((0..700).map(|row| FIRST + row % 7));
+    let later = TimestampNanosecondArray::from_iter_values((0..700).map(|row| FIRST + row % 7 + row % 2));
+    let batch =
+        RecordBatch::try_from_iter([("at", Arc::new(times) as ArrayRef), ("until", Arc::new(later) as ArrayRef)]);
+    let batch = batch.unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    world.write("machine.parquet", writer.into_inner().unwrap());
+    world.run("inspect machine.parquet --unit row --assume-public -o schema.toml").succeeds();
+    let schema = world.text("schema.toml");
+    let is_said = |line: &str| schema.lines().any(|own| own.split("   #").next() == Some(line));
+    assert!(is_said("min         = \"2024-05-06T07:08:09.123456789\""), "{schema}");
+    assert!(is_said("max         = \"2024-05-06T07:08:09.123456796\""), "{schema}");
+    assert!(schema.contains("low = \"at\"\nhigh = \"until\""), "{schema}");
+    let fit = "fit machine.parquet --schema schema.toml --epsilon inf --model independent -o model.safetensors";
+    let fitted = world.run(fit).succeeds();
+    assert!(!fitted.stderr.contains("outside the domain"), "{fitted}");
+    world.run("generate model.safetensors --rows 700 -o cohort.parquet").succeeds();
+    let file = std::fs::File::open(world.path("cohort.parquet")).unwrap();
+    let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for batch in batches.map(Result::unwrap) {
+        let [at, until] = [0, 1].map(|column| batch.column(column).as_primitive::<TimestampNanosecondType>().values());
+        assert!(at.iter().zip(until).all(|(at, until)| at <= until));
+        seen.extend(at.iter().map(|at| at - FIRST));
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
 }

@@ -151,6 +151,8 @@ map = { 4548-4 = "haemoglobin A1c", 718-7 = "haemoglobin", 2345-7 = "glucose" }
 [[table]]
 name = "wards"
 reference = true
+reference_from = "public"
+sha256 = "6d90c6e31f46118e12eab36fc87b37fd753c1da2a0cbd72c1b652cba5e03ab0b"
 "#;
 
 const CODES: [(&str, &str); 3] = [("4548-4", "haemoglobin A1c"), ("718-7", "haemoglobin"), ("2345-7", "glucose")];
@@ -397,8 +399,8 @@ fn tables_that_do_not_hang_together_are_refused() {
         world.write("schema.toml", SCHEMA.replacen(from, to, 1));
         world.refuses(3, &format!("{FIT} -o model.safetensors"), &[words, "schema.toml"]);
     }
-    world.write("schema.toml", SCHEMA.replace("reference = true", "reference = true\nreference_from = \"data\""));
-    world.refuses(3, &format!("{FIT} -o m.safetensors"), &["table `wards` would be copied as it is", "remedy"]);
+    world.write("schema.toml", SCHEMA.replace("reference_from = \"public\"", "reference_from = \"data\""));
+    world.refuses(3, &format!("{FIT} -o m.safetensors"), &["table `wards`: it would be copied as it is", "remedy"]);
     world.write("schema.toml", SCHEMA);
     world.refuses(3, &format!("{} -o m.safetensors", FIT.replace("train", "nowhere")), &["nowhere", "remedy"]);
     world.refuses(

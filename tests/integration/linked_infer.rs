@@ -120,6 +120,8 @@ high = "high"
 [[table]]
 name = "wards"
 reference = true
+reference_from = "public"
+sha256 = "c3c9770d746e82079c3fa217f1d56003364d5c4eb4908b35c22fc7c4bd637538"
 "#;
 
 /// Rows of cells, with the header first.

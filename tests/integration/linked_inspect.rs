@@ -1,7 +1,7 @@
 //! `inspect` on a folder of tables that hang together.
 
 use crate::schemas::assert_valid;
-use crate::world::{SECRET, World};
+use crate::world::{SECRET, World, sha256};
 use synthward::schema::linked::{LinkedTable, Policy, Since};
 use synthward::schema::{ConstraintFrom, Kind, LinkedSchema, Rule};
 
@@ -69,17 +69,21 @@ fn schema(world: &World, arguments: &str) -> LinkedSchema {
     LinkedSchema::from_toml(&world.text("schema.toml")).unwrap()
 }
 
-/// Nothing tells whose the rows of a table would be that has none: it is drafted, and `fit` wants somebody to look at it.
+/// Nothing tells whose the rows of a table would be that has none: it is left out until somebody says.
 #[test]
-fn a_table_without_rows_is_drafted_and_nobody_vouches_for_it() {
+fn a_table_without_rows_is_left_out() {
     let world = hospital();
     world.write("hospital/drugs.csv", "Id,patient,code\n");
     for options in ["", "--assume-public"] {
         let schema = schema(&world, options);
         let drugs = schema.tables.iter().find(|table| table.name == "drugs").unwrap();
-        assert!(drugs.reference && drugs.reference_from == ConstraintFrom::Data && drugs.columns.is_empty());
-        assert!(schema.check_for_fit().unwrap_err().what.contains("table `drugs` would be copied"));
-        assert!(world.text("schema.toml").contains("# The table has no rows"), "{}", world.text("schema.toml"));
+        assert!(drugs.drop && !drugs.reference && drugs.columns.len() == 3);
+        assert_eq!(schema.check_for_fit().is_ok(), options.contains("assume"));
+        assert!(
+            world.text("schema.toml").contains("# read from rows: The table has no rows"),
+            "{}",
+            world.text("schema.toml")
+        );
         std::fs::remove_file(world.path("schema.toml")).unwrap();
     }
 }
@@ -87,7 +91,7 @@ fn a_table_without_rows_is_drafted_and_nobody_vouches_for_it() {
 #[test]
 fn a_folder_is_drafted_without_edits() {
     let world = hospital();
-    let schema = schema(&world, "--assume-public");
+    let schema = schema(&world, "--assume-public --reference wards");
     schema.check_for_fit().unwrap();
     assert_eq!(LinkedSchema::from_toml(&schema.to_toml()).unwrap(), schema);
     assert_eq!(
@@ -95,8 +99,8 @@ fn a_folder_is_drafted_without_edits() {
         ("hospital", Some(40), true)
     );
     let names: Vec<&str> = schema.tables.iter().map(|table| table.name.as_str()).collect();
-    assert_eq!(names, ["patients", "visits", "TESTS", "wards"]);
-    let [patients, visits, tests, wards] = &schema.tables[..] else { panic!() };
+    assert_eq!(names, ["TESTS", "patients", "visits", "wards"]);
+    let [tests, patients, visits, wards] = &schema.tables[..] else { panic!() };
     assert_eq!((patients.key.as_deref(), patients.parent.as_deref()), (Some("Id"), None));
     assert_eq!((patients.origin.as_deref(), patients.end.as_deref()), (Some("BIRTHDATE"), Some("DEATHDATE")));
     for name in ["FIRST", "SSN"] {
@@ -113,7 +117,8 @@ fn a_folder_is_drafted_without_edits() {
     assert!(tests.column("REMARK").unwrap().drop);
     let follows = |rule: &Rule| matches!(rule, Rule::Dependency { of, on, map, .. } if of == "DESCRIPTION" && on == "CODE" && map.len() == 3);
     assert!(tests.constraints.iter().any(|constraint| follows(&constraint.rule)));
-    assert!(wards.reference && wards.columns.is_empty());
+    assert!(wards.reference && wards.columns.is_empty() && wards.reference_from == Some(ConstraintFrom::Public));
+    assert_eq!(wards.sha256, Some(sha256(&world.read("hospital/wards.csv"))));
 }
 
 #[test]
@@ -122,9 +127,9 @@ fn what_is_read_from_the_rows_is_marked() {
     let schema = schema(&world, "");
     assert!(schema.check_for_fit().is_err());
     assert_eq!((schema.linked.units, schema.linked.assumed_public), (None, false));
-    let is_marked = |table: &LinkedTable| table.reference == (table.reference_from == ConstraintFrom::Data);
+    let is_marked = |table: &LinkedTable| !table.reference && table.structure_from == Some(ConstraintFrom::Data);
     assert!(schema.tables.iter().all(|table| is_marked(table) && table.max_rows.is_none()));
-    assert!(schema.tables.iter().any(|table| table.reference), "a table to which no link was found is not vouched for");
+    assert!(schema.tables[3].drop, "a table to which no link was found is left out");
     let text = world.text("schema.toml");
     assert!(!text.contains("= \"public\"\n") && text.contains("from = \"data\""), "{text}");
 }
@@ -132,7 +137,7 @@ fn what_is_read_from_the_rows_is_marked() {
 #[test]
 fn the_summary_and_the_answer_name_the_tables() {
     let world = hospital();
-    let outcome = world.run("inspect hospital --json").succeeds();
+    let outcome = world.run("inspect hospital --reference WARDS --json").succeeds();
     assert_valid("inspect_folder.json", &outcome.json());
     for words in ["patients", "- (root)", "- (reference)", "4 rows without a parent", "1 rows with a key twice"] {
         assert!(outcome.stderr.contains(words), "{words}: {outcome}");

@@ -12,7 +12,9 @@ use super::{Global, print_json};
 use crate::cohort::{self, Condition, Format, LinkedCohort, Provenance, is_fhir, write_batches, write_batches_as};
 use crate::error::{Error, Result};
 use crate::infer::{LinkedFill, LinkedScores, score_linked};
-use crate::ingest::{Source, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file};
+use crate::ingest::{
+    Reference, Source, read_linked, read_linked_table, read_linked_to_fill, reference_files, table_file,
+};
 use crate::model::LinkedModel;
 use crate::output;
 use crate::train::{self, LinkedRequest};
@@ -28,6 +30,11 @@ pub use run::{refuse_settings, run};
 pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<(LinkedModel, String)> {
     let Kept { ledger, output, resume, .. } = *kept;
     output::check_writable(output)?;
+    if request.schema.history.is_none() {
+        // Before anything is spent on a model beside which they cannot be copied.
+        request.schema.check_for_fit()?;
+        reference_files(request.folder, request.schema)?;
+    }
     let ledger = ledger_of(ledger, &request.schema.linked.table())?;
     if request.schema.linked.assumed_public {
         tracing::warn!(
@@ -74,8 +81,8 @@ pub struct Asked<'a> {
     pub condition: Option<&'a Condition>,
 }
 
-/// Draws and writes a cohort of linked tables.
-pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked: &Asked<'_>) -> Result<()> {
+/// Draws and writes a cohort of linked tables. Returns the reference files that were copied beside them.
+pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked: &Asked<'_>) -> Result<Vec<Reference>> {
     let Asked { persons, seed, output, format, reference, condition } = *asked;
     if persons == 0 {
         return Err(Error::usage("no persons are asked for").expected("--rows of at least 1"));
@@ -88,8 +95,8 @@ pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked:
         Some(folder) => reference_files(folder, &model.header.schema)?,
         None => Vec::new(),
     };
-    for file in &files {
-        tracing::info!("{} is declared public, and is copied as it is", file.display());
+    for Reference { file, sha256 } in &files {
+        tracing::info!("{} is declared public, and is copied as it is (SHA-256 {sha256})", file.display());
     }
     let mut cohort = LinkedCohort::new(model, format)?;
     let mut provenance = model.provenance(model_sha256, seed);
@@ -102,8 +109,8 @@ pub fn generate(global: &Global, model: &LinkedModel, model_sha256: &str, asked:
         progress.at(done, "");
     })?;
     drop(progress);
-    tracing::info!("wrote {persons} persons to {}", output.display());
-    Ok(())
+    tracing::info!("wrote {persons} persons to {}, with copies of {} reference files", output.display(), files.len());
+    Ok(files)
 }
 
 /// Draws and writes a cohort of so many rows, by a model of a table with an order.
@@ -127,11 +134,11 @@ pub fn generate_history(
 }
 
 /// Says what was generated.
-pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel) -> Result<()> {
+pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel, copied: &[Reference]) -> Result<()> {
     let (persons, seed, output) = (asked.persons, asked.seed, asked.output);
     let condition = asked.condition.map(|asked| answers::Asked { condition: asked.text(), rarity: asked.rarity() });
     let private = model.header.plan.is_private();
-    print_json(&GeneratedLinked { persons, seed, model_sha256, private, output, condition })
+    print_json(&GeneratedLinked { persons, seed, model_sha256, private, output, condition, copied })
 }
 
 /// What a model of linked tables is asked about.

@@ -13,7 +13,7 @@ use super::{Asked, fit, generate};
 use crate::cohort::{Format, is_fhir};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::ingest::{Source, table_file};
+use crate::ingest::{Reference, Source, table_file};
 use crate::model;
 use crate::output;
 use crate::report::{FileFact, Report, Reproduce, coarse, render};
@@ -64,7 +64,7 @@ pub fn run(
         reference: Some(&table),
         condition: None,
     };
-    generate(global, &model, &sha256, &asked)?;
+    let copied = generate(global, &model, &sha256, &asked)?;
 
     let judging = Progress::endless(global, "comparing and auditing the cohort");
     let folders = Folders::read(schema, &table, &holdout, &out("cohort"))?;
@@ -115,14 +115,20 @@ pub fn run(
         let real = |role: &str, files: &Files, rows: usize| {
             file(role, &files[&table], salt.salted(&files[&table].1), coarse::tens(rows))
         };
+        let reference = copied
+            .iter()
+            .map(|Reference { file, sha256 }| made("reference table, copied as it is", file, sha256.clone()));
         let report = Report {
-            files: vec![
+            files: [
                 real("training table", &as_read[0], rows[0]),
                 real("holdout", &as_read[1], rows[1]),
                 file("cohort", &drawn[&table], drawn[&table].1.clone(), rows[2]),
                 model_file.clone(),
                 made("run file", run_file, model::sha256(text.as_bytes())),
-            ],
+            ]
+            .into_iter()
+            .chain(reference)
+            .collect(),
             ledger: ledger_lines(ledger, schema.linked.source.as_deref())?,
             evaluation: evaluation.tables.get(name).map(coarse::evaluation),
             audit: audit.tables.get(name).map(coarse::audit),

@@ -7,7 +7,8 @@ use crate::encode::{Domain, TableDomain};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::{LinkedModel, Part};
-use crate::schema::linked::{From, seconds_per_tick};
+use crate::schema::datetime::Clock;
+use crate::schema::linked::From;
 use crate::schema::{Column, Schema as TableSchema};
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -36,7 +37,7 @@ struct Grid {
     min: f64,
     step: f64,
     last: f64,
-    seconds_per_tick: f64,
+    clock: Clock,
 }
 
 /// Makes the arrays of a table.
@@ -76,8 +77,7 @@ impl TableArrays {
                     let none = || Error::bad_input("the model lacks this column").column(&column.name);
                     let domain = alone.columns.iter().find(|c| c.name == column.name).ok_or_else(none)?;
                     let Domain::Numbers { min, step, positions } = domain.domain else { return Err(none()) };
-                    let grid =
-                        Grid { min, step, last: f64::from(positions - 1), seconds_per_tick: seconds_per_tick(column) };
+                    let grid = Grid { min, step, last: f64::from(positions - 1), clock: column.clock() };
                     let place = told_as_passed(part).position(|passed| passed == j).ok_or_else(none)?;
                     let values = ColumnValues::in_type(column, &domain.domain, written_type(column, format))?;
                     Source::Moment(place, grid, values)
@@ -187,7 +187,7 @@ impl Grid {
         }
         // What is told to the day is written as the day that the moment is in. Moments are whole seconds, but for their last
         // digits.
-        let ticks = (seconds.round() / self.seconds_per_tick + 1e-6).floor();
+        let ticks = (self.clock.of_seconds(seconds.round()) + 1e-6).floor();
         ((ticks - self.min) / self.step).floor().clamp(0.0, self.last) as u32
     }
 }

@@ -3,6 +3,7 @@
 use super::LinkedCohort;
 use crate::cohort::writer::{Format, Provenance, sink};
 use crate::error::{Error, Result};
+use crate::ingest::{Reference, Source};
 use crate::output;
 use std::fs::{File, copy};
 use std::io::BufWriter;
@@ -21,10 +22,11 @@ pub fn write_folder(
     (persons, seed): (u64, u64),
     provenance: &Provenance,
     (path, format): (&Path, Format),
-    reference: &[PathBuf],
+    reference: &[Reference],
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
     output::folder_atomically(path, |folder| {
+        copy_files(reference, folder)?;
         let names = cohort.model.header.parts.iter().map(|part| folder.join(&part.table));
         let files: Vec<PathBuf> = names.map(|name| name.with_extension(format.ending())).collect();
         let mut sinks = Vec::with_capacity(files.len());
@@ -38,19 +40,21 @@ pub fn write_folder(
             Ok(())
         })?;
         sinks.into_iter().try_for_each(|sink| sink.finish())?;
-        files.iter().try_for_each(|file| output::settle(file))?;
-        copy_files(reference, folder)
+        files.iter().try_for_each(|file| output::settle(file))
     })
 }
 
 /// Copies files into a folder of [`output::folder_atomically`].
 ///
 /// # Errors
-/// Failure to write.
-pub fn copy_files(files: &[PathBuf], folder: &Path) -> Result<()> {
-    for file in files {
+/// Failure to write; bad input, when a copy is not what the schema's author accepted.
+pub fn copy_files(files: &[Reference], folder: &Path) -> Result<()> {
+    for Reference { file, sha256 } in files {
         let copied = folder.join(file.file_name().unwrap_or_default());
         copy(file, &copied).map_err(|_| cannot(&copied))?;
+        if Source::Path(copied.clone()).sha256()? != *sha256 {
+            return Err(Error::bad_input("the file changed while it was read").file(file).remedy("run again"));
+        }
         output::settle(&copied)?;
     }
     Ok(())

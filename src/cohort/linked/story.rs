@@ -8,7 +8,7 @@ use crate::encode::Domain;
 use crate::error::Result;
 use crate::ingest::MISSING;
 use crate::model::{Generator, Part, Room};
-use crate::schema::linked::{From, range_seconds, seconds_per_tick};
+use crate::schema::linked::{From, range_seconds};
 use rand_chacha::ChaCha8Rng;
 
 /// Times that a row is drawn anew because it breaks a constraint, at most.
@@ -127,7 +127,7 @@ impl LinkedCohort<'_> {
         let table = &self.schema().tables[part.table];
         let Some(column) = table.origin.as_ref().and_then(|name| table.column(name)) else { return f64::NAN };
         let place = part.view.schema.columns.iter().position(|c| c.name == column.name);
-        place.map_or(f64::NAN, |j| self.passed(part, j, positions[j]) * seconds_per_tick(column))
+        place.map_or(f64::NAN, |j| column.clock().seconds(self.passed(part, j, positions[j])))
     }
 
     /// The number at a position of a numeric column of a view.

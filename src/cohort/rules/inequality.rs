@@ -4,6 +4,7 @@ use super::Rules;
 use super::row::{Row, Setting};
 use crate::encode::Positions;
 use crate::ingest::MISSING;
+use crate::schema::Unit;
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ pub(super) struct Inequality {
     pub high: usize,
     pub strict: bool,
     /// What makes the numbers of both ones of the same unit.
-    pub units: (f64, f64),
+    pub units: (Unit, Unit),
 }
 
 impl Inequality {
@@ -24,22 +25,22 @@ impl Inequality {
         if !row.has(self.low) || !row.has(self.high) {
             return true;
         }
-        let (low, high) = (row.value(rules, self.low) * self.units.0, row.value(rules, self.high) * self.units.1);
+        let (low, high) = (self.units.0.of(row.value(rules, self.low)), self.units.1.of(row.value(rules, self.high)));
         if self.strict { low < high } else { low <= high }
     }
 
     /// The first position of `high` that is above this number of `low`.
     pub fn first_high(&self, rules: &Rules, low: f64) -> u32 {
-        let (own, low) = (self.units.1, low * self.units.0);
-        let enough = |x: f64| if self.strict { x * own > low } else { x * own >= low };
-        rules.scales[self.high].as_ref().map_or(0, |scale| scale.first(low / own, enough))
+        let (own, low) = (self.units.1, self.units.0.of(low));
+        let enough = |x: f64| if self.strict { own.of(x) > low } else { own.of(x) >= low };
+        rules.scales[self.high].as_ref().map_or(0, |scale| scale.first(own.back(low), enough))
     }
 
     /// How many positions of `low` are below this number of `high`.
     pub fn end_low(&self, rules: &Rules, high: f64) -> u32 {
-        let (own, high) = (self.units.0, high * self.units.1);
-        let too_far = |x: f64| if self.strict { x * own >= high } else { x * own > high };
-        rules.scales[self.low].as_ref().map_or(0, |scale| scale.first(high / own, too_far))
+        let (own, high) = (self.units.0, self.units.1.of(high));
+        let too_far = |x: f64| if self.strict { own.of(x) >= high } else { own.of(x) > high };
+        rules.scales[self.low].as_ref().map_or(0, |scale| scale.first(own.back(high), too_far))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::encode::Positions;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::ModelFile;
-use crate::schema::{Column, Rule, common_unit};
+use crate::schema::{Column, Rule, Unit, common_unit};
 use arrow_schema::DataType;
 use dependency::Dependency;
 use inequality::{Chain, Inequality};
@@ -151,8 +151,9 @@ impl<'m> Rules<'m> {
             match &constraint.rule {
                 Rule::Inequality { low, high, strict } => {
                     let (low, high) = (place(low)?, place(high)?);
-                    let units =
-                        declared(low).zip(declared(high)).map_or((1.0, 1.0), |(low, high)| common_unit(low, high));
+                    let units = declared(low)
+                        .zip(declared(high))
+                        .map_or((Unit::OWN, Unit::OWN), |(low, high)| common_unit(low, high));
                     let rule = Inequality { low, high, strict: *strict, units };
                     let is_late = rules.is_computed(low) || rules.is_computed(high);
                     if is_late { late.push(rule) } else { early.push(rule) }

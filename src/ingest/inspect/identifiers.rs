@@ -67,7 +67,7 @@ pub(super) fn unit_candidates(profiles: &[Profile], columns: &[Column]) -> Vec<U
             c.kind == Kind::Identifier && (!c.drop || p.has_word(&["mrn"])) && p.missing == 0 && p.labels.len() > 1
         })
         .map(|(p, _)| {
-            let max_rows = p.counts.first().copied().unwrap_or(0);
+            let max_rows = p.counts.iter().copied().max().unwrap_or(0);
             let candidate = UnitCandidate { column: p.name.clone(), units: p.labels.len(), max_rows };
             (is_patient_named(p), max_rows > 1, candidate)
         })

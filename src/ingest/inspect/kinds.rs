@@ -182,11 +182,15 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     draft.column.arrow_type = Some(arrow_type);
     draft.column.format = format.map(str::to_owned);
     let ticks = draft.column.ticks();
-    let moments: Vec<f64> = profile.labels.iter().filter_map(|l| datetime::parse(l, format, ticks)).collect();
-    let (min, max) = ends(moments.iter().copied())?;
+    let moments: Vec<i128> = profile.labels.iter().filter_map(|l| datetime::nanoseconds(l, format)).collect();
+    let (min, max) = (*moments.iter().min()?, *moments.iter().max()?);
     draft.column.resolution = resolution(&moments, ticks);
     let time_of_day = draft.column.arrow_type.as_ref().is_some_and(ArrowType::is_time_of_day);
-    let bound = |value| datetime::format(value, time_of_day.then_some(TIME_OF_DAY), ticks).map(Bound::Moment);
+    let tick = i128::from(ticks.nanoseconds());
+    let bound = |moment: i128| {
+        let moment = moment.div_euclid(tick) * tick;
+        datetime::written(moment, time_of_day.then_some(TIME_OF_DAY), ticks).map(Bound::Moment)
+    };
     (draft.column.min, draft.column.max) = (bound(min), bound(max));
     if let Some(format) = format {
         let ambiguous =
@@ -206,10 +210,12 @@ fn datetime(profile: &Profile) -> Option<Draft> {
 
 /// The coarsest resolution that is coarser than the ticks and has all moments on its multiples; none where there are so
 /// few that chance could have put them there.
-fn resolution(moments: &[f64], ticks: Ticks) -> Option<Resolution> {
+fn resolution(moments: &[i128], ticks: Ticks) -> Option<Resolution> {
+    let tick = i128::from(ticks.nanoseconds());
     let holds = |resolution: &Resolution| {
         let step = resolution.ticks(ticks);
-        step > 1.0 && moments.iter().all(|moment| moment.rem_euclid(step) == 0.0)
+        let nanoseconds = step as i128 * tick;
+        step > 1.0 && moments.iter().all(|moment| (moment.div_euclid(tick) * tick).rem_euclid(nanoseconds) == 0)
     };
     Resolution::ALL.into_iter().filter(|_| moments.len() >= FEWEST_MOMENTS).find(holds)
 }
@@ -353,7 +359,7 @@ fn listed(profile: &Profile) -> Draft {
     }
     let ordered = labels.len() > 1 && profile.all(|label| interval(label).is_some());
     let mut draft = Draft::new(profile, if ordered { Kind::Ordinal } else { Kind::Categorical });
-    draft.column.categories = if ordered { in_natural_order(labels, interval) } else { labels.clone() };
+    draft.column.categories = in_natural_order(labels, |l| if ordered { interval(l) } else { l.trim().parse().ok() });
     if profile.has_word(&PLACES) && labels.len() > MANY_LISTED {
         let note = "A place narrows down a person: a larger region would do for most purposes.";
         draft = draft.note(FindingClass::QuasiIdentifier, note);
@@ -434,7 +440,9 @@ fn decimals(label: &str) -> usize {
     }
 }
 
-pub(super) fn in_natural_order(labels: &[String], key: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+/// Labels in the order of the numbers that they say, then of their text: whatever their counts are.
+pub(super) fn in_natural_order(labels: &[String], number: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+    let key = |label: &str| number(label).filter(|x| !x.is_nan());
     let mut sorted = labels.to_vec();
     sorted.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
     sorted

@@ -14,14 +14,14 @@ mod profile;
 mod render;
 mod suggest;
 
-use std::collections::BTreeSet;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::raw::RawTable;
 use crate::error::{Error, Result};
-use crate::schema::{ArrowType, Column, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Schema, TableSpec};
+use crate::schema::{
+    ArrowType, Column, ConstraintFrom, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Read, Schema, TableSpec,
+};
 pub use linked::{LinkedInspection, TableReport, inspect_folder};
 use profile::Profile;
 pub use suggest::suggest;
@@ -39,6 +39,8 @@ pub struct Inspection {
     /// SHA-256 of its bytes as stored.
     pub sha256: String,
     pub rows: usize,
+    /// Whether the file itself says which types its columns have; else they were read from the rows.
+    pub typed: bool,
     pub columns: Vec<ColumnReport>,
     /// Columns that may name the privacy unit, the likeliest first.
     pub unit_candidates: Vec<UnitCandidate>,
@@ -117,9 +119,20 @@ pub struct UnitCandidate {
     pub max_rows: usize,
 }
 
+/// What somebody vouches for, of all that a draft reads from the rows. The schema says so for ever after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    Nothing,
+    /// Kinds, types and formats, and how tables hang together, are those of the source's documentation.
+    Kinds,
+    /// Everything is public, the number of units included.
+    All,
+}
+
 /// Drafts a schema from a table. `unit` is the privacy unit: a column, or `row`.
-/// With `assume_public`, somebody vouches that what is read from these rows is
-/// public, the number of units included; the schema says so for ever after.
+///
+/// Every column has the same marks, whatever is in it, and missing markers are those of a fixed list: what is not marked
+/// does not hang on the rows.
 ///
 /// # Errors
 /// Usage, when `unit` is not a column of the table; bad input, when a column
@@ -127,23 +140,22 @@ pub struct UnitCandidate {
 ///
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
-pub fn inspect(raw: &RawTable, unit: Option<&str>, assume_public: bool) -> Result<Inspection> {
+pub fn inspect(raw: &RawTable, unit: Option<&str>, vouched: Vouched) -> Result<Inspection> {
     let unit_column = unit.filter(|name| *name != ROW);
     if let Some(name) = unit_column.filter(|name| raw.column(name).is_none()) {
         return Err(Error::usage(format!("--unit names `{name}`, which is not a column of the table"))
             .expected("a column, or row")
             .remedy("check the spelling, also of capitals"));
     }
-    draft(raw, &profiles(raw)?, unit, assume_public)
+    draft(raw, &profiles(raw)?, unit, vouched)
 }
 
 fn profiles(raw: &RawTable) -> Result<Vec<Profile>> {
     raw.columns.iter().map(|column| Profile::of(raw, column)).collect()
 }
 
-fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public: bool) -> Result<Inspection> {
+fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, vouched: Vouched) -> Result<Inspection> {
     let unit_column = unit.filter(|name| *name != ROW);
-    let markers: BTreeSet<&str> = profiles.iter().flat_map(|p| p.markers.iter().map(String::as_str)).collect();
     let unit_rows =
         match unit_column.and_then(|name| profiles.iter().find(|p| p.name == name)) {
             Some(profile) if profile.missing > 0 => {
@@ -155,14 +167,15 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
             None => None,
         };
 
-    let domain_from = if assume_public { DomainFrom::Public } else { DomainFrom::Data };
+    let assume_public = vouched == Vouched::All;
     let mut columns: Vec<Column> = Vec::new();
     let mut reports = Vec::new();
     for profile in profiles {
         let draft = kinds::draft(profile, unit_column == Some(profile.name.as_str()));
         let mut column = draft.column;
-        column.nullable = profile.missing > 0;
-        column.domain_from = column.is_modelled().then_some(domain_from);
+        column.nullable = profile.missing > 0 || !column.is_modelled();
+        column.domain_from = Some(if assume_public { DomainFrom::Public } else { DomainFrom::Data });
+        column.kind_from = (vouched == Vouched::Kinds).then_some(ConstraintFrom::Public);
         reports.push(ColumnReport {
             name: column.name.clone(),
             kind: column.kind,
@@ -183,7 +196,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
         privacy_unit: unit.map(str::to_owned),
         max_rows_per_unit: unit_rows.is_some().then_some(DEFAULT_MAX_ROWS_PER_UNIT),
         order: None,
-        missing: std::iter::once("").chain(markers.into_iter().filter(|m| !m.is_empty())).map(str::to_owned).collect(),
+        missing: profile::MISSING_MARKERS.map(str::to_owned).to_vec(),
         units: units.filter(|_| assume_public).map(|n| n as u64),
         epsilon_cap: None,
         assumed_public: assume_public,
@@ -192,6 +205,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
         source: raw.source.to_string(),
         sha256: raw.sha256.clone(),
         rows: raw.rows,
+        typed: raw.is_typed(),
         unit_candidates: identifiers::unit_candidates(profiles, &columns),
         columns: reports,
         schema: Schema { table, columns, targets: vec![], survival: vec![], regressions: vec![], constraints: vec![] },
@@ -206,7 +220,8 @@ impl Inspection {
     pub fn to_toml(&self) -> String {
         let notes = Notes {
             table: self.table_notes(),
-            columns: self.columns.iter().map(|c| c.findings.iter().map(|f| f.note.clone()).collect()).collect(),
+            columns: self.columns.iter().map(ColumnReport::remarks).collect(),
+            read: read(self.typed),
         };
         self.schema.to_toml_with(&notes)
     }
@@ -222,31 +237,44 @@ impl Inspection {
         match table.privacy_unit.as_deref() {
             None => {
                 notes.push("privacy_unit is not set yet: `fit` wants to know whose privacy is protected.".to_owned());
-                for candidate in &self.unit_candidates {
-                    notes.push(format!("privacy_unit = {:?}   # {}", candidate.column, candidate.describe()));
-                }
                 notes.push("privacy_unit = \"row\"   # when each row is a different person".to_owned());
+                for candidate in &self.unit_candidates {
+                    let remark = format!("privacy_unit = {:?}   # {}", candidate.column, candidate.describe());
+                    notes.push(Notes::read_from_rows(&remark));
+                }
             }
             Some(ROW) => {}
             Some(unit) => {
                 if let Some(candidate) = self.unit_candidates.iter().find(|c| c.column == unit) {
-                    notes.push(format!(
+                    let remark = format!(
                         "{unit}: {}. Rows beyond max_rows_per_unit are dropped at random.",
                         candidate.describe()
-                    ));
+                    );
+                    notes.push(Notes::read_from_rows(&remark));
                     if candidate.max_rows > 1 {
                         let orders = self.orders(unit);
-                        notes.extend(
-                            orders.map(|name| {
-                                format!("order = {name:?}   # where rows of a unit follow each other by it")
-                            }),
-                        );
+                        notes.extend(orders.map(|name| {
+                            let remark = format!("order = {name:?}   # where rows of a unit follow each other by it");
+                            Notes::read_from_rows(&remark)
+                        }));
                     }
                 }
             }
         }
         notes
     }
+}
+
+impl ColumnReport {
+    /// The findings as comments.
+    fn remarks(&self) -> Vec<String> {
+        self.findings.iter().map(|finding| Notes::read_from_rows(&finding.note)).collect()
+    }
+}
+
+/// What of a table's draft was read from the rows.
+fn read(typed: bool) -> Read {
+    if typed { Read::AllButTypes } else { Read::All }
 }
 
 impl Inspection {
@@ -323,7 +351,7 @@ mod tests {
                 ("cost", &|n| format!("{}.25", spread(n))),
             ],
         );
-        let inspection = inspect(&raw, None, false).unwrap();
+        let inspection = inspect(&raw, None, Vouched::Nothing).unwrap();
         let dropped: Vec<&str> = inspection.columns.iter().filter(|c| c.dropped).map(|c| c.name.as_str()).collect();
         assert_eq!(dropped, ["SSN", "contact", "callback", "FirstName", "street", "lat", "remark", "mrn"]);
         assert_eq!(
@@ -338,7 +366,7 @@ mod tests {
     #[test]
     fn the_fixture_raises_no_alarm_but_for_its_two_keys() {
         let raw = fixture();
-        let inspection = inspect(&raw, Some("patient_nbr"), false).unwrap();
+        let inspection = inspect(&raw, Some("patient_nbr"), Vouched::Nothing).unwrap();
         for report in &inspection.columns {
             let is_key = ["encounter_id", "patient_nbr"].contains(&report.name.as_str());
             assert_eq!(report.kind == Kind::Identifier, is_key, "{}", report.name);
@@ -351,25 +379,25 @@ mod tests {
         assert!(column(&inspection, "A1Cresult").categories.contains(&"None".to_owned()));
         assert!(!column(&inspection, "A1Cresult").nullable && column(&inspection, "race").nullable);
         assert_eq!(classes(&inspection, "examide"), [FindingClass::Constant]);
-        assert_eq!(inspection.schema.table.missing, ["", "?"]);
-        assert_eq!(inspect(&raw, None, false).unwrap().unit_candidates[0].column, "patient_nbr");
+        assert_eq!(inspection.schema.table.missing, profile::MISSING_MARKERS, "whatever is in the rows");
+        assert_eq!(inspect(&raw, None, Vouched::Nothing).unwrap().unit_candidates[0].column, "patient_nbr");
     }
 
     #[test]
     fn the_draft_reads_its_own_table_and_says_what_came_from_the_rows() {
         let raw = fixture();
-        let draft = inspect(&raw, Some("patient_nbr"), false).unwrap();
+        let draft = inspect(&raw, Some("patient_nbr"), Vouched::Nothing).unwrap();
         let schema = Schema::from_toml(&draft.to_toml()).unwrap();
         assert_eq!(schema, draft.schema);
         assert!(raw.load(&schema).is_ok());
         assert!(schema.check_for_fit().unwrap_err().to_string().contains("domain_from"));
         assert_eq!((schema.table.units, schema.table.assumed_public), (None, false));
         assert!(
-            draft.to_toml().contains("\n# order = \"encounter_id\"   # where rows"),
+            draft.to_toml().contains("\n# read from rows: order = \"encounter_id\"   # where rows"),
             "a number a row is an order, maybe"
         );
 
-        let vouched = inspect(&raw, Some("patient_nbr"), true).unwrap().schema;
+        let vouched = inspect(&raw, Some("patient_nbr"), Vouched::All).unwrap().schema;
         assert!(vouched.check_for_fit().is_ok());
         assert_eq!((vouched.table.units, vouched.table.assumed_public), (Some(12_000), true));
     }
@@ -396,7 +424,7 @@ mod tests {
                 ("nothing", &|_| String::new()),
             ],
         );
-        let inspection = inspect(&raw, Some("row"), false).unwrap();
+        let inspection = inspect(&raw, Some("row"), Vouched::Nothing).unwrap();
         let kind = |name: &str| (column(&inspection, name).kind, column(&inspection, name).arrow_type.clone().unwrap());
         assert_eq!(kind("flag"), (Kind::Boolean, ArrowType::BOOLEAN));
         assert_eq!(kind("group"), (Kind::Categorical, ArrowType::UTF8));
@@ -423,9 +451,9 @@ mod tests {
     #[test]
     fn a_unit_that_is_no_column_is_a_mistake_on_the_command_line() {
         let raw = table(3, &[("a", &|n| n.to_string())]);
-        assert_eq!(inspect(&raw, Some("b"), false).unwrap_err().kind.exit_code(), 2);
+        assert_eq!(inspect(&raw, Some("b"), Vouched::Nothing).unwrap_err().kind.exit_code(), 2);
         let unknown = table(3, &[("id", &|n| if n == 1 { "?".into() } else { n.to_string() })]);
-        assert_eq!(inspect(&unknown, Some("id"), false).unwrap_err().kind.exit_code(), 3);
+        assert_eq!(inspect(&unknown, Some("id"), Vouched::Nothing).unwrap_err().kind.exit_code(), 3);
     }
 
     #[test]
@@ -434,7 +462,7 @@ mod tests {
             40,
             &[("sex", &|n| ["F", "M", "?"][n % 3].to_owned()), ("birth_year", &|n| (1950 + n % 30).to_string())],
         );
-        let shown = inspect(&raw, None, false).unwrap().render();
+        let shown = inspect(&raw, None, Vouched::Nothing).unwrap().render();
         let expected = "40 rows, 2 columns\n\n\
                         column      kind         missing  values  note\n\
                         sex         categorical   32.5 %  2       missing marker\n\

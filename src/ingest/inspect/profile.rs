@@ -1,6 +1,6 @@
 //! One column as the rules see it: its name in words, its type, its distinct values.
 
-use super::super::cells::{Texts, ticks};
+use super::super::cells::{Texts, nanoseconds};
 use super::super::load::number;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::Distinct;
@@ -10,7 +10,8 @@ use crate::schema::{ArrowType, CodeSystem};
 
 /// Texts that nearly always mean a missing cell. "None" is not one of them:
 /// in health records it often means "not done", which is not "not known".
-const MISSING_MARKERS: [&str; 11] = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "NaN", "nan"];
+pub(super) const MISSING_MARKERS: [&str; 11] =
+    ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "NaN", "nan"];
 
 /// A column is nearly unique when so large a share of its cells differ.
 const NEAR_UNIQUE: f64 = 0.9;
@@ -38,7 +39,7 @@ pub(super) struct Profile {
     pub missing: usize,
     /// The missing markers that were met.
     pub markers: Vec<String>,
-    /// Distinct values, the most frequent first; ties in order of their text.
+    /// Distinct values, in order of their text: any other one would say something of the rows.
     pub labels: Vec<String>,
     /// Number of cells of each label.
     pub counts: Vec<usize>,
@@ -71,7 +72,7 @@ impl Profile {
         let counts = texts.counts();
         profile.missing = raw.rows - counts.iter().sum::<usize>();
         let mut pairs: Vec<(String, usize)> = texts.labels.into_iter().zip(counts).collect();
-        pairs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        pairs.sort_unstable();
         (profile.labels, profile.counts) = pairs.into_iter().unzip();
         Ok(profile)
     }
@@ -144,8 +145,8 @@ fn all_texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
     match arrow_type.and_then(|t| Ticks::of(t.data_type())) {
         Some(unit) => {
             let format = arrow_type.filter(|t| t.is_time_of_day()).map(|_| TIME_OF_DAY);
-            let moments = ticks(cells, unit).map_err(unreadable)?;
-            Ok(Texts::of_numbers(&moments, |x| datetime::format(x, format, unit).unwrap_or_default()))
+            let moments = nanoseconds(cells).map_err(unreadable)?;
+            Ok(Texts::of_moments(&moments, |n| datetime::written(n, format, unit).unwrap_or_default()))
         }
         None => Texts::of(cells).map_err(unreadable),
     }

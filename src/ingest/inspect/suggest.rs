@@ -114,7 +114,7 @@ fn is_ordered((low, lows): Named, (high, highs): Named) -> bool {
         numbers(lows)
             .iter()
             .zip(numbers(highs))
-            .map(|(x, y)| (x * low, y * high))
+            .map(|(&x, &y)| (low.of(x), high.of(y)))
             .filter(|(x, y)| !x.is_nan() && !y.is_nan())
     };
     if pairs().any(|(x, y)| x > y) || pairs().count() < ROWS || pairs().all(|(x, y)| x == y) {
@@ -295,6 +295,7 @@ mod tests {
             source: "t".into(),
             sha256: String::new(),
             rows: 0,
+            typed: false,
             columns: Vec::new(),
             unit_candidates: Vec::new(),
             schema,

@@ -3,8 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::raw::column_names;
 use super::super::source::Source;
 use crate::error::{Error, Result};
+use crate::schema::ConstraintFrom;
 use crate::schema::linked::LinkedSchema;
 
 /// Endings of tables, as they are looked for.
@@ -27,14 +32,53 @@ pub fn table_file(folder: &Path, table: &str) -> Result<Source> {
     }
 }
 
+/// A file that may be copied as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reference {
+    pub file: PathBuf,
+    /// SHA-256 of its bytes, in hex: the one of which the schema's author said that they are nobody's.
+    pub sha256: String,
+}
+
 /// The files of the reference tables that a folder has.
 ///
 /// # Errors
-/// Bad input where the folder cannot be read.
-pub fn reference_files(folder: &Path, schema: &LinkedSchema) -> Result<Vec<PathBuf>> {
-    let references = schema.tables.iter().filter(|table| table.reference);
-    let files = references.map(|table| files(folder, &table.name)).collect::<Result<Vec<_>>>()?;
-    Ok(files.concat())
+/// Bad input where the folder cannot be read, where a file is not the one that the schema's author accepted, and where it
+/// has a column that is named like one of keys.
+pub fn reference_files(folder: &Path, schema: &LinkedSchema) -> Result<Vec<Reference>> {
+    let mut found = Vec::new();
+    for table in schema.tables.iter().filter(|table| table.reference) {
+        for file in files(folder, &table.name)? {
+            let source = Source::Path(file.clone());
+            let sha256 = source.sha256()?;
+            if table.reference_from != Some(ConstraintFrom::Public) || table.sha256.as_ref() != Some(&sha256) {
+                return Err(Error::bad_input(format!(
+                    "reference table `{}` would be copied as it is, and this is not the file that the schema's author accepted",
+                    table.name
+                ))
+                .file(file)
+                .expected("the SHA-256 that the schema has of it")
+                .remedy(
+                    "look at the file: where nothing in it is of a person, write reference_from = \"public\" and its SHA-256 as \
+                     sha256 in the [[table]] and fit again; else take it out of the folder",
+                ));
+            }
+            let keyed = |name: &String| schema.named_like_key(name).map(str::to_owned);
+            if let Some((name, to)) =
+                column_names(&source)?.into_iter().find_map(|name| keyed(&name).map(|to| (name, to)))
+            {
+                return Err(Error::bad_input(format!(
+                    "reference table `{}` would be copied as it is, and a column is named like keys of table `{to}`",
+                    table.name
+                ))
+                .file(file)
+                .column(name)
+                .remedy("take the column out of the file, or the table out of the schema; where it holds something else, rename it"));
+            }
+            found.push(Reference { file, sha256 });
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a table's file may end so: FHIR's may have a number, as `Patient.000.ndjson`.

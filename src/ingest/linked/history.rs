@@ -14,7 +14,7 @@ use super::super::raw::Parts;
 use super::super::source::Source;
 use super::{LinkedTables, Rows};
 use crate::error::{Error, Result};
-use crate::schema::linked::{LinkedSchema, Policy, seconds_per_tick};
+use crate::schema::linked::{LinkedSchema, Policy};
 use crate::schema::{Kind, Schema};
 
 /// By what the rows of a person follow each other.
@@ -90,8 +90,8 @@ pub(super) fn read(
     let person: Vec<u32> = kept.iter().map(|&at| unit[rows[at] as usize]).collect();
     let moments = match (&by, order.kind) {
         (Order::Numbers(ticks), Kind::Datetime) => {
-            let tick = seconds_per_tick(order);
-            Some(kept.iter().map(|&at| ticks[rows[at] as usize] * tick).collect())
+            let clock = order.clock();
+            Some(kept.iter().map(|&at| clock.seconds(ticks[rows[at] as usize])).collect())
         }
         _ => None,
     };

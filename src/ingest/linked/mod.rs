@@ -21,10 +21,10 @@ use super::load::Demand;
 use super::raw::Parts;
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::schema::linked::{LinkedSchema, LinkedTable, Policy, seconds_per_tick};
+use crate::schema::linked::{LinkedSchema, LinkedTable, Policy};
 use keys::{Key, KeyHasher, KeyPlaces};
 
-pub use folder::{reference_files, table_file};
+pub use folder::{Reference, reference_files, table_file};
 
 /// Tables that hang together, each in the order of its story.
 ///
@@ -280,8 +280,8 @@ impl Reading<'_> {
         let Some(column) = self.table.moment() else { return Ok(None) };
         match self.store.column(&column.name)? {
             Some(Values::Number(ticks)) => {
-                let tick = seconds_per_tick(column);
-                Ok(Some(ticks.into_iter().map(|t| t * tick).collect()))
+                let clock = column.clock();
+                Ok(Some(ticks.into_iter().map(|t| clock.seconds(t)).collect()))
             }
             _ => Ok(None),
         }

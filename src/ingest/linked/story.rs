@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::column_store::{ColumnStore, Make};
-use super::super::frame::{Frame, MISSING, Values};
+use super::super::frame::{Frame, FrameColumn, MISSING, Values};
+use super::super::rules::broken;
 use super::{LinkedTables, Rows};
 use crate::error::{Error, Result};
-use crate::schema::Column;
-use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn, seconds_per_tick};
+use crate::schema::linked::{DAY, From, PLACES, Since, View, ViewColumn};
+use crate::schema::{Column, Constraint};
 
 impl LinkedTables {
     /// Number of persons.
@@ -80,6 +81,35 @@ impl LinkedTables {
         let mut starts: Vec<usize> = (0..place.len()).filter(|&row| place[row] == 0).collect();
         starts.push(place.len());
         Ok(starts.windows(2).map(|ends| ends[0]..ends[1]).collect())
+    }
+
+    /// The title of each constraint of a table, and how many of its rows break it.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    ///
+    /// # Privacy
+    /// As [`broken`].
+    pub fn broken(&self, table: usize) -> Result<Vec<(String, usize)>> {
+        let (own, declared) = (self.rows(table)?, &self.schema.tables[table]);
+        let mut schema = declared.alone();
+        schema.constraints.clone_from(&declared.constraints);
+        if let Some(flat) = self.schema.history.as_ref().filter(|_| declared.parent.is_some()) {
+            schema.constraints.extend(flat.across_history());
+            schema.columns.clone_from(&flat.columns);
+        }
+        let count = |constraint: &Constraint| {
+            let names = constraint.rule.columns();
+            let columns = schema.modelled().filter(|column| names.contains(&column.name));
+            let cells = |column: &Column| {
+                let values = gathered(own, own.rows.iter().copied(), column)?;
+                Ok(FrameColumn { name: column.name.clone(), values })
+            };
+            let columns = columns.map(cells).collect::<Result<_>>()?;
+            let frame = Frame { rows: own.len(), columns, unit: Some(own.parent.clone()) };
+            Ok((constraint.title(), broken(&frame, &schema, &constraint.rule)))
+        };
+        schema.constraints.iter().map(count).collect()
     }
 
     /// The table's view; its units are the persons who have rows there. A column is made when it is asked for.
@@ -269,10 +299,11 @@ fn gathered(of: &Rows, rows: impl Iterator<Item = u32>, column: &Column) -> Resu
 
 /// Steps of time between moments and those of a column.
 fn passed(of: &Rows, column: &Column, since: &[f64], told: ViewColumn) -> Result<Values> {
-    let tick = seconds_per_tick(column);
+    let clock = column.clock();
     Ok(match all(&of.store, column)? {
         Values::Number(cells) => {
-            let steps = of.rows.iter().zip(since).map(|(&row, &since)| told.steps(since, cells[row as usize] * tick));
+            let steps =
+                of.rows.iter().zip(since).map(|(&row, &since)| told.steps(since, clock.seconds(cells[row as usize])));
             Values::Number(steps.collect())
         }
         text @ Values::Text { .. } => text,

@@ -148,7 +148,7 @@ fn inequality(schema: &Schema, low: &String, high: &String, strict: bool) -> Res
     match (known_range(low), known_range(high)) {
         (Some((least, _)), Some((_, most))) => {
             let units = common_unit(low, high);
-            let (least, most) = (least * units.0, most * units.1);
+            let (least, most) = (units.0.of(least), units.1.of(most));
             if least > most || strict && least == most { Err(impossible("the ranges exclude it")) } else { Ok(()) }
         }
         _ => Ok(()),

@@ -10,6 +10,7 @@ use arrow_schema::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::datetime::Clock;
 use super::expression::{Expression, parse};
 use super::{Column, Kind, Schema};
 use fields::Fields;
@@ -24,7 +25,7 @@ pub struct Constraint {
     pub rule: Rule,
 }
 
-/// Who says that a rule holds.
+/// Who says that a rule holds, that a table is nobody's, or what a column is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConstraintFrom {
@@ -33,6 +34,16 @@ pub enum ConstraintFrom {
     Public,
     /// It was seen to hold in the rows, and is as sensitive as they are.
     Data,
+}
+
+impl ConstraintFrom {
+    /// The name used in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Data => "data",
+        }
+    }
 }
 
 /// What a constraint says.
@@ -145,13 +156,39 @@ impl Constraint {
 }
 
 /// What makes the numbers of two columns that are compared ones of the same unit: ticks become those of the finer one.
-pub(crate) fn common_unit(low: &Column, high: &Column) -> (f64, f64) {
+pub(crate) fn common_unit(low: &Column, high: &Column) -> (Unit, Unit) {
     if low.kind != Kind::Datetime || high.kind != Kind::Datetime {
-        return (1.0, 1.0);
+        return (Unit::OWN, Unit::OWN);
     }
-    let (low, high) = (low.ticks().nanoseconds(), high.ticks().nanoseconds());
-    let finer = low.min(high);
-    ((low / finer) as f64, (high / finer) as f64)
+    let (low, high) = (low.clock(), high.clock());
+    let finer = if low.ticks.nanoseconds() < high.ticks.nanoseconds() { low.ticks } else { high.ticks };
+    let unit = |clock: Clock| Unit {
+        scale: (clock.ticks.nanoseconds() / finer.nanoseconds()) as f64,
+        offset: (clock.epoch(finer) - low.epoch(finer)) as f64,
+    };
+    (unit(low), unit(high))
+}
+
+/// How the numbers of a column become comparable with those of another one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Unit {
+    scale: f64,
+    offset: f64,
+}
+
+impl Unit {
+    /// Numbers that are comparable as they are.
+    pub(crate) const OWN: Self = Self { scale: 1.0, offset: 0.0 };
+
+    /// A number of the column in the common unit.
+    pub(crate) fn of(self, x: f64) -> f64 {
+        x * self.scale + self.offset
+    }
+
+    /// A number in the common unit as one of the column.
+    pub(crate) fn back(self, x: f64) -> f64 {
+        (x - self.offset) / self.scale
+    }
 }
 
 /// Whether `sum` is written as the column of totals writes `total`.

@@ -3,7 +3,7 @@
 use super::names::{list, nearest};
 use super::parse::{Asked, Expression, Literal, Test, Value};
 use crate::error::{Error, Result};
-use crate::schema::{Column, DomainFrom, Kind, Schema, datetime};
+use crate::schema::{Column, DomainFrom, Kind, Schema};
 
 /// Categories shown where one is not known.
 const SHOWN: usize = 20;
@@ -50,9 +50,8 @@ impl Literal {
     pub fn number(&self, column: &Column) -> Result<f64, Unfit> {
         match (&self.value, column.kind) {
             (Value::Text(text), Kind::Datetime) => {
-                let ticks = column.ticks();
-                let read = datetime::parse(text, column.format.as_deref(), ticks)
-                    .or_else(|| datetime::parse(text, None, ticks));
+                let clock = column.clock();
+                let read = clock.parse(text, column.format.as_deref()).or_else(|| clock.parse(text, None));
                 read.ok_or(Unfit::NotAMoment)
             }
             (_, Kind::Datetime) => Err(Unfit::MomentWanted),

@@ -53,6 +53,11 @@ impl LinkedTable {
             let linked = schema.place(table).map(|place| &schema.tables[place]);
             match linked {
                 None => return Err(bad(format!("links to a table `{table}`, which is not there")).column(column)),
+                Some(linked) if linked.drop => {
+                    return Err(bad(format!("links to table `{table}`, which is left out"))
+                        .column(column)
+                        .remedy("take the link out, and write drop = true in the column"));
+                }
                 Some(linked) if !linked.reference && linked.key.is_none() => {
                     return Err(bad(format!("links to table `{table}`, which has no key")).column(column));
                 }
@@ -118,6 +123,7 @@ impl LinkedTable {
     fn check_reference(&self) -> Result<()> {
         let says = [
             ("key", self.key.is_some()),
+            ("structure_from", self.structure_from.is_some()),
             ("parent", self.parent.is_some()),
             ("links", !self.links.is_empty()),
             ("order", self.order.is_some()),
@@ -133,6 +139,35 @@ impl LinkedTable {
                 )),
             None => Ok(()),
         }
+    }
+}
+
+impl LinkedTable {
+    /// Checks that a person vouches for what is said of the table as a whole.
+    fn check_vouched(&self) -> Result<()> {
+        if self.reference && self.reference_from != Some(ConstraintFrom::Public) {
+            return Err(Error::bad_input("it would be copied as it is, and nobody vouches that it is nobody's")
+                .expected("reference_from = \"public\"")
+                .remedy(
+                    "write that, and the SHA-256 of the file, where nothing in the table is of a person (`synthward inspect` \
+                     with --reference TABLE writes both); else link it to the others, or write drop = true",
+                ));
+        }
+        let is_sum = |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
+        if self.reference && !self.sha256.as_ref().is_some_and(is_sum) {
+            return Err(Error::bad_input("it would be copied as it is, and it is not said which file was looked at")
+                .expected("sha256 = the SHA-256 of the file, in hex")
+                .remedy("write that; `synthward inspect` with --reference TABLE does"));
+        }
+        if self.structure_from == Some(ConstraintFrom::Data) {
+            return Err(Error::bad_input("how it hangs together with the others was read from the rows")
+                .expected("structure_from = \"public\"")
+                .remedy(
+                    "write that where key, parent, links, order, origin and end are those of the source's documentation, and \
+                     so is what is left out; `synthward inspect` with --kinds-public writes it for all tables",
+                ));
+        }
+        Ok(())
     }
 }
 
@@ -163,8 +198,8 @@ impl LinkedSchema {
                 return Err(bad(format!("two tables are named `{}`", table.name)));
             }
             if let Some(parent) = &table.parent {
-                let known = self.place(parent).is_some_and(|place| !self.tables[place].reference);
-                if !known {
+                let known = self.place(parent).is_some_and(|place| self.tables[place].is_personal());
+                if !known && !table.drop {
                     return Err(bad(format!(
                         "table `{}` hangs on `{parent}`, which is no table of persons",
                         table.name
@@ -175,7 +210,7 @@ impl LinkedSchema {
         let roots: Vec<&str> = self
             .tables
             .iter()
-            .filter(|table| table.parent.is_none() && !table.reference)
+            .filter(|table| table.parent.is_none() && table.is_personal())
             .map(|table| table.name.as_str())
             .collect();
         match roots[..] {
@@ -186,11 +221,14 @@ impl LinkedSchema {
             }
             [first, second, ..] => {
                 return Err(bad(format!("tables `{first}` and `{second}` have no parent"))
-                    .expected("one root, with a row a person; the others hang on it, or are marked reference = true"));
+                    .expected("one root, with a row a person; the others hang on it, or are marked drop = true or reference = true"));
             }
         }
         let tree = self.tree();
         for (place, table) in self.tables.iter().enumerate() {
+            if table.drop {
+                continue;
+            }
             if !table.reference && !tree.contains(&place) {
                 return Err(bad(format!("the keys of table `{}` go round in a circle", table.name)));
             }
@@ -237,22 +275,17 @@ impl LinkedSchema {
             flat.check_for_fit()?;
         }
         self.check()?;
-        let guessed = |table: &&LinkedTable| table.reference && table.reference_from == ConstraintFrom::Data;
-        if let Some(table) = self.tables.iter().find(guessed) {
-            return Err(Error::bad_input(format!(
-                "table `{}` would be copied as it is, and nobody vouches that it is nobody's: only no link to a person was \
-                 found in it",
-                table.name
-            ))
-            .expected("reference_from = \"public\"")
-            .remedy("write that where nothing in the table is of a person; else link it to the others, or take it out"));
+        for table in &self.tables {
+            table.check_vouched().map_err(|e| in_table(table, e))?;
         }
         for &table in &self.tree() {
             let (table, alone) = (&self.tables[table], self.tables[table].alone());
             // A table of keys alone has no domains; how many rows it has is to be learnt.
-            if alone.modelled().next().is_some() {
-                alone.check_for_fit().map_err(|e| in_table(table, e))?;
-            }
+            let checked = match alone.modelled().next() {
+                Some(_) => alone.check_for_fit(),
+                None => alone.check_vouched(),
+            };
+            checked.map_err(|e| in_table(table, e))?;
         }
         Ok(())
     }
@@ -260,6 +293,9 @@ impl LinkedSchema {
     /// The schema as a model may carry it: see [`Schema::released`].
     pub fn released(&self) -> Self {
         let tables = self.tables.iter().map(|table| {
+            if table.drop {
+                return LinkedTable { drop: true, ..LinkedTable::new(&table.name) };
+            }
             let columns: Vec<Column> = table.alone().released().columns;
             LinkedTable { columns, ..table.clone() }
         });

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{LinkedSchema, LinkedSpec, LinkedTable, Policy, Since};
+use super::{LinkedSchema, LinkedSpec, LinkedTable, Since};
 use crate::error::{Error, Result};
 use crate::schema::{Column, Constraint, ConstraintFrom, Kind, Rule, Schema};
 
@@ -84,7 +84,7 @@ impl Schema {
     }
 
     /// The rules of a row that are about what is constant within a person and about what is not.
-    pub(super) fn across_history(&self) -> impl Iterator<Item = Constraint> {
+    pub(crate) fn across_history(&self) -> impl Iterator<Item = Constraint> {
         let constant = self.constant_columns();
         let is_across = move |rule: &&Constraint| matches!(About::of(&rule.rule, &constant), About::Both);
         self.constraints.iter().filter(is_across).cloned()
@@ -104,23 +104,10 @@ impl Schema {
         let columns = self.columns.iter().filter(|column| column.name == unit || is_own(column));
         let keyed = |column: &Column| Column { drop: column.drop && column.name != unit, ..column.clone() };
         LinkedTable {
-            name: name.to_owned(),
-            reference: false,
-            reference_from: ConstraintFrom::Public,
-            key: None,
-            parent: None,
-            links: Default::default(),
-            order: None,
             since: Since::Calendar,
-            origin: None,
-            end: None,
-            max_rows: None,
-            on_dangling: Policy::Refuse,
-            on_duplicate: Policy::Refuse,
-            on_broken: Policy::Refuse,
             missing: self.table.missing.clone(),
             columns: columns.map(keyed).collect(),
-            constraints: Vec::new(),
+            ..LinkedTable::new(name)
         }
     }
 }

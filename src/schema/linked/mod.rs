@@ -23,8 +23,14 @@
 //! max_rows = 400               # of one parent; what comes later is left out
 //!
 //! [[table]]
-//! name      = "payers"
-//! reference = true             # nobody's: public, and copied as it is
+//! name           = "payers"
+//! reference      = true        # nobody's: public, and copied as it is
+//! reference_from = "public"    # a person says so, and has looked at this file
+//! sha256         = "…"
+//!
+//! [[table]]
+//! name = "letters"
+//! drop = true                  # left out
 //! ```
 //!
 //! The privacy unit is a row of the root with everything below it. A single table is read by [`Schema`](super::Schema); one
@@ -32,6 +38,7 @@
 
 mod check;
 mod history;
+mod names;
 mod rules;
 mod toml_io;
 mod view;
@@ -41,8 +48,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use names::{BARE_KEYS, KEY_WORDS, PERSONS, singular};
 pub use toml_io::AnySchema;
-pub use view::{DAY, From, PLACES, View, ViewColumn, range_seconds, seconds_per_tick};
+pub use view::{DAY, From, PLACES, View, ViewColumn, range_seconds};
 
 /// Rows of one parent that are kept where the schema does not say.
 pub const DEFAULT_MAX_ROWS: u32 = 100;
@@ -107,12 +115,22 @@ pub enum Since {
 pub struct LinkedTable {
     /// The name of its file, without the ending.
     pub name: String,
+    /// Leave the table out: it is neither modelled nor copied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop: bool,
     /// A table of nobody's, such as one of wards: public, and copied as it is. Nothing else is said of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reference: bool,
-    /// Who says that it is nobody's.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub reference_from: ConstraintFrom,
+    /// Who says that it is nobody's: `fit` wants `public`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_from: Option<ConstraintFrom>,
+    /// Of a reference table: SHA-256 of the file that this was said of, in hex. No other is copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Who says how the table hangs together with the others: key, parent, links, order, origin and end, and whether it is
+    /// left out. Absent, the schema's author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structure_from: Option<ConstraintFrom>,
     /// The column by which other tables name its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -188,9 +206,10 @@ impl LinkedSchema {
         self.tables[table].parent.as_deref().and_then(|name| self.place(name))
     }
 
-    /// The tables of persons, each after its parent; the root is the first. Reference tables are not among them.
+    /// The tables of persons, each after its parent; the root is the first. Neither reference tables nor those that are
+    /// left out are among them.
     pub fn tree(&self) -> Vec<usize> {
-        let is_root = |&t: &usize| self.tables[t].parent.is_none() && !self.tables[t].reference;
+        let is_root = |&t: &usize| self.tables[t].parent.is_none() && self.tables[t].is_personal();
         let mut tree: Vec<usize> = (0..self.tables.len()).filter(is_root).collect();
         let mut next = 0;
         while next < tree.len() {
@@ -215,11 +234,42 @@ impl LinkedSchema {
 
     /// The tables that hang on this one.
     pub fn children(&self, table: usize) -> Vec<usize> {
-        (0..self.tables.len()).filter(|&t| self.parent(t) == Some(table) && !self.tables[t].reference).collect()
+        (0..self.tables.len()).filter(|&t| self.parent(t) == Some(table) && self.tables[t].is_personal()).collect()
     }
 }
 
 impl LinkedTable {
+    /// A table with a name, and nothing else said.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            drop: false,
+            reference: false,
+            reference_from: None,
+            sha256: None,
+            structure_from: None,
+            key: None,
+            parent: None,
+            links: BTreeMap::new(),
+            order: None,
+            since: Since::default(),
+            origin: None,
+            end: None,
+            max_rows: None,
+            on_dangling: Policy::default(),
+            on_duplicate: Policy::default(),
+            on_broken: Policy::default(),
+            missing: super::empty_text(),
+            columns: Vec::new(),
+            constraints: Vec::new(),
+        }
+    }
+
+    /// Whether it is one of persons: neither left out nor a reference table.
+    pub fn is_personal(&self) -> bool {
+        !self.drop && !self.reference
+    }
+
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

@@ -2,8 +2,8 @@
 
 use super::{LinkedSchema, LinkedTable, Policy, Since};
 use crate::error::{Error, Result};
-use crate::schema::toml_out::{HEADER, SUGGESTED, comments, field, list, text, write_column};
-use crate::schema::{Constraint, ConstraintFrom, Notes, Schema, parse_toml};
+use crate::schema::toml_out::{HEADER, comments, field, list, marked, marked_rules, text, write_column};
+use crate::schema::{Constraint, Notes, Schema, parse_toml};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,8 +12,14 @@ use std::path::Path;
 /// Width of the longest field name of `[linked]`, `assumed_public`.
 const LINKED_FIELD: usize = 14;
 
-/// Width of the longest field name of a table of persons, `on_duplicate`.
-const TABLE_FIELD: usize = 12;
+/// Width of the longest field name of a table, `structure_from`.
+const TABLE_FIELD: usize = 14;
+
+/// Under the head of a schema of linked tables.
+const LINKED_HEADER: &str = "\
+# structure_from = \"public\"  a person vouches for how a table hangs on the others, or that it is left out
+# structure_from = \"data\"    nobody does: `fit` refuses it
+";
 
 /// A schema of whatever kind.
 pub enum AnySchema {
@@ -95,7 +101,7 @@ impl LinkedSchema {
 
     /// As [`LinkedSchema::to_toml`], with comments: those of the table of the same index, missing entries mean none.
     pub fn to_toml_with(&self, notes: &[Notes]) -> String {
-        let mut out = String::from(HEADER);
+        let mut out = format!("{HEADER}{LINKED_HEADER}");
         out.push_str("\n[linked]\n");
         field(&mut out, LINKED_FIELD, "name", text(&self.linked.name));
         let facts = [
@@ -104,12 +110,10 @@ impl LinkedSchema {
             ("epsilon_cap", self.linked.epsilon_cap.map(|cap| format!("{cap:?}"))),
             ("assumed_public", self.linked.assumed_public.then(|| "true".to_owned())),
         ];
+        let is_drafted = notes.iter().any(|notes| notes.read.is_any());
         for (name, value) in facts {
-            value.into_iter().for_each(|value| field(&mut out, LINKED_FIELD, name, value));
-        }
-        if self.tables.iter().flat_map(|table| &table.constraints).any(|rule| rule.from == ConstraintFrom::Data) {
-            out.push('\n');
-            out.push_str(SUGGESTED);
+            let is_read = is_drafted && name == "units";
+            value.into_iter().for_each(|value| marked(&mut out, LINKED_FIELD, name, value, is_read));
         }
         let none = Notes::default();
         for (index, table) in self.tables.iter().enumerate() {
@@ -127,8 +131,10 @@ fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
     let is_plain = table.reference && table.missing == crate::schema::empty_text();
     let fields = [
         ("name", Some(text(&table.name))),
+        ("drop", table.drop.then(|| "true".to_owned())),
         ("reference", table.reference.then(|| "true".to_owned())),
-        ("reference_from", (table.reference_from == ConstraintFrom::Data).then(|| text("data"))),
+        ("reference_from", table.reference_from.map(|from| text(from.name()))),
+        ("sha256", table.sha256.as_deref().map(text)),
         ("key", name(&table.key)),
         ("parent", name(&table.parent)),
         ("links", (!table.links.is_empty()).then(|| links(&table.links))),
@@ -140,17 +146,20 @@ fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
         ("on_dangling", drop(table.on_dangling)),
         ("on_duplicate", drop(table.on_duplicate)),
         ("on_broken", drop(table.on_broken)),
+        ("structure_from", table.structure_from.map(|from| text(from.name()))),
         ("missing", (!is_plain).then(|| list(&table.missing))),
     ];
+    let is_said = ["name", "reference", "reference_from", "sha256", "structure_from", "missing"];
     for (name, value) in fields {
-        value.into_iter().for_each(|value| field(out, TABLE_FIELD, name, value));
+        let is_read = notes.read.is_any() && !is_said.contains(&name);
+        value.into_iter().for_each(|value| marked(out, TABLE_FIELD, name, value, is_read));
     }
     for (index, column) in table.columns.iter().enumerate() {
         out.push_str("\n[[table.column]]\n");
         comments(out, notes.columns.get(index).map_or(&[], Vec::as_slice));
-        write_column(out, column);
+        write_column(out, column, notes.read);
     }
-    out.push_str(&rules(&table.constraints));
+    out.push_str(&rules(&table.constraints, notes.read.is_any()));
 }
 
 /// Columns and the tables whose keys they hold, on one line.
@@ -162,7 +171,7 @@ fn links(links: &BTreeMap<String, String>) -> String {
 }
 
 /// The rules of a table, a block each.
-fn rules(constraints: &[Constraint]) -> String {
+fn rules(constraints: &[Constraint], are_read: bool) -> String {
     #[derive(Serialize)]
     struct File<'a> {
         table: [Rules<'a>; 1],
@@ -172,7 +181,9 @@ fn rules(constraints: &[Constraint]) -> String {
         constraint: &'a [Constraint],
     }
     let written = toml::to_string(&File { table: [Rules { constraint: constraints }] }).unwrap_or_default();
-    written.find("[[table.constraint]]").map_or_else(String::new, |start| format!("\n{}", &written[start..]))
+    let head = "[[table.constraint]]";
+    let own = written.find(head).map(|start| format!("\n{}", marked_rules(&written[start..], head, are_read)));
+    own.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -247,20 +258,27 @@ mod tests {
         [[table]]
         name = "wards"
         reference = true
+        reference_from = "public"
+        sha256 = "00"
+        [[table]]
+        name = "letters"
+        drop = true
+        structure_from = "data"
     "#;
 
     #[test]
     fn what_is_written_is_read_back() {
         let schema = LinkedSchema::from_toml(SCHEMA).unwrap();
-        let notes = Notes { table: vec!["a note".into()], columns: vec![vec!["a key".into()]] };
+        let notes = Notes { table: vec!["a note".into()], columns: vec![vec!["a key".into()]], ..Notes::default() };
         let text = schema.to_toml_with(&[notes]);
         assert_eq!(LinkedSchema::from_toml(&text).unwrap(), schema, "{text}");
         for part in [
-            "[[table]]\n# a note\nname         = \"patients\"\n",
+            "[[table]]\n# a note\nname           = \"patients\"\n",
             "[[table.column]]\n# a key\nname        = \"Id\"\n",
-            "links        = { ward = \"wards\", \"whose stay\" = \"patients\" }\n",
+            "links          = { ward = \"wards\", \"whose stay\" = \"patients\" }\n",
             "[[table.constraint]]\n",
-            "name         = \"wards\"\nreference    = true\n",
+            "name           = \"wards\"\nreference      = true\nreference_from = \"public\"\n",
+            "name           = \"letters\"\ndrop           = true\nstructure_from = \"data\"\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

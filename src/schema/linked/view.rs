@@ -99,18 +99,13 @@ pub struct View {
     pub drawn: usize,
 }
 
-/// Seconds of a tick of a datetime column.
-pub fn seconds_per_tick(column: &Column) -> f64 {
-    column.ticks().nanoseconds() as f64 / 1e9
-}
-
 /// The ends of a datetime column's public range, in seconds.
 pub fn range_seconds(column: &Column) -> Result<(f64, f64)> {
     let (min, max) = column.range().ok_or_else(|| {
         Error::bad_input("has no range").column(&column.name).expected("min and max").remedy("add the public range")
     })?;
-    let tick = seconds_per_tick(column);
-    Ok((min * tick, max * tick))
+    let clock = column.clock();
+    Ok((clock.seconds(min), clock.seconds(max)))
 }
 
 /// Seconds that moments of a column are whole multiples of.

@@ -52,7 +52,7 @@ fn is_text(name: &str) -> bool {
 
 /// Finds the columns that follow from another one. The finest decides the others; of two that decide each
 /// other it is the code.
-pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> {
+pub(super) fn find(table: &mut Table) -> Result<Vec<Rule>> {
     let candidates = candidates(table)?;
     let mut order: Vec<usize> = (0..candidates.len()).filter(|&c| !candidates[c].is_free).collect();
     let name = |c: usize| table.profiles[candidates[c].index].name.as_str();
@@ -80,12 +80,12 @@ pub(super) fn find(table: &mut Table, assume_public: bool) -> Result<Vec<Rule>> 
     for (on, of, image, paired) in found {
         let (on, of) = (&candidates[on], &candidates[of]);
         if paired && table.column(on.index).kind == Kind::Integer {
-            table.make_list(on.index, assume_public, "Whole numbers that stand for texts.".into());
+            table.make_list(on.index, "Whole numbers that stand for texts.".into());
         }
         let name = |c: &Candidate| table.profiles[c.index].name.clone();
         let (on_name, of_name) = (name(on), name(of));
         if of.is_free {
-            table.make_list(of.index, assume_public, "Long texts, or many of them.".into());
+            table.make_list(of.index, "Long texts, or many of them.".into());
         }
         let all_but = match image.stray {
             0 => String::new(),
@@ -181,7 +181,7 @@ mod tests {
 
     fn rules(content: &str) -> (Vec<(String, String, usize)>, Table) {
         let mut table = tables(&[("visits", content)]).remove(0);
-        let found = find(&mut table, true).unwrap();
+        let found = find(&mut table).unwrap();
         let told = found.into_iter().map(|rule| match rule {
             Rule::Dependency { of, on, map, .. } => (of, on, map.len()),
             _ => unreachable!(),

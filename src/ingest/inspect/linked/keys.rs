@@ -70,23 +70,25 @@ fn key(tables: &[Table], place: usize) -> Option<usize> {
     (0..table.profiles.len()).filter_map(|index| Some((rank(index)?, index))).min().map(|(_, index)| index)
 }
 
-fn may_hold_keys(table: &Table, index: usize) -> bool {
+pub(super) fn may_hold_keys(table: &Table, index: usize) -> bool {
     let profile = &table.profiles[index];
     profile.unsupported.is_none()
         && profile.distinct() != Distinct::None
         && !matches!(table.column(index).kind, Kind::Datetime | Kind::Real | Kind::Boolean)
 }
 
+/// The keys of each table.
+pub(super) fn known<'t>(tables: &'t [Table], keys: &[Option<usize>]) -> Vec<HashSet<&'t str>> {
+    let of_table = |(table, key): (&'t Table, &Option<usize>)| {
+        let labels = key.map_or(&[][..], |key| &table.profiles[key].labels);
+        labels.iter().map(|label| label.trim()).collect()
+    };
+    tables.iter().zip(keys).map(of_table).collect()
+}
+
 /// The columns of each table that hold keys of a table, its own included.
 pub(super) fn links(tables: &[Table], keys: &[Option<usize>]) -> Vec<Vec<Link>> {
-    let known: Vec<HashSet<&str>> = tables
-        .iter()
-        .zip(keys)
-        .map(|(table, key)| {
-            let labels = key.map_or(&[][..], |key| &table.profiles[key].labels);
-            labels.iter().map(|label| label.trim()).collect()
-        })
-        .collect();
+    let known = known(tables, keys);
     let of_table = |place: usize| {
         let columns = (0..tables[place].profiles.len()).filter(|&index| keys[place] != Some(index));
         columns.filter_map(|index| link(tables, keys, &known, place, index)).collect()
@@ -134,7 +136,7 @@ pub(super) fn is_linked_to(place: usize, links: &[Vec<Link>]) -> bool {
 }
 
 /// Whether the keys are whole numbers with few gaps: so are those of most tables, and each holds the others.
-fn counts_rows(profile: &Profile) -> bool {
+pub(super) fn counts_rows(profile: &Profile) -> bool {
     profile.numbers().is_some_and(|numbers| {
         let (min, max) = numbers.iter().fold((f64::MAX, f64::MIN), |(min, max), &x| (min.min(x), max.max(x)));
         max - min < SPARSE * numbers.len() as f64
@@ -142,7 +144,7 @@ fn counts_rows(profile: &Profile) -> bool {
 }
 
 /// Rows whose key is known, and how many of them have the same one at most.
-fn present(profile: &Profile, known: &HashSet<&str>) -> (usize, usize) {
+pub(super) fn present(profile: &Profile, known: &HashSet<&str>) -> (usize, usize) {
     let cells = profile.labels.iter().zip(&profile.counts).filter(|(label, _)| known.contains(label.trim()));
     cells.fold((0, 0), |(sum, most), (_, &rows)| (sum + rows, most.max(rows)))
 }

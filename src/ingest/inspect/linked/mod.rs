@@ -7,17 +7,18 @@ mod followers;
 mod keys;
 mod moments;
 mod names;
+mod reference;
 mod render;
 mod roles;
 
 use super::profile::Profile;
-use super::{ColumnReport, Finding, FindingClass, Inspection, draft, kinds, profiles, suggest};
+use super::{ColumnReport, Finding, FindingClass, Inspection, Vouched, draft, kinds, profiles, read, suggest};
 use crate::error::Result;
 use crate::ingest::Frame;
 use crate::ingest::load::Demand;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
-use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, DomainFrom, Kind, LinkedSchema, Notes, ROW, Rule};
+use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Rule};
 use keys::Link;
 use roles::Roles;
 use schemars::JsonSchema;
@@ -37,7 +38,7 @@ const MANY_LISTED: usize = 2_000;
 pub struct LinkedInspection {
     /// Path of the folder.
     pub source: String,
-    /// In the order of the schema.
+    /// In the order of the schema, which is that of the names of the files.
     pub tables: Vec<TableReport>,
     /// Files of NDJSON that hold no resources of a type that is read.
     pub skipped: Vec<String>,
@@ -52,6 +53,8 @@ pub struct TableReport {
     /// SHA-256 of its bytes as stored.
     pub sha256: String,
     pub rows: usize,
+    /// Whether the file itself says which types its columns have; else they were read from the rows.
+    pub typed: bool,
     /// Rows whose parent is not there.
     pub dangling: usize,
     /// Rows whose key an earlier row has.
@@ -69,54 +72,57 @@ struct Table {
     name: String,
     profiles: Vec<Profile>,
     draft: Inspection,
-    notes: Vec<String>,
 }
 
-/// Drafts the schema of all tables in a folder. With `assume_public`, somebody vouches that what is read from them is
-/// public; the schema says so for ever after.
+/// Drafts the schema of all tables in a folder. The tables of `reference` are those of which somebody says that they are
+/// nobody's; what hangs on no person and is none of them is left out.
 ///
 /// # Errors
-/// Bad input, when the folder has no tables, a table cannot be read, or no table of persons is found.
+/// Bad input, when the folder has no tables, a table cannot be read, or no table of persons is found; when a reference table
+/// has a column of keys. Usage, when one is not there.
 ///
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
-pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspection> {
-    let (mut tables, skipped) = folder::read(folder, assume_public)?;
+pub fn inspect_folder(folder: &Path, vouched: Vouched, reference: &[String]) -> Result<LinkedInspection> {
+    let (mut tables, skipped) = folder::read(folder, vouched)?;
+    let named = reference::named(&tables, reference)?;
     let mut keys = keys::keys(&tables);
     let links = keys::links(&tables, &keys);
-    let roles = roles::roles(&tables, &keys, &links).map_err(|e| e.file(folder))?;
+    let roles = roles::roles(&tables, &keys, &links, &named).map_err(|e| e.file(folder))?;
     for (place, table) in tables.iter().enumerate() {
         // No row is left out for the sake of a key that nobody needs.
         let is_needed = place == roles.root || keys::is_linked_to(place, &links);
         keys[place] = keys[place].filter(|&key| is_needed || table.profiles[key].labels.len() == table.raw.rows);
     }
     for (place, table) in tables.iter_mut().enumerate().filter(|(place, _)| roles.is_personal(*place)) {
-        table.settle(place, keys[place], &links[place], &roles, assume_public);
-        table.find_rules(assume_public)?;
+        table.settle(place, keys[place], &links[place], &roles);
+        table.find_rules()?;
     }
-    let mut drafted = Vec::new();
-    let mut reports = Vec::new();
-    for place in roles.tree.iter().copied().chain((0..tables.len()).filter(|&place| !roles.is_personal(place))) {
-        let (mut table, report) = write(&tables, place, &keys, &links, &roles)?;
-        if !assume_public {
+    let (mut drafted, mut reports) = (Vec::new(), Vec::new());
+    for (place, &is_reference) in named.iter().enumerate() {
+        let (mut table, report) = write(&tables, place, &keys, &links, (&roles, is_reference))?;
+        if vouched != Vouched::All {
             // What was read from the rows says something of persons, such as of the one who has most rows.
             table.max_rows = None;
             table.since = Since::default();
             (table.on_dangling, table.on_duplicate, table.on_broken) = Default::default();
         }
-        // A link that was not found is no proof that there is none, least of all in a table without rows.
-        if table.reference && (!assume_public || report.rows == 0) {
-            table.reference_from = ConstraintFrom::Data;
+        if !table.reference {
+            table.structure_from = Some(match vouched {
+                Vouched::Nothing => ConstraintFrom::Data,
+                Vouched::Kinds | Vouched::All => ConstraintFrom::Public,
+            });
         }
         drafted.push(table);
         reports.push(report);
     }
+    let root = &reports[roles.root];
     let linked = LinkedSpec {
         name: folder::name(folder),
         source: None,
-        units: assume_public.then_some((reports[0].rows - reports[0].duplicates) as u64),
+        units: (vouched == Vouched::All).then_some((root.rows - root.duplicates) as u64),
         epsilon_cap: None,
-        assumed_public: assume_public,
+        assumed_public: vouched == Vouched::All,
     };
     let mut schema = LinkedSchema { linked, tables: drafted, history: None };
     for table in schema.tree() {
@@ -128,14 +134,17 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
         schema.tables[table].constraints = constraints;
     }
     schema.check().map_err(|e| e.file(folder))?;
+    for place in (0..tables.len()).filter(|&place| named[place]) {
+        reference::check(&tables, place, &keys, &schema)?;
+    }
     Ok(LinkedInspection { source: folder.display().to_string(), tables: reports, skipped, schema })
 }
 
 impl Table {
-    fn new(raw: RawTable, assume_public: bool) -> Result<Self> {
+    fn new(raw: RawTable, vouched: Vouched) -> Result<Self> {
         let profiles = profiles(&raw)?;
-        let draft = draft(&raw, &profiles, Some(ROW), assume_public)?;
-        Ok(Self { name: raw.source.table_name(), profiles, draft, notes: Vec::new(), raw })
+        let draft = draft(&raw, &profiles, Some(ROW), vouched)?;
+        Ok(Self { name: raw.source.table_name(), profiles, draft, raw })
     }
 
     fn column(&self, index: usize) -> &Column {
@@ -146,32 +155,33 @@ impl Table {
         &self.draft.schema.columns
     }
 
-    /// Replaces what was drafted of a column.
+    /// Replaces what was drafted of a column, but for who vouches for it.
     fn redraft(&mut self, index: usize, column: Column, class: FindingClass, note: impl Into<String>) {
         let report = &mut self.draft.columns[index];
         (report.kind, report.dropped) = (column.kind, column.drop);
         report.findings = vec![Finding { class, note: note.into() }];
-        self.draft.schema.columns[index] = column;
+        let Column { domain_from, kind_from, .. } = self.draft.schema.columns[index];
+        self.draft.schema.columns[index] = Column { domain_from, kind_from, ..column };
     }
 
     /// Makes a column one that holds keys.
     fn make_key(&mut self, index: usize, note: String) {
         let old = self.column(index);
-        let (name, arrow_type, nullable) = (old.name.clone(), old.arrow_type.clone(), old.nullable);
-        let column = Column { arrow_type, nullable, ..Column::new(name, Kind::Identifier) };
+        let (name, arrow_type) = (old.name.clone(), old.arrow_type.clone());
+        let column = Column { arrow_type, ..Column::new(name, Kind::Identifier) };
         self.redraft(index, column, FindingClass::Key, note);
     }
 
     /// Makes a column one of categories, those that it has.
-    fn make_list(&mut self, index: usize, assume_public: bool, note: String) {
+    fn make_list(&mut self, index: usize, note: String) {
         let old = self.column(index);
-        let (name, arrow_type, nullable) = (old.name.clone(), old.arrow_type.clone(), old.nullable);
+        let (name, arrow_type) = (old.name.clone(), old.arrow_type.clone());
+        let nullable = self.profiles[index].missing > 0;
         // A whole number that is spelled `1.0` stays as it is spelled.
         let is_spelled = |t: &ArrowType| t.is_integer() && !self.profiles[index].all(|l| l.parse::<i64>().is_ok());
         let arrow_type = arrow_type.map(|t| if is_spelled(&t) { ArrowType::UTF8 } else { t });
         let categories = kinds::in_natural_order(&self.profiles[index].labels, |label| label.trim().parse().ok());
-        let domain_from = Some(if assume_public { DomainFrom::Public } else { DomainFrom::Data });
-        let column = Column { arrow_type, nullable, categories, domain_from, ..Column::new(name, Kind::Categorical) };
+        let column = Column { arrow_type, nullable, categories, ..Column::new(name, Kind::Categorical) };
         self.redraft(index, column, FindingClass::Key, note);
     }
 
@@ -181,7 +191,7 @@ impl Table {
     }
 
     /// Gives the columns that hold keys their kinds.
-    fn settle(&mut self, place: usize, key: Option<usize>, links: &[Link], roles: &Roles, assume_public: bool) {
+    fn settle(&mut self, place: usize, key: Option<usize>, links: &[Link], roles: &Roles) {
         if let Some(key) = key {
             self.make_key(key, "The key of the table; generated rows get fresh ones.".into());
         }
@@ -200,13 +210,13 @@ impl Table {
                 };
                 self.leave_out(link.column, FindingClass::Key, note);
             } else {
-                self.settle_reference(link, assume_public);
+                self.settle_elsewhere(link);
             }
         }
     }
 
-    /// A column that holds keys of a table of nobody's.
-    fn settle_reference(&mut self, link: &Link, assume_public: bool) {
+    /// A column that holds keys of a table that is none of persons.
+    fn settle_elsewhere(&mut self, link: &Link) {
         let kind = self.column(link.column).kind;
         let most = if kind == Kind::Identifier { FEW_KEYS } else { MANY_LISTED };
         let to = &link.name;
@@ -214,7 +224,7 @@ impl Table {
             return;
         }
         if self.profiles[link.column].labels.len() <= most {
-            self.make_list(link.column, assume_public, format!("A key of `{to}`, which is public."));
+            self.make_list(link.column, format!("A key of `{to}`."));
         } else {
             let note = format!("A key of `{to}`, of which there are too many to list. Left out.");
             self.leave_out(link.column, FindingClass::Key, note);
@@ -222,8 +232,8 @@ impl Table {
     }
 
     /// Inequalities as they are suggested for a single table, and columns that follow from another one.
-    fn find_rules(&mut self, assume_public: bool) -> Result<()> {
-        let mut rules = followers::find(self, assume_public)?;
+    fn find_rules(&mut self) -> Result<()> {
+        let mut rules = followers::find(self)?;
         let comparable = self.draft.comparable();
         if comparable.modelled().next().is_some() {
             let columns = self.raw.all_rows().columns(&comparable, Demand::Whole)?;
@@ -231,8 +241,8 @@ impl Table {
             let inequalities = suggest(&frame, &comparable).into_iter().map(|constraint| constraint.rule);
             rules.extend(inequalities.filter(|rule| matches!(rule, Rule::Inequality { .. })));
         }
-        let from = if assume_public { ConstraintFrom::Public } else { ConstraintFrom::Data };
         let schema = &mut self.draft.schema;
+        let from = if schema.table.assumed_public { ConstraintFrom::Public } else { ConstraintFrom::Data };
         for rule in rules {
             schema.constraints.push(Constraint { from, ..Constraint::new(rule) });
             if schema.check().is_err() {
@@ -249,44 +259,40 @@ fn write(
     place: usize,
     keys: &[Option<usize>],
     links: &[Vec<Link>],
-    roles: &Roles,
+    (roles, is_reference): (&Roles, bool),
 ) -> Result<(LinkedTable, TableReport)> {
     let table = &tables[place];
     let mut report = TableReport {
         source: table.raw.source.to_string(),
         sha256: table.raw.sha256.clone(),
         rows: table.raw.rows,
+        typed: table.draft.typed,
         dangling: 0,
         duplicates: 0,
         broken: table.raw.broken,
-        notes: table.notes.clone(),
+        notes: Vec::new(),
         columns: table.draft.columns.clone(),
     };
     let mut drafted = LinkedTable {
-        name: table.name.clone(),
-        reference: !roles.is_personal(place),
-        reference_from: ConstraintFrom::Public,
-        key: None,
-        parent: None,
-        links: Default::default(),
-        order: None,
-        since: Since::Parent,
-        origin: None,
-        end: None,
-        max_rows: None,
-        on_dangling: Policy::Refuse,
-        on_duplicate: Policy::Refuse,
-        on_broken: Policy::Refuse,
         missing: table.draft.schema.table.missing.clone(),
-        columns: Vec::new(),
-        constraints: Vec::new(),
+        columns: table.columns().to_vec(),
+        ..LinkedTable::new(&table.name)
     };
-    if drafted.reference {
-        drafted.missing = vec![String::new()];
+    if is_reference {
+        let sha256 = Some(table.raw.sha256.clone());
+        let reference_from = Some(ConstraintFrom::Public);
+        return Ok((LinkedTable { reference: true, reference_from, sha256, ..LinkedTable::new(&table.name) }, report));
+    }
+    if !roles.is_personal(place) {
+        drafted.drop = true;
         if report.rows == 0 {
             report.notes.push("The table has no rows: what its columns are was not seen.".into());
         }
-        report.notes.push("No link to a person was found in it. As a reference table it is public, and copied into cohorts as it is: see that it is nobody's.".into());
+        report.notes.push(
+            "I do not know whose rows these are, so the table is left out. Say how it hangs on the others (key, parent, links) \
+             and take `drop` away, or name it with --reference where nothing in it is a person's."
+                .into(),
+        );
         return Ok((drafted, report));
     }
     let name = |index: usize| table.column(index).name.clone();
@@ -345,7 +351,6 @@ fn write(
         let lines = super::render::thousands(report.broken);
         report.notes.push(format!("{lines} lines of the file are no resource of this table: `drop` leaves them out."));
     }
-    drafted.columns = table.columns().to_vec();
     drafted.constraints.clone_from(&table.draft.schema.constraints);
     Ok((drafted, report))
 }
@@ -367,15 +372,12 @@ impl LinkedInspection {
             .iter()
             .zip(&self.schema.tables)
             .map(|(report, table)| Notes {
-                table: report.notes.clone(),
+                table: report.notes.iter().map(|note| Notes::read_from_rows(note)).collect(),
                 columns: match table.reference {
                     true => Vec::new(),
-                    false => report
-                        .columns
-                        .iter()
-                        .map(|column| column.findings.iter().map(|finding| finding.note.clone()).collect())
-                        .collect(),
+                    false => report.columns.iter().map(ColumnReport::remarks).collect(),
                 },
+                read: read(report.typed),
             })
             .collect();
         self.schema.to_toml_with(&notes)

@@ -4,8 +4,8 @@ use super::Table;
 use crate::error::Result;
 use crate::ingest::frame::MISSING;
 use crate::ingest::inspect::profile;
-use crate::schema::linked::{Since, seconds_per_tick};
-use crate::schema::{ArrowType, Kind, datetime};
+use crate::schema::linked::Since;
+use crate::schema::{ArrowType, Kind};
 use std::collections::HashMap;
 
 /// Part of the rows that may lack the moment they are ordered by, at most.
@@ -72,8 +72,8 @@ pub(super) fn end(root: &Table) -> Option<usize> {
 fn seconds(table: &Table, index: usize) -> Result<Vec<Option<f64>>> {
     let column = table.column(index);
     let texts = profile::texts(&table.raw, &table.raw.columns[index])?;
-    let step = seconds_per_tick(column);
-    let parse = |label: &String| datetime::parse(label, column.format.as_deref(), column.ticks()).map(|t| t * step);
+    let clock = column.clock();
+    let parse = |label: &String| clock.parse(label, column.format.as_deref()).map(|t| clock.seconds(t));
     let moments: Vec<Option<f64>> = texts.labels.iter().map(parse).collect();
     Ok(texts.codes.iter().map(|&code| if code == MISSING { None } else { moments[code as usize] }).collect())
 }

@@ -2,16 +2,8 @@
 
 use crate::ingest::inspect::profile;
 
-/// Words that names of keys end in.
-const KEY_WORDS: [&str; 12] =
-    ["id", "ids", "nbr", "nr", "no", "num", "number", "key", "uuid", "guid", "identifier", "code"];
-
-/// Names of keys that name no table.
-const BARE_KEYS: [&str; 8] = ["id", "uid", "uuid", "guid", "key", "identifier", "rowid", "pk"];
-
-/// Tables of persons, the likeliest first.
-pub(super) const PERSONS: [&str; 8] =
-    ["patient", "person", "people", "subject", "participant", "member", "individual", "beneficiary"];
+pub(super) use crate::schema::linked::PERSONS;
+use crate::schema::linked::{BARE_KEYS, KEY_WORDS, singular};
 
 /// How well a name fits a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,13 +14,6 @@ pub(super) enum Fit {
     End(usize),
     /// It is the table's: `VISIT`, `visit_id`.
     Whole,
-}
-
-fn singular(word: &str) -> String {
-    match word.strip_suffix("ies") {
-        Some(stem) => format!("{stem}y"),
-        None => word.strip_suffix('s').filter(|stem| !stem.ends_with('s')).unwrap_or(word).to_owned(),
-    }
 }
 
 /// The words of a name, the last one in the singular.

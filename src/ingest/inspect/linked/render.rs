@@ -15,6 +15,7 @@ impl LinkedInspection {
         for (table, report) in self.schema.tables.iter().zip(&self.tables) {
             let hangs_on = match &table.parent {
                 _ if table.reference => "- (reference)".to_owned(),
+                _ if table.drop => "- (left out)".to_owned(),
                 None => "- (root)".to_owned(),
                 Some(parent) => parent.clone(),
             };
@@ -40,10 +41,22 @@ impl LinkedInspection {
         for file in &self.skipped {
             let _ = writeln!(out, "{file} is left out: it holds no resources of a type that is read");
         }
-        for (table, report) in self.schema.tables.iter().zip(&self.tables).filter(|(table, _)| !table.reference) {
+        for (table, report) in self.schema.tables.iter().zip(&self.tables).filter(|(table, _)| table.is_personal()) {
             let _ = write!(out, "\n{}\n\n{}", table.name, columns(&report.columns));
         }
-        let _ = writeln!(out, "\nprivacy unit: a row of {} with all that hangs on it", self.schema.tables[0].name);
+        let left_out: Vec<&str> = self.schema.tables.iter().filter(|t| t.drop).map(|t| t.name.as_str()).collect();
+        if !left_out.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nleft out, since it is not known whose rows these are: {} (say in the schema how they hang on the others, or \
+                 --reference TABLE where nothing in one is a person's)",
+                left_out.join(", ")
+            );
+        }
+        if let Some(&root) = self.schema.tree().first() {
+            let _ =
+                writeln!(out, "\nprivacy unit: a row of {} with all that hangs on it", self.schema.tables[root].name);
+        }
         out
     }
 }

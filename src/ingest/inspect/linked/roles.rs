@@ -35,18 +35,26 @@ impl Roles {
     }
 }
 
-/// Finds the root, and what hangs on it.
+/// Finds the root, and what hangs on it, among the tables that are no reference.
 ///
 /// # Errors
 /// Bad input: there is no table of persons, or its rows have no key.
-pub(super) fn roles(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>]) -> Result<Roles> {
-    let root = root(tables, keys, links)?;
+pub(super) fn roles(
+    tables: &[Table],
+    keys: &[Option<usize>],
+    links: &[Vec<Link>],
+    references: &[bool],
+) -> Result<Roles> {
+    let root = root(tables, keys, links, references)?;
     let mut roles = Roles { root, parents: vec![None; tables.len()], tree: vec![root] };
     let mut personal = vec![root];
     let links_to = |place: usize, to: &[usize]| {
         links[place].iter().any(|link| link.to != place && link.is_kept() && to.contains(&link.to))
     };
-    while let Some(next) = (0..tables.len()).find(|&place| !personal.contains(&place) && links_to(place, &personal)) {
+    let is_next = |&place: &usize, personal: &[usize]| {
+        !references[place] && !personal.contains(&place) && links_to(place, personal)
+    };
+    while let Some(next) = (0..tables.len()).find(|place| is_next(place, &personal)) {
         personal.push(next);
     }
     let mut depth = vec![0; tables.len()];
@@ -76,8 +84,9 @@ pub(super) fn roles(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>
     Ok(roles)
 }
 
-fn root(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>]) -> Result<usize> {
-    let named = |person: &&str| tables.iter().position(|table| names::thing(&table.name) == **person);
+fn root(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>], references: &[bool]) -> Result<usize> {
+    let possible = || (0..tables.len()).filter(|&place| !references[place]);
+    let named = |person: &&str| possible().find(|&place| names::thing(&tables[place].name) == **person);
     if let Some(place) = PERSONS.iter().find_map(named) {
         return match keys[place] {
             Some(_) => Ok(place),
@@ -93,7 +102,7 @@ fn root(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>]) -> Result
         let links_to = |(place, links): &(usize, &Vec<Link>)| *place != to && links.iter().any(|link| link.to == to);
         links.iter().enumerate().filter(links_to).count()
     };
-    let best = (0..tables.len()).max_by_key(|&place| (linking(place), tables[place].raw.rows));
+    let best = possible().max_by_key(|&place| (linking(place), tables[place].raw.rows));
     best.filter(|&place| linking(place) > 0).ok_or_else(|| {
         Error::bad_input("no table of persons is found: none is named after them, and none is linked to")
             .expected("a table such as patients.csv with a key, and columns named after it in the others")
@@ -103,7 +112,7 @@ fn root(tables: &[Table], keys: &[Option<usize>], links: &[Vec<Link>]) -> Result
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{folder, keys};
+    use super::super::{Vouched, folder, keys};
     use super::*;
 
     /// Tables of these names and contents.
@@ -112,7 +121,7 @@ pub(super) mod tests {
         for (name, content) in files {
             std::fs::write(temporary.path().join(format!("{name}.csv")), content).unwrap();
         }
-        let (mut tables, _) = folder::read(temporary.path(), true).unwrap();
+        let (mut tables, _) = folder::read(temporary.path(), Vouched::All).unwrap();
         tables.sort_by_key(|table| files.iter().position(|(name, _)| *name == table.name));
         tables
     }
@@ -121,7 +130,7 @@ pub(super) mod tests {
         let tables = tables(files);
         let keys = keys::keys(&tables);
         let links = keys::links(&tables, &keys);
-        let roles = roles(&tables, &keys, &links)?;
+        let roles = roles(&tables, &keys, &links, &vec![false; tables.len()])?;
         let parent = |place: usize| roles.parents[place].map_or("", |index| &links[place][index].name).to_owned();
         Ok(roles.tree.iter().map(|&place| (tables[place].name.clone(), parent(place))).collect())
     }
