@@ -25,8 +25,8 @@ mod unit;
 pub use clip::Clip;
 pub use error::Error;
 pub use event::Event;
-pub use parameters::{Budget, LARGEST_EPSILON};
-pub use rng::UnitKey;
+pub use parameters::{Budget, LARGEST_EPSILON, LARGEST_UNCOUNTED_DELTA};
+pub use rng::{UnitHasher, UnitKey};
 #[cfg(feature = "test-noise")]
 pub use rng::test_noise::seed_noise;
 pub use sensitive::{Released, Sensitive};

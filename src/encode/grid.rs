@@ -1,6 +1,7 @@
 //! Real rows as positions, grouped and bounded by privacy unit.
 
 use super::Codec;
+use super::Identities;
 use super::code_store::{CodeStore, Transposed};
 use super::domain::{Domain, TableDomain};
 use crate::error::{Error, Result};
@@ -42,17 +43,19 @@ pub struct UnitRows {
     rows: Vec<u32>,
     /// `units + 1` offsets into `rows`.
     offsets: Vec<u32>,
+    identities: Identities,
 }
 
 impl UnitRows {
-    /// Groups the rows of a table by unit and keeps at most `max_rows` of each,
-    /// chosen at random by the secret `key`, in their order.
+    /// Groups the rows of a table by unit and keeps at most `max_rows` of each, in their order: which ones is drawn at
+    /// random under the table's secret key, by the unit's identity.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn new(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> Self {
-        let (rows, offsets) = bounded_rows(table, max_rows, key);
-        Self { rows, offsets }
+    pub fn new(table: &ColumnStore, max_rows: usize) -> Self {
+        let (key, named) = table.identities();
+        let (rows, offsets) = bounded_rows(table, max_rows, &key.subkey("rows that are kept"), &named);
+        Self { rows, offsets, identities: Identities::Secret { named, key } }
     }
 
     pub fn units(&self) -> usize {
@@ -127,7 +130,7 @@ impl Grid {
             let column = self.column(j)?;
             columns.push(column.positions.iter().map(|&position| codec.joint_code(position)))?;
         }
-        columns.finish(self.rows.offsets.clone())
+        columns.finish(self.rows.offsets.clone(), self.rows.identities.clone())
     }
 }
 
@@ -143,7 +146,7 @@ impl GridColumn {
 }
 
 /// Rows to keep, sorted by unit, and the units' offsets among them.
-fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec<u32>) {
+fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey, named: &[u64]) -> (Vec<u32>, Vec<u32>) {
     let Some(unit) = table.unit() else {
         return ((0..table.rows() as u32).collect(), (0..=table.rows() as u32).collect());
     };
@@ -170,6 +173,8 @@ fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> (Vec<u32
         if own.len() <= max_rows {
             rows.extend_from_slice(own);
         } else {
+            rng.set_stream(named[u]);
+            rng.set_word_pos(0);
             let mut kept = own.iter().copied().choose_multiple(&mut rng, max_rows);
             kept.sort_unstable();
             rows.extend(kept);
@@ -258,7 +263,7 @@ mod tests {
 
     fn grid(unit: Option<Vec<u32>>, max_rows: usize) -> Grid {
         let table = ColumnStore::of(frame(unit)).unwrap();
-        let rows = Arc::new(UnitRows::new(&table, max_rows, &UnitKey::from_system().unwrap()));
+        let rows = Arc::new(UnitRows::new(&table, max_rows));
         Grid::new(table, rows, domain(max_rows as u32))
     }
 

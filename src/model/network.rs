@@ -17,9 +17,8 @@ pub trait Trainable: Sync {
     /// Number of parameters.
     fn parameters(&self) -> usize;
 
-    /// The loss of the units of `codes`. Its random draws are fixed by `key` and `step`. On real rows the key must be
-    /// secret and fresh for each fit: a unit's draws depend on its place among the others, and only unknown draws leave
-    /// those others untouched by it.
+    /// The loss of the units of `codes`. A unit's random draws are fixed by `key`, its identity and `step`, so that no
+    /// other unit has a say in them. On real rows the key must be secret and fresh for each fit.
     ///
     /// # Panics
     /// When `codes` does not have the layout of the network.
@@ -37,6 +36,12 @@ pub trait Trainable: Sync {
 
     /// Puts weights that the network must not have back to 0, as after every step.
     fn mask(&self, parameters: &mut [f32]);
+}
+
+/// Where the draws of a step begin in the stream of random words that a unit has under its identity: 2^36 words further for
+/// each step.
+pub(super) fn first_word(step: u32) -> u128 {
+    u128::from(step) << 36
 }
 
 /// Expected number of units of a batch, at least and at most: an eighth of all between them. Noise grows with the batch

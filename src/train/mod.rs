@@ -19,6 +19,7 @@ mod network;
 pub mod probe;
 mod stop;
 mod tables;
+mod units;
 mod witness;
 
 pub use fit::{FitRequest, Observe, Place, Planned, Progress, TABLE_MEMORY, fit, plan};

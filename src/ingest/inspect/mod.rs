@@ -184,6 +184,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, assume_public
         order: None,
         missing: std::iter::once("").chain(markers.into_iter().filter(|m| !m.is_empty())).map(str::to_owned).collect(),
         units: units.filter(|_| assume_public).map(|n| n as u64),
+        at_least_units: None,
         epsilon_cap: None,
         assumed_public: assume_public,
     };

@@ -69,6 +69,7 @@ pub(super) fn read(
     };
     let unit = store.unit().ok_or_else(|| Error::failed("the rows of a table with an order have no unit"))?.to_vec();
     let persons = store.units();
+    let (key, identities) = store.identities();
     let store = Arc::new(store);
     let mut rows: Vec<u32> = (0..unit.len() as u32).collect();
     rows.par_sort_unstable_by(|&a, &b| unit[a as usize].cmp(&unit[b as usize]).then(by.compare(a, b)).then(a.cmp(&b)));
@@ -112,7 +113,7 @@ pub(super) fn read(
         place: kept.iter().map(|&at| places[at]).collect(),
         moments,
     };
-    Ok(Sensitive::new(LinkedTables { schema: schema.clone(), tables: vec![Some(root), Some(below)] }))
+    Ok(Sensitive::new(LinkedTables { schema: schema.clone(), tables: vec![Some(root), Some(below)], key, identities }))
 }
 
 /// Says how many rows have another value than the first row of their person where all have the same.

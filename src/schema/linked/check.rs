@@ -18,6 +18,7 @@ impl LinkedTable {
             order: None,
             missing: self.missing.clone(),
             units: None,
+            at_least_units: None,
             epsilon_cap: None,
             assumed_public: false,
         };
@@ -151,6 +152,7 @@ impl LinkedSchema {
     /// Bad input naming table, column and remedy: two roots or none, keys that go round in a circle, a parent that is not
     /// there; what a table alone is refused for.
     pub fn check(&self) -> Result<()> {
+        self.linked.table().check_units()?;
         let mut names = HashSet::new();
         for table in &self.tables {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

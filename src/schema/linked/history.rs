@@ -66,6 +66,7 @@ impl Schema {
         let linked = LinkedSpec {
             name: table.name.clone(),
             units: table.units,
+            at_least_units: table.at_least_units,
             epsilon_cap: table.epsilon_cap,
             assumed_public: table.assumed_public,
         };

@@ -100,6 +100,7 @@ impl LinkedSchema {
         field(&mut out, LINKED_FIELD, "name", text(&self.linked.name));
         let facts = [
             ("units", self.linked.units.map(|units| units.to_string())),
+            ("at_least_units", self.linked.at_least_units.map(|units| units.to_string())),
             ("epsilon_cap", self.linked.epsilon_cap.map(|cap| format!("{cap:?}"))),
             ("assumed_public", self.linked.assumed_public.then(|| "true".to_owned())),
         ];

@@ -114,6 +114,7 @@ pub fn inspect_folder(folder: &Path, assume_public: bool) -> Result<LinkedInspec
     let linked = LinkedSpec {
         name: folder::name(folder),
         units: assume_public.then_some((reports[0].rows - reports[0].duplicates) as u64),
+        at_least_units: None,
         epsilon_cap: None,
         assumed_public: assume_public,
     };
