@@ -11,7 +11,7 @@ use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::{AnyModel, ModelFile};
 use crate::output;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
-use crate::train::{FitRequest, TABLE_MEMORY};
+use crate::train::{FitRequest, Planned, TABLE_MEMORY, plan_again};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Sensitive;
@@ -91,7 +91,7 @@ impl AuditCommand {
                 seed: header.seed,
                 memory: TABLE_MEMORY,
             };
-            audit = audit.with_white_box(white_box(global, &request, self.canaries)?);
+            audit = audit.with_white_box(white_box(global, &request, plan_again(&header)?, self.canaries)?);
         }
         if let Some(path) = &self.output {
             output::write_bytes(path, to_json(&audit)?.as_bytes())?;
@@ -249,11 +249,11 @@ pub fn refuse_shared(units: Vec<String>, others: &[String], holdout: &Source, co
         .remedy("leave the rows of those people out of one of the tables"))
 }
 
-/// The white-box audit of a fit, with its progress.
-pub fn white_box(global: &Global, request: &FitRequest, canaries: usize) -> Result<WhiteBox> {
+/// The white-box audit of a fit under its plan, with its progress.
+pub fn white_box(global: &Global, request: &FitRequest, planned: Planned, canaries: usize) -> Result<WhiteBox> {
     tracing::info!("testing the fit with {canaries} canaries");
     let mut bars = Bars::new(global);
-    canary::white_box(request, canaries, &mut |progress| bars.at(progress))
+    canary::white_box(request, planned, canaries, &mut |progress| bars.at(progress))
 }
 
 /// An error, with its exit code, where the audit says that something is wrong.

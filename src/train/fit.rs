@@ -17,7 +17,7 @@ use crate::ingest::{ColumnStore, Frame, Source, broken, count_class, load, outsi
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
-use crate::schema::{Schema, Target};
+use crate::schema::{DomainFrom, Schema, Target};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
@@ -104,6 +104,20 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
     let unit = schema.table.unit_column().map_or(PrivacyUnit::Row, |name| PrivacyUnit::Column(name.into()));
     let plan = Plan::calibrate(unit, request.budget, planned)?;
     Ok(Planned { plan, rounds: rounds(&domain), schema, settings })
+}
+
+/// What a released model was planned with, so that another is fitted under the same plan for an audit: the events with their
+/// noise, the settings, and the domains that it released, which need not be learnt again.
+///
+/// # Errors
+/// Bad input: a model whose schema has no domains.
+pub fn plan_again(header: &Header) -> Result<Planned> {
+    let as_planned = TableDomain::of(&header.schema.without_private_domains())?;
+    let mut schema = header.schema.clone();
+    for column in schema.columns.iter_mut().filter(|column| column.domain_from == Some(DomainFrom::Discovered)) {
+        column.domain_from = Some(DomainFrom::Public);
+    }
+    Ok(Planned { plan: header.plan.clone(), schema, rounds: rounds(&as_planned), settings: header.settings.clone() })
 }
 
 /// The events of `marginal`: one-way counts, then pairs of columns.
@@ -278,12 +292,16 @@ pub(crate) fn rehearse<W: Witness>(
 /// `request.source`, which is not read. Nothing goes into the ledger.
 ///
 /// # Errors
-/// What [`plan`] refuses; bad input.
+/// Bad input.
 ///
 /// # Privacy
 /// For the data's controller, outside the guarantee: whoever calls it drops the model.
-pub(crate) fn imitate(request: &FitRequest, frame: Sensitive<Frame>, observe: &mut Observe<'_>) -> Result<ModelFile> {
-    let planned = plan(request)?;
+pub(crate) fn imitate(
+    request: &FitRequest,
+    planned: Planned,
+    frame: Sensitive<Frame>,
+    observe: &mut Observe<'_>,
+) -> Result<ModelFile> {
     let table = joined(&planned.schema, frame, &Unwatched)?;
     release(request, planned, table, None, observe)
 }

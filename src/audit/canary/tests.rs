@@ -7,7 +7,7 @@ use crate::ingest::Source;
 use crate::model::{Marginals, Mixture, ModelKind, Vae, VaeSettings};
 use crate::nn::{Workspace, add_parts, clipped_sum};
 use crate::schema::Schema;
-use crate::train::TABLE_MEMORY;
+use crate::train::{TABLE_MEMORY, plan};
 use rayon::prelude::*;
 use std::sync::Arc;
 use synthward_privacy::mechanism::ClippedSum;
@@ -272,7 +272,7 @@ fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
         memory: TABLE_MEMORY,
     };
     let passes = |_: usize| {
-        let found = white_box(&request, 200, &mut |_| ()).unwrap();
+        let found = white_box(&request, plan(&request).unwrap(), 200, &mut |_| ()).unwrap();
         println!("{model}: {} of {} right, {:?}", found.right, found.guesses, found.conformity);
         assert_eq!(found.conformity.len(), tests);
         let kept = found.verdict == Verdict::NoBugFound && found.epsilon_lower_bound <= found.claimed_epsilon;
@@ -312,6 +312,8 @@ fn what_cannot_be_audited_is_refused() {
         seed: 0,
         memory: TABLE_MEMORY,
     };
-    assert!(white_box(&request(Budget::unlimited()), 200, &mut |_| ()).is_err());
-    assert!(white_box(&request(Budget::new(1.0, 1e-5).unwrap()), 5, &mut |_| ()).is_err());
+    for (budget, canaries) in [(Budget::unlimited(), 200), (Budget::new(1.0, 1e-5).unwrap(), 5)] {
+        let request = request(budget);
+        assert!(white_box(&request, plan(&request).unwrap(), canaries, &mut |_| ()).is_err());
+    }
 }
