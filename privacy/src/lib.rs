@@ -26,8 +26,8 @@ pub use clip::Clip;
 pub use error::Error;
 pub use event::Event;
 pub use parameters::{Budget, LARGEST_EPSILON, LARGEST_UNCOUNTED_DELTA};
-pub use rng::{UnitHasher, UnitKey};
 #[cfg(feature = "test-noise")]
 pub use rng::test_noise::seed_noise;
+pub use rng::{UnitHasher, UnitKey};
 pub use sensitive::{Released, Sensitive};
 pub use unit::{Adjacency, PrivacyUnit};

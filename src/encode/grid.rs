@@ -215,6 +215,9 @@ mod tests {
     use super::*;
     use crate::encode::ModelColumn;
     use crate::ingest::{Frame, FrameColumn};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn frame(unit: Option<Vec<u32>>) -> Frame {
         let numbers = vec![1.0, 2.0, f64::NAN, 99.0, -5.0, 3.0];
@@ -295,5 +298,37 @@ mod tests {
         let kept = || grid(Some(vec![0, 1, 0, 0, 1, 2]), 2).column(0).unwrap().of(0).to_vec();
         let first = kept();
         assert!((0..60).any(|_| kept() != first));
+    }
+
+    proptest! {
+        /// Whoever is put in, wherever the rows stand: of all others the same rows are kept.
+        #[test]
+        fn one_unit_more_changes_nobody_elses_rows(
+            rows in vec(0u32..5, 1..60),
+            places in vec(0usize..60, 1..9),
+            max_rows in 1usize..4,
+        ) {
+            let key = UnitKey::from_system().unwrap();
+            // Rows by their number, each of somebody: what is kept of each.
+            let kept = |rows: &[(u32, usize)]| {
+                let mut seen: Vec<u32> = Vec::new();
+                rows.iter().for_each(|(who, _)| if !seen.contains(who) { seen.push(*who) });
+                let unit = rows.iter().map(|(who, _)| seen.iter().position(|one| one == who).unwrap() as u32).collect();
+                let table = ColumnStore::of(Frame { rows: rows.len(), columns: Vec::new(), unit: Some(unit) }).unwrap();
+                let named: Vec<u64> = seen.iter().map(|who| key.hasher().hash(&who.to_le_bytes()).0).collect();
+                let (kept, offsets) = bounded_rows(&table, max_rows, &key, &named);
+                let of = |unit: usize| {
+                    let own = &kept[offsets[unit] as usize..offsets[unit + 1] as usize];
+                    own.iter().map(|&row| rows[row as usize].1).collect::<Vec<_>>()
+                };
+                seen.iter().enumerate().map(|(unit, &who)| (who, of(unit))).collect::<BTreeMap<_, _>>()
+            };
+            let rows: Vec<(u32, usize)> = rows.into_iter().zip(0..).collect();
+            let mut with = rows.clone();
+            places.iter().for_each(|&place| with.insert(place.min(with.len()), (99, place)));
+            let (before, mut after) = (kept(&rows), kept(&with));
+            prop_assert!(after.remove(&99).is_some());
+            prop_assert_eq!(before, after);
+        }
     }
 }

@@ -29,7 +29,8 @@ impl Identities {
             return named.clone();
         }
         let content = key.subkey("content").hasher();
-        let identity = |rows: &mut Vec<u16>, unit: usize| name(unit).unwrap_or_else(|| hash(&content, rows, codes, unit));
+        let identity =
+            |rows: &mut Vec<u16>, unit: usize| name(unit).unwrap_or_else(|| hash(&content, rows, codes, unit));
         let mut all: Vec<u64> = (0..codes.units()).into_par_iter().map_init(Vec::new, identity).collect();
         // Those of equal content are numbered; the first keeps the identity of the content.
         unnamed.par_sort_unstable_by_key(|&unit| (all[unit as usize], unit));

@@ -71,21 +71,23 @@ struct Block {
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
     let mut parts = Parts::open(source, false, Policy::Refuse)?;
-    let store = stored(&mut parts, schema, Demand::Whole, memory, |_| Ok(()))?;
+    let key = Arc::new(UnitKey::from_system()?);
+    let store = stored(&mut parts, schema, Demand::Whole, (memory, &key), |_| Ok(()))?;
     parts.refuse_empty()?;
     Ok(Sensitive::new(store))
 }
 
-/// As [`store`], of what is demanded of the rows, with each part shown to `also`; of a table that may have no rows.
+/// As [`store`], of what is demanded of the rows, under a secret key, with each part shown to `also`; of a table that may
+/// have no rows.
 pub(super) fn stored(
     parts: &mut Parts,
     schema: &Schema,
     demand: Demand,
-    memory: u64,
+    (memory, key): (u64, &Arc<UnitKey>),
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
     parts.know(schema);
-    let mut builder = Builder::new(memory)?;
+    let mut builder = Builder::new(memory, key.clone())?;
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source: &parts.source, before: builder.store.rows, rows, columns: &columns };
         also(&part)?;
@@ -111,7 +113,7 @@ impl ColumnStore {
     /// # Errors
     /// The operating system has no random numbers.
     pub fn of(frame: Frame) -> Result<Self> {
-        let mut builder = Builder::new(u64::MAX)?;
+        let mut builder = Builder::new(u64::MAX, Arc::new(UnitKey::from_system()?))?;
         let named = if frame.unit.is_some() { frame.units() as u64 } else { 0 };
         builder.append(frame.rows, frame.columns, None)?;
         let identities = Arc::new((0..named).collect());
@@ -124,12 +126,12 @@ impl ColumnStore {
     /// The operating system has no random numbers.
     pub fn made(rows: usize, unit: Vec<u32>, columns: impl Iterator<Item = (String, Make)>) -> Result<Self> {
         let columns = columns.map(|(name, make)| Column { name, cells: Cells::Made(make) }).collect();
-        Ok(Self { unit: Some(unit), rows, columns, ..Self::empty(u64::MAX)? })
+        Ok(Self { unit: Some(unit), rows, columns, ..Self::empty(u64::MAX, Arc::new(UnitKey::from_system()?))? })
     }
 
-    fn empty(memory: u64) -> Result<Self> {
-        let (key, identities) = (Arc::new(UnitKey::from_system()?), Arc::default());
-        Ok(Self { rows: 0, unit: None, key, identities, columns: Vec::new(), spill: Spill::new(memory)? })
+    fn empty(memory: u64, key: Arc<UnitKey>) -> Result<Self> {
+        let spill = Spill::new(memory)?;
+        Ok(Self { rows: 0, unit: None, key, identities: Arc::default(), columns: Vec::new(), spill })
     }
 
     pub fn rows(&self) -> usize {
@@ -202,8 +204,8 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(memory: u64) -> Result<Self> {
-        let store = ColumnStore::empty(memory)?;
+    fn new(memory: u64, key: Arc<UnitKey>) -> Result<Self> {
+        let store = ColumnStore::empty(memory, key)?;
         let units = UnitIds { hasher: store.key.subkey("names").hasher(), ids: HashMap::new() };
         Ok(Self { store, places: Vec::new(), units })
     }
@@ -383,7 +385,7 @@ mod tests {
             parts in vec(vec((number(), proptest::option::of("[a-d]"), "[p-t]"), 1..20), 1..5),
             memory in 0u64..400,
         ) {
-            let mut builder = Builder::new(memory).unwrap();
+            let mut builder = Builder::new(memory, Arc::new(UnitKey::from_system().unwrap())).unwrap();
             let mut seen: Vec<String> = Vec::new();
             let mut people = Vec::new();
             for part in &parts {
@@ -408,6 +410,9 @@ mod tests {
             let (store, rows) = (builder.store, parts.concat());
             prop_assert_eq!((store.rows(), store.units()), (rows.len(), seen.len()));
             prop_assert_eq!(store.unit().unwrap(), people);
+            let (key, identities) = store.identities();
+            let identity = |name: &String| key.subkey("names").hasher().hash(name.as_bytes()).0;
+            prop_assert_eq!(&*identities, &seen.iter().map(identity).collect::<Vec<_>>(), "whatever came before");
             let Some(Values::Number(numbers)) = store.column("n").unwrap() else { panic!("numbers") };
             prop_assert!(same(&numbers, &rows.iter().map(|row| row.0).collect::<Vec<_>>()));
             let Some(Values::Text { codes, labels }) = store.column("t").unwrap() else { panic!("text") };

@@ -22,7 +22,9 @@ impl TableSpec {
         let refused = |what: &str, remedy: &str| Err(Error::bad_input(what).remedy(remedy));
         match (self.units, self.at_least_units) {
             (Some(0), _) => refused("units is 0", "write the public number of units, or leave it out"),
-            (_, Some(0)) => refused("at_least_units is 0", "write a number that the units are not below, or leave it out"),
+            (_, Some(0)) => {
+                refused("at_least_units is 0", "write a number that the units are not below, or leave it out")
+            }
             (Some(_), Some(_)) => refused(
                 "units and at_least_units are both given",
                 "keep `units` where the number is public, `at_least_units` where it is not",

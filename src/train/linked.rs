@@ -364,10 +364,7 @@ fn known_codec(
 
 /// Tables of which the root has rows. The operator is told, outside the guarantee, where it has another number of them than
 /// is declared.
-fn with_persons(
-    request: &LinkedRequest,
-    tables: Sensitive<Arc<LinkedTables>>,
-) -> Result<Sensitive<Arc<LinkedTables>>> {
+fn with_persons(request: &LinkedRequest, tables: Sensitive<Arc<LinkedTables>>) -> Result<Sensitive<Arc<LinkedTables>>> {
     let found = tables.map(|tables| match tables.persons()? {
         0 => Err(Error::bad_input("the table of persons has no rows")
             .file(request.folder)

@@ -341,7 +341,8 @@ mod tests {
         let grid = grid(&positions, &domain);
         let mut plan =
             Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests("", &domain, 1.0)).unwrap();
-        let (columns, _) = measure(&mut plan, "", &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
+        let (columns, _) =
+            measure(&mut plan, "", &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
         let codec = &columns[0].codec;
         let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codec.joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
@@ -355,7 +356,8 @@ mod tests {
         let domain = TableDomain { columns: vec![column(1_000)], rows_column: None, max_rows_per_unit: 1 };
         let grid = grid(&positions, &domain);
         let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests("", &domain, 1.0)).unwrap();
-        let (columns, _) = measure(&mut plan, "", &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
+        let (columns, _) =
+            measure(&mut plan, "", &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
         let Column { codec, variances } = &columns[0];
         let spike = codec.marginal()[usize::from(codec.joint_code(7))];
         assert!((spike - 1.0 / 3.0).abs() < 1e-6, "{spike}");

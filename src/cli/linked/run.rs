@@ -51,6 +51,7 @@ pub fn run(
     // Before anything is spent on a run whose audit would be refused.
     let as_read = [files(schema, &table)?, files(schema, &holdout)?];
     refuse_shared_persons(schema, &table, &holdout)?;
+    let salt = Salt::of_folder(output)?;
     let (ledger, file) = (out("ledger.jsonl"), out("model.safetensors"));
     let kept = Kept { ledger: &ledger, output: &file, tables: "", resume: false };
     let (model, sha256) = fit(global, &request, &kept)?;
@@ -84,7 +85,6 @@ pub fn run(
     output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
     output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
     let drawn = files(schema, &out("cohort"))?;
-    let salt = Salt::of_folder(output)?;
     drop(judging);
 
     for (table, marginals, evaluation, audit) in shown {

@@ -89,9 +89,13 @@ fn by_network(
     });
     let trajectory = network.trajectory();
     let shape = (persons, trajectory.width());
-    let codes = CodeStore::woven(&chapters.collect::<Result<Vec<_>>>()?, shape, Identities::Places, u64::MAX, |number, view| {
-        trajectory.rows(number, view)
-    })?;
+    let codes = CodeStore::woven(
+        &chapters.collect::<Result<Vec<_>>>()?,
+        shape,
+        Identities::Places,
+        u64::MAX,
+        |number, view| trajectory.rows(number, view),
+    )?;
     let nats = network.nats(&codes, &mut ChaCha8Rng::seed_from_u64(SEED));
     let block = |(nats, part): (ChapterNats, &Part)| -> Result<Vec<Block>> {
         let mut block = Block { rows: nats.rows, columns: nats.columns, impossible_rows: 0 };

@@ -71,7 +71,7 @@ impl Rows {
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the tables fit the schema or where they do not.
 pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<Sensitive<LinkedTables>> {
-    read(folder, schema, Kept::Modelled, memory)
+    read(folder, schema, Kept::Modelled, memory, UnitKey::from_system()?)
 }
 
 /// As [`read_linked`], for rows that a model is to complete: any cell may be missing, and no row is left out because its
@@ -83,7 +83,7 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
 /// # Privacy
 /// As [`read_linked`].
 pub fn read_linked_to_fill(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<Sensitive<LinkedTables>> {
-    read(folder, schema, Kept::All, memory)
+    read(folder, schema, Kept::All, memory, UnitKey::from_system()?)
 }
 
 /// Which rows are kept.
@@ -94,19 +94,25 @@ enum Kept {
     All,
 }
 
-fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result<Sensitive<LinkedTables>> {
+fn read(
+    folder: &Path,
+    schema: &LinkedSchema,
+    kept: Kept,
+    memory: u64,
+    key: UnitKey,
+) -> Result<Sensitive<LinkedTables>> {
+    let key = Arc::new(key);
     let demand = match kept {
         Kept::Modelled => Demand::Whole,
         Kept::All => Demand::Audited,
     };
     if let Some(flat) = &schema.history {
-        return history::read(&Source::from(folder), (schema, flat), demand, memory);
+        return history::read(&Source::from(folder), (schema, flat), demand, (memory, &key));
     }
     let tree = schema.tree();
-    let key = Arc::new(UnitKey::from_system()?);
     let hasher = KeyHasher::new(&key);
     let tables = schema.tables.iter().map(|_| None).collect();
-    let mut read = LinkedTables { schema: schema.clone(), tables, key, identities: Arc::default() };
+    let mut read = LinkedTables { schema: schema.clone(), tables, key: key.clone(), identities: Arc::default() };
     let mut places: Vec<KeyPlaces> = schema.tables.iter().map(|_| KeyPlaces::default()).collect();
     for &place in &tree {
         let table = &schema.tables[place];
@@ -115,7 +121,7 @@ fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result
         let (mut own, mut linked) = (Vec::new(), vec![Vec::new(); links.len()]);
         let share = memory / tree.len() as u64;
         let mut parts = Parts::open(&source, false, table.on_broken)?;
-        let store = stored(&mut parts, &alone, demand, share, |part| {
+        let store = stored(&mut parts, &alone, demand, (share, &key), |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);
             }
