@@ -170,6 +170,13 @@ impl ClippedSum<'_> {
         let noise_steps = mechanism.noise_multiplier * margin * GRID;
         let law = GridGaussian::new(noise_steps);
         let scale = norm / GRID / mechanism.expected_batch_size;
+        #[cfg(feature = "test-noise")]
+        let replayed = crate::tape::is_on().then(|| {
+            let mut sums = vec![0.0; parameters];
+            parts.iter().for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, &part)| *sum += f64::from(part)));
+            let steps = sums.iter().map(|sum| nearest(sum * per_norm)).collect();
+            crate::tape::play("DP-SGD step", steps, margin * GRID)
+        });
         blocks.enumerate().for_each(|(block, item)| {
             let start = block * BLOCK;
             let length = BLOCK.min(parameters - start);
@@ -177,6 +184,10 @@ impl ClippedSum<'_> {
             let (sums, noise, means) = (&mut sums[..length], &mut noise[..length], &mut means[..length]);
             for part in parts {
                 pulp::Arch::new().dispatch(AddPart { sums, part: &part[start..start + length] });
+            }
+            #[cfg(feature = "test-noise")]
+            if let Some(replayed) = &replayed {
+                sums.iter_mut().zip(&replayed[start..]).for_each(|(sum, &steps)| *sum = steps as f64 / per_norm);
             }
             key.integers(step, block as u64, law, noise);
             pulp::Arch::new().dispatch(AddNoise { sums, noise, per_norm, scale, means });
