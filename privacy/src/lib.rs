@@ -27,9 +27,9 @@ mod unit;
 pub use clip::Clip;
 pub use error::Error;
 pub use event::Event;
-pub use parameters::{Budget, LARGEST_EPSILON};
-pub use rng::UnitKey;
+pub use parameters::{Budget, LARGEST_EPSILON, LARGEST_UNCOUNTED_DELTA};
 #[cfg(feature = "test-noise")]
 pub use rng::test_noise::seed_noise;
+pub use rng::{UnitHasher, UnitKey};
 pub use sensitive::{Released, Sensitive};
 pub use unit::{Adjacency, PrivacyUnit};

@@ -20,6 +20,13 @@ pub struct Budget {
 /// Public.
 pub const LARGEST_EPSILON: f64 = 1000.0;
 
+/// The largest delta of a fit to a table of whose number of units nothing is public. It lies below one over their number
+/// for up to 100,000 units; who has more and says so is held to less.
+///
+/// # Privacy
+/// Public parameter.
+pub const LARGEST_UNCOUNTED_DELTA: f64 = 1e-5;
+
 impl Budget {
     /// Checks a target.
     ///
@@ -83,13 +90,29 @@ impl Budget {
     /// stay below one over the number of units.
     ///
     /// # Privacy
-    /// `units` is public by declaration or was released by a mechanism.
+    /// `units` is public by declaration, their number or one that they are not below, or was released by a mechanism.
     pub fn check_units(&self, units: u64) -> Result<(), Error> {
         if units > 0 && self.delta * units as f64 >= 1.0 {
             return Err(Error::Parameter {
                 name: "delta",
                 found: self.delta.to_string(),
                 expected: "a number below 1 / (number of units): a larger one would allow publishing a patient outright",
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses a delta above [`LARGEST_UNCOUNTED_DELTA`], where nothing is public of the number of units.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn check_delta(&self) -> Result<(), Error> {
+        if self.delta > LARGEST_UNCOUNTED_DELTA {
+            return Err(Error::Parameter {
+                name: "delta",
+                found: self.delta.to_string(),
+                expected: "at most 1e-5 where the number of units is not public: declare a number that they are not \
+                           below for a larger one",
             });
         }
         Ok(())

@@ -8,8 +8,10 @@
 
 mod gaussian;
 mod keystream;
+mod unit_key;
 
 pub(crate) use gaussian::{GridGaussian, nearest};
+pub use unit_key::{UnitHasher, UnitKey};
 
 use crate::Error;
 use gaussian::{Fill, GROUP};
@@ -93,42 +95,6 @@ pub(crate) mod test_noise {
         let (seed, count) = state.as_mut()?;
         *count += 1;
         Some(Sha256::digest([seed.to_le_bytes(), count.to_le_bytes()].concat()).into())
-    }
-}
-
-/// A secret key for the randomness *inside* a unit's contribution: which of its
-/// rows are kept, the latent numbers drawn for them.
-///
-/// Such draws are addressed by a unit's place in the table, and one patient
-/// more or less moves the places of all later ones. Were the key known, one
-/// patient could so change everybody's contribution. With a fresh secret key
-/// the draws of all units are alike in law, and neighbouring tables differ by
-/// one unit's contribution alone. It is therefore drawn anew for each purpose
-/// of each fit, never comes from a seed, and is never stored.
-///
-/// # Privacy
-/// Touches no data. The guarantee needs it to stay secret: it has no `Debug`
-/// and no `Serialize`.
-pub struct UnitKey([u8; 32]);
-
-impl UnitKey {
-    /// A fresh key from the operating system.
-    ///
-    /// # Errors
-    /// [`Error::NoRandomness`].
-    ///
-    /// # Privacy
-    /// Touches no data.
-    pub fn from_system() -> Result<Self, Error> {
-        NoiseKey::from_system().map(|key| Self(key.0))
-    }
-
-    /// The key, to seed a generator with.
-    ///
-    /// # Privacy
-    /// Touches no data; must not be released.
-    pub fn bytes(&self) -> [u8; 32] {
-        self.0
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::{AnyModel, ModelFile};
 use crate::output;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
-use crate::train::{FitRequest, LedgerFile, TABLE_MEMORY};
+use crate::train::{FitRequest, LedgerFile, Planned, TABLE_MEMORY, plan_again};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Sensitive;
@@ -95,7 +95,8 @@ impl AuditCommand {
                 seed: header.seed,
                 memory: TABLE_MEMORY,
             };
-            audit = audit.with_white_box(white_box(global, &ledger, &request, self.canaries)?);
+            let planned = plan_again(&header)?;
+            audit = audit.with_white_box(white_box(global, &ledger, &request, planned, self.canaries)?);
         }
         if let Some(path) = &self.output {
             output::write_bytes(path, to_json(&audit)?.as_bytes())?;
@@ -257,11 +258,17 @@ pub fn refuse_shared(units: Vec<String>, others: &[String], holdout: &Source, co
         .remedy("leave the rows of those people out of one of the tables"))
 }
 
-/// The white-box audit of a fit, with its progress.
-pub fn white_box(global: &Global, ledger: &LedgerFile, request: &FitRequest, canaries: usize) -> Result<WhiteBox> {
+/// The white-box audit of a fit under its plan, with its progress.
+pub fn white_box(
+    global: &Global,
+    ledger: &LedgerFile,
+    request: &FitRequest,
+    planned: Planned,
+    canaries: usize,
+) -> Result<WhiteBox> {
     tracing::info!("testing the fit with {canaries} canaries");
     let mut bars = Bars::new(global);
-    canary::white_box(request, ledger, canaries, &mut |progress| bars.at(progress))
+    canary::white_box(request, ledger, planned, canaries, &mut |progress| bars.at(progress))
 }
 
 /// An error, with its exit code, unless the audit found no leak and could have.

@@ -23,7 +23,7 @@ use crate::report::{
 };
 use crate::schema::{AnySchema, Kind, Schema};
 use crate::selftest::selftest;
-use crate::train::{FitRequest, LedgerFile, LinkedRequest};
+use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use synthward_privacy::UnitKey;
@@ -132,7 +132,8 @@ impl Run {
         drop(auditing);
         if let Some(canaries) = config.audit.canaries {
             let ledger = LedgerFile::new(&ledger, &request.schema.table);
-            audit = audit.with_white_box(white_box(global, &ledger, &request, canaries)?);
+            let planned = train::plan(&request)?;
+            audit = audit.with_white_box(white_box(global, &ledger, &request, planned, canaries)?);
         }
         output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
 
@@ -287,26 +288,41 @@ pub fn changed(file: &Path) -> Error {
 
 /// Secret bytes of a run's folder. A bare hash of a table would tell somebody who knows all its rows but one whether a guess
 /// at that one is right, and the ledger and the report may be shown to others.
-pub struct Salt(Vec<u8>);
+pub struct Salt([u8; SALT_BYTES]);
+
+const SALT_BYTES: usize = 32;
 
 impl Salt {
     /// The bytes of this folder, made when it has none.
     ///
     /// # Errors
-    /// Failure to write, or no randomness.
+    /// A file that does not hold them whole, or cannot be read; failure to write, or no randomness.
     pub fn of_folder(folder: &Path) -> Result<Self> {
         let path = folder.join("tables.salt");
-        if let Ok(salt) = std::fs::read(&path) {
-            return Ok(Self(salt));
+        match std::fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map(Self).map_err(|_| {
+                Error::bad_input("the secret bytes of the folder are not whole")
+                    .file(&path)
+                    .expected(format!("{SALT_BYTES} bytes"))
+                    .remedy(
+                        "put the file back as it was, or run into another folder: with other bytes the hashes of the \
+                         tables would be others, and without any they could be guessed",
+                    )
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let salt = UnitKey::from_system()?.bytes();
+                output::write_private_bytes(&path, &salt)?;
+                Ok(Self(salt))
+            }
+            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", e.kind()))
+                .file(&path)
+                .remedy("make the file readable")),
         }
-        let salt = UnitKey::from_system()?.bytes().to_vec();
-        output::write_private_bytes(&path, &salt)?;
-        Ok(Self(salt))
     }
 
     /// The SHA-256 of the secret bytes and the hash of a table, in hex: only who has them can tell the table by it.
     pub fn salted(&self, sha256: &str) -> String {
-        model::sha256(&[&self.0, sha256.as_bytes()].concat())
+        model::sha256(&[&self.0[..], sha256.as_bytes()].concat())
     }
 }
 

@@ -1,11 +1,11 @@
 //! The codes of a real table, in memory or on disk.
 
-use super::Codes;
+use super::{Codes, Identities};
 use crate::error::{Error, Result};
 use crate::spill::Spill;
 use rayon::prelude::*;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Rows that are turned from columns in one go.
 const ROWS: usize = 1 << 16;
@@ -21,6 +21,9 @@ pub struct CodeStore {
     width: usize,
     /// `units + 1` row offsets.
     offsets: Vec<u32>,
+    /// What the units' identities are made of, and they themselves, once they were asked for.
+    origin: Identities,
+    identities: OnceLock<Arc<Vec<u64>>>,
     /// The first failure of a reading: see [`CodeStore::check`].
     failure: Mutex<Result<()>>,
 }
@@ -31,20 +34,22 @@ enum Cells {
     Disk(Spill),
 }
 
+/// Of rows that are nobody's: a unit's identity is its place.
 impl From<Codes> for CodeStore {
     fn from(Codes { codes, width, offsets }: Codes) -> Self {
-        Self::new(Cells::Memory(codes), width, offsets)
+        Self::new(Cells::Memory(codes), width, offsets, Identities::Places)
     }
 }
 
 impl CodeStore {
-    fn new(cells: Cells, width: usize, offsets: Vec<u32>) -> Self {
-        Self { cells, width, offsets, failure: Mutex::new(Ok(())) }
+    fn new(cells: Cells, width: usize, offsets: Vec<u32>, origin: Identities) -> Self {
+        Self { cells, width, offsets, origin, identities: OnceLock::new(), failure: Mutex::new(Ok(())) }
     }
 
     /// The rows of several tables, unit by unit, each of `width` codes that `told` makes of it, given the rows of one unit in one
     /// table: nothing of it may depend on other units. With each table come its number, which `told` is given, and `units + 1`
-    /// offsets of the units' rows, which lie in the units' order. At most `memory` bytes are kept in memory.
+    /// offsets of the units' rows, which lie in the units' order. `identities` says who the units are. At most `memory` bytes are
+    /// kept in memory.
     ///
     /// # Errors
     /// A temporary file cannot be read or written.
@@ -54,6 +59,7 @@ impl CodeStore {
     pub fn woven(
         tables: &[(u16, Self, Vec<u32>)],
         (units, width): (usize, usize),
+        identities: Identities,
         memory: u64,
         told: impl Fn(u16, &[u16]) -> Vec<u16> + Sync,
     ) -> Result<Self> {
@@ -89,7 +95,7 @@ impl CodeStore {
             }
         }
         tables.iter().try_for_each(|(_, table, _)| table.check())?;
-        Ok(Self::new(spill.map_or(Cells::Memory(kept), Cells::Disk), width, offsets))
+        Ok(Self::new(spill.map_or(Cells::Memory(kept), Cells::Disk), width, offsets, identities))
     }
 
     /// Number of columns.
@@ -99,6 +105,14 @@ impl CodeStore {
 
     pub fn units(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    /// What the draws that belong to each unit are addressed by: made when they are first asked for, 8 bytes a unit.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn identities(&self) -> &[u64] {
+        self.identities.get_or_init(|| self.origin.of(self))
     }
 
     /// Number of rows of unit `u`.
@@ -205,10 +219,10 @@ impl Transposed {
         Ok(())
     }
 
-    /// The rows; `offsets` are those of the units.
-    pub fn finish(self, offsets: Vec<u32>) -> Result<CodeStore> {
+    /// The rows; `offsets` and `identities` are those of the units.
+    pub fn finish(self, offsets: Vec<u32>, identities: Identities) -> Result<CodeStore> {
         let columns = match self.columns {
-            Columns::Rows(rows) => return Ok(CodeStore::new(Cells::Memory(rows), self.width, offsets)),
+            Columns::Rows(rows) => return Ok(CodeStore::new(Cells::Memory(rows), self.width, offsets, identities)),
             Columns::Disk(columns) => columns,
         };
         let mut codes = Spill::new(self.memory)?;
@@ -224,7 +238,7 @@ impl Transposed {
             }
             codes.append(&block)?;
         }
-        Ok(CodeStore::new(Cells::Disk(codes), self.width, offsets))
+        Ok(CodeStore::new(Cells::Disk(codes), self.width, offsets, identities))
     }
 }
 
@@ -244,7 +258,7 @@ mod tests {
         let store = |memory: u64| {
             let mut columns = Transposed::new(rows, 3, memory).unwrap();
             (0..3).for_each(|column| columns.push((0..rows).map(|row| code(row, column))).unwrap());
-            columns.finish(offsets.clone()).unwrap()
+            columns.finish(offsets.clone(), Identities::Places).unwrap()
         };
         let expected: Vec<u16> = (0..rows).flat_map(|row| (0..3).map(move |column| code(row, column))).collect();
         for memory in [0, 100_000, u64::MAX] {
@@ -284,7 +298,7 @@ mod tests {
         for memory in [0, u64::MAX] {
             let copy = |store: &CodeStore| CodeStore::from(store.units_in(0..units));
             let tables = [(0, copy(&first.0), first.1.clone()), (7, copy(&second.0), second.1.clone())];
-            let woven = CodeStore::woven(&tables, (units, 3), memory, |number, rows| {
+            let woven = CodeStore::woven(&tables, (units, 3), Identities::Places, memory, |number, rows| {
                 let width = if number == 0 { 2 } else { 1 };
                 let row = |row: &[u16]| [number, row[0], row.get(1).copied().unwrap_or(0)];
                 rows.chunks_exact(width).flat_map(row).collect()
@@ -301,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_of() {
-        let store = CodeStore::new(Cells::Disk(Spill::new(0).unwrap()), 2, vec![0, 1]);
+        let store = CodeStore::new(Cells::Disk(Spill::new(0).unwrap()), 2, vec![0, 1], Identities::Places);
         let mut row = Vec::new();
         store.append_unit(0, &mut row);
         assert_eq!(row, [0, 0]);

@@ -1,6 +1,7 @@
 //! Real rows as positions, grouped and bounded by privacy unit.
 
 use super::Codec;
+use super::Identities;
 use super::code_store::{CodeStore, Transposed};
 use super::domain::{Domain, TableDomain};
 use crate::error::{Error, Result};
@@ -42,17 +43,19 @@ pub struct UnitRows {
     rows: Vec<u32>,
     /// `units + 1` offsets into `rows`.
     offsets: Vec<u32>,
+    identities: Identities,
 }
 
 impl UnitRows {
-    /// Groups the rows of a table by unit and keeps at most `max_rows` of each,
-    /// chosen at random by the secret `key`, in their order.
+    /// Groups the rows of a table by unit and keeps at most `max_rows` of each, in their order: which ones is drawn at
+    /// random under the table's secret key, by the unit's identity.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn new(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> Self {
-        let (rows, offsets) = bounded_rows(table, max_rows, key);
-        Self { rows, offsets }
+    pub fn new(table: &ColumnStore, max_rows: usize) -> Self {
+        let (key, named) = table.identities();
+        let (rows, offsets) = bounded_rows(table, max_rows, &key.subkey("rows that are kept"), &named);
+        Self { rows, offsets, identities: Identities::Secret { named, key } }
     }
 
     pub fn units(&self) -> usize {
@@ -127,7 +130,7 @@ impl Grid {
             let column = self.column(j)?;
             columns.push(column.positions.iter().map(|&position| codec.joint_code(position)))?;
         }
-        columns.finish(self.rows.offsets.clone())
+        columns.finish(self.rows.offsets.clone(), self.rows.identities.clone())
     }
 }
 
@@ -143,7 +146,7 @@ impl GridColumn {
 }
 
 /// Rows to keep, sorted by unit, and the units' offsets among them.
-fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> (Vec<u32>, Vec<u32>) {
+fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey, named: &[u64]) -> (Vec<u32>, Vec<u32>) {
     let Some(unit) = table.unit() else {
         return ((0..table.rows() as u32).collect(), (0..=table.rows() as u32).collect());
     };
@@ -170,6 +173,8 @@ fn bounded_rows(table: &ColumnStore, max_rows: usize, key: &UnitKey) -> (Vec<u32
         if own.len() <= max_rows {
             rows.extend_from_slice(own);
         } else {
+            rng.set_stream(named[u]);
+            rng.set_word_pos(0);
             let mut kept = own.iter().copied().choose_multiple(&mut rng, max_rows);
             kept.sort_unstable();
             rows.extend(kept);
@@ -210,6 +215,9 @@ mod tests {
     use super::*;
     use crate::encode::ModelColumn;
     use crate::ingest::{Frame, FrameColumn};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn frame(unit: Option<Vec<u32>>) -> Frame {
         let numbers = vec![1.0, 2.0, f64::NAN, 99.0, -5.0, 3.0];
@@ -258,7 +266,7 @@ mod tests {
 
     fn grid(unit: Option<Vec<u32>>, max_rows: usize) -> Grid {
         let table = ColumnStore::of(frame(unit)).unwrap();
-        let rows = Arc::new(UnitRows::new(&table, max_rows, &UnitKey::from_system().unwrap()));
+        let rows = Arc::new(UnitRows::new(&table, max_rows));
         Grid::new(table, rows, domain(max_rows as u32))
     }
 
@@ -290,5 +298,37 @@ mod tests {
         let kept = || grid(Some(vec![0, 1, 0, 0, 1, 2]), 2).column(0).unwrap().of(0).to_vec();
         let first = kept();
         assert!((0..60).any(|_| kept() != first));
+    }
+
+    proptest! {
+        /// Whoever is put in, wherever the rows stand: of all others the same rows are kept.
+        #[test]
+        fn one_unit_more_changes_nobody_elses_rows(
+            rows in vec(0u32..5, 1..60),
+            places in vec(0usize..60, 1..9),
+            max_rows in 1usize..4,
+        ) {
+            let key = UnitKey::from_system().unwrap();
+            // Rows by their number, each of somebody: what is kept of each.
+            let kept = |rows: &[(u32, usize)]| {
+                let mut seen: Vec<u32> = Vec::new();
+                rows.iter().for_each(|(who, _)| if !seen.contains(who) { seen.push(*who) });
+                let unit = rows.iter().map(|(who, _)| seen.iter().position(|one| one == who).unwrap() as u32).collect();
+                let table = ColumnStore::of(Frame { rows: rows.len(), columns: Vec::new(), unit: Some(unit) }).unwrap();
+                let named: Vec<u64> = seen.iter().map(|who| key.hasher().hash(&who.to_le_bytes()).0).collect();
+                let (kept, offsets) = bounded_rows(&table, max_rows, &key, &named);
+                let of = |unit: usize| {
+                    let own = &kept[offsets[unit] as usize..offsets[unit + 1] as usize];
+                    own.iter().map(|&row| rows[row as usize].1).collect::<Vec<_>>()
+                };
+                seen.iter().enumerate().map(|(unit, &who)| (who, of(unit))).collect::<BTreeMap<_, _>>()
+            };
+            let rows: Vec<(u32, usize)> = rows.into_iter().zip(0..).collect();
+            let mut with = rows.clone();
+            places.iter().for_each(|&place| with.insert(place.min(with.len()), (99, place)));
+            let (before, mut after) = (kept(&rows), kept(&with));
+            prop_assert!(after.remove(&99).is_some());
+            prop_assert_eq!(before, after);
+        }
     }
 }

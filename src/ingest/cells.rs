@@ -56,6 +56,23 @@ impl Texts {
         Self { codes, labels: in_order(seen, write) }
     }
 
+    /// Writes each text as `canonical` says; those that become the same are one from then on.
+    pub fn rename(&mut self, canonical: impl Fn(&str) -> String) {
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        let moved: Vec<u32> = self
+            .labels
+            .iter()
+            .map(|label| {
+                let next = seen.len() as u32;
+                *seen.entry(canonical(label)).or_insert(next)
+            })
+            .collect();
+        self.labels = in_order(seen, |label| label);
+        for code in &mut self.codes {
+            *code = moved.get(*code as usize).copied().unwrap_or(MISSING);
+        }
+    }
+
     /// Marks the cells whose text satisfies `missing`, and forgets that text.
     pub fn remove(&mut self, missing: impl Fn(&str) -> bool) {
         let mut kept = Vec::with_capacity(self.labels.len());

@@ -1,9 +1,10 @@
 //! A table column by column, compact, in memory or on disk.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use synthward_privacy::Sensitive;
+use rayon::prelude::*;
+use synthward_privacy::{Sensitive, UnitHasher, UnitKey};
 
 use super::cells::Texts;
 use super::frame::{Frame, FrameColumn, MISSING, Values};
@@ -26,6 +27,10 @@ const BLOCK: usize = 1 << 16;
 pub struct ColumnStore {
     rows: usize,
     unit: Option<Vec<u32>>,
+    /// Fresh for each table that is read; what is drawn for a unit is drawn under it.
+    key: Arc<UnitKey>,
+    /// What the key of each unit is under that key; none where a unit has no key.
+    identities: Arc<Vec<u64>>,
     columns: Vec<Column>,
     spill: Spill,
 }
@@ -66,21 +71,23 @@ struct Block {
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
     let mut parts = Parts::open(source, false, Policy::Refuse)?;
-    let store = stored(&mut parts, schema, Demand::Whole, memory, |_| Ok(()))?;
+    let key = Arc::new(UnitKey::from_system()?);
+    let store = stored(&mut parts, schema, Demand::Whole, (memory, &key), |_| Ok(()))?;
     parts.refuse_empty()?;
     Ok(Sensitive::new(store))
 }
 
-/// As [`store`], of what is demanded of the rows, with each part shown to `also`; of a table that may have no rows.
+/// As [`store`], of what is demanded of the rows, under a secret key, with each part shown to `also`; of a table that may
+/// have no rows.
 pub(super) fn stored(
     parts: &mut Parts,
     schema: &Schema,
     demand: Demand,
-    memory: u64,
+    (memory, key): (u64, &Arc<UnitKey>),
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
     parts.know(schema);
-    let mut builder = Builder::new(memory)?;
+    let mut builder = Builder::new(memory, key.clone())?;
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows { source: &parts.source, before: builder.store.rows, rows, columns: &columns };
         also(&part)?;
@@ -100,14 +107,17 @@ pub(super) fn stored(
 }
 
 impl ColumnStore {
-    /// A frame's columns, in memory.
+    /// A frame's columns, in memory. Nobody knows any more by what key its units were told apart: a unit's identity is its
+    /// number.
     ///
     /// # Errors
     /// The operating system has no random numbers.
     pub fn of(frame: Frame) -> Result<Self> {
-        let mut builder = Builder::new(u64::MAX)?;
+        let mut builder = Builder::new(u64::MAX, Arc::new(UnitKey::from_system()?))?;
+        let named = if frame.unit.is_some() { frame.units() as u64 } else { 0 };
         builder.append(frame.rows, frame.columns, None)?;
-        Ok(Self { unit: frame.unit, ..builder.store })
+        let identities = Arc::new((0..named).collect());
+        Ok(Self { unit: frame.unit, identities, ..builder.store })
     }
 
     /// A table whose columns are made of others when they are asked for.
@@ -116,11 +126,25 @@ impl ColumnStore {
     /// The operating system has no random numbers.
     pub fn made(rows: usize, unit: Vec<u32>, columns: impl Iterator<Item = (String, Make)>) -> Result<Self> {
         let columns = columns.map(|(name, make)| Column { name, cells: Cells::Made(make) }).collect();
-        Ok(Self { rows, unit: Some(unit), columns, spill: Spill::new(u64::MAX)? })
+        Ok(Self { unit: Some(unit), rows, columns, ..Self::empty(u64::MAX, Arc::new(UnitKey::from_system()?))? })
+    }
+
+    fn empty(memory: u64, key: Arc<UnitKey>) -> Result<Self> {
+        let spill = Spill::new(memory)?;
+        Ok(Self { rows: 0, unit: None, key, identities: Arc::default(), columns: Vec::new(), spill })
     }
 
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The secret key of the table, fresh when it was read, and the identity that each unit's own key has under it; none
+    /// where a unit has no key.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn identities(&self) -> (Arc<UnitKey>, Arc<Vec<u64>>) {
+        (self.key.clone(), self.identities.clone())
     }
 
     /// Dense id of the privacy unit of each row, when the schema names a unit column.
@@ -180,9 +204,10 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(memory: u64) -> Result<Self> {
-        let store = ColumnStore { rows: 0, unit: None, columns: Vec::new(), spill: Spill::new(memory)? };
-        Ok(Self { store, places: Vec::new(), units: UnitIds::default() })
+    fn new(memory: u64, key: Arc<UnitKey>) -> Result<Self> {
+        let store = ColumnStore::empty(memory, key)?;
+        let units = UnitIds { hasher: store.key.subkey("names").hasher(), ids: HashMap::new() };
+        Ok(Self { store, places: Vec::new(), units })
     }
 
     fn append(&mut self, rows: usize, part: Vec<FrameColumn>, units: Option<Texts>) -> Result<()> {
@@ -223,7 +248,7 @@ impl Builder {
             }
         }
         if let Some(units) = units {
-            let moved: Vec<u32> = units.labels.iter().map(|label| ids.of(label)).collect();
+            let moved = ids.of(&units.labels, Arc::make_mut(&mut store.identities));
             store.unit.get_or_insert_default().extend(units.codes.iter().map(|&code| moved[code as usize]));
         }
         store.rows += rows;
@@ -231,18 +256,25 @@ impl Builder {
     }
 }
 
-/// Dense numbers for the names of units, in order of first appearance. It remembers 128 keyed bits of each name: a table of
-/// ten million units would otherwise be kept in memory for its names.
-#[derive(Default)]
+/// Dense numbers for the keys of units, in order of first appearance. It remembers 128 keyed bits of each: a table of ten
+/// million units would otherwise be kept in memory for their keys.
 struct UnitIds {
-    keys: (RandomState, RandomState),
+    hasher: UnitHasher,
     ids: HashMap<(u64, u64), u32>,
 }
 
 impl UnitIds {
-    fn of(&mut self, name: &str) -> u32 {
-        let next = self.ids.len() as u32;
-        *self.ids.entry((self.keys.0.hash_one(name), self.keys.1.hash_one(name))).or_insert(next)
+    /// The numbers of some keys; the identities of new ones are added to those of the others.
+    fn of(&mut self, names: &[String], identities: &mut Vec<u64>) -> Vec<u32> {
+        let hashes: Vec<(u64, u64)> = names.par_iter().map(|name| self.hasher.hash(name.as_bytes())).collect();
+        let number = |hash: (u64, u64)| {
+            let next = identities.len() as u32;
+            *self.ids.entry(hash).or_insert_with(|| {
+                identities.push(hash.0);
+                next
+            })
+        };
+        hashes.into_iter().map(number).collect()
     }
 }
 
@@ -353,7 +385,7 @@ mod tests {
             parts in vec(vec((number(), proptest::option::of("[a-d]"), "[p-t]"), 1..20), 1..5),
             memory in 0u64..400,
         ) {
-            let mut builder = Builder::new(memory).unwrap();
+            let mut builder = Builder::new(memory, Arc::new(UnitKey::from_system().unwrap())).unwrap();
             let mut seen: Vec<String> = Vec::new();
             let mut people = Vec::new();
             for part in &parts {
@@ -378,6 +410,9 @@ mod tests {
             let (store, rows) = (builder.store, parts.concat());
             prop_assert_eq!((store.rows(), store.units()), (rows.len(), seen.len()));
             prop_assert_eq!(store.unit().unwrap(), people);
+            let (key, identities) = store.identities();
+            let identity = |name: &String| key.subkey("names").hasher().hash(name.as_bytes()).0;
+            prop_assert_eq!(&*identities, &seen.iter().map(identity).collect::<Vec<_>>(), "whatever came before");
             let Some(Values::Number(numbers)) = store.column("n").unwrap() else { panic!("numbers") };
             prop_assert!(same(&numbers, &rows.iter().map(|row| row.0).collect::<Vec<_>>()));
             let Some(Values::Text { codes, labels }) = store.column("t").unwrap() else { panic!("text") };

@@ -203,6 +203,7 @@ mod tests {
             order: None,
             missing: vec![],
             units: None,
+            at_least_units: None,
             epsilon_cap: None,
             assumed_public: false,
         };

@@ -253,7 +253,7 @@ impl Rows<'_> {
     /// The privacy unit of each row, where the schema names its column.
     pub(super) fn units(&self, schema: &Schema) -> Result<Option<Texts>> {
         let Some(raw) = schema.table.unit_column().and_then(|name| self.column(name)) else { return Ok(None) };
-        let texts = self.texts(raw, schema)?;
+        let texts = self.canonical(raw, schema)?;
         match texts.first_row(MISSING) {
             Some(row) => Err(self
                 .source
@@ -265,10 +265,24 @@ impl Rows<'_> {
         }
     }
 
+    /// The texts of an identifier as its type says: 7 and 007 are one person where keys are numbers, and two where they are
+    /// texts.
+    fn canonical(&self, raw: &RawColumn, schema: &Schema) -> Result<Texts> {
+        let mut texts = self.texts(raw, schema)?;
+        let declared = schema.column(&raw.name).and_then(|column| column.arrow_type.as_ref());
+        if declared.is_some_and(ArrowType::is_numeric) && raw.stored.arrow_type()?.is_none_or(|t| !t.is_integer()) {
+            texts.rename(|text| {
+                let whole = text.trim().parse::<i128>().map(|number| number.to_string()).ok();
+                whole.or_else(|| number(text).map(|number| number.to_string())).unwrap_or_else(|| text.to_owned())
+            });
+        }
+        Ok(texts)
+    }
+
     /// The texts of an identifier column, which the table has to have.
     pub(super) fn keys(&self, name: &str, schema: &Schema) -> Result<Texts> {
         match self.column(name) {
-            Some(raw) => self.texts(raw, schema),
+            Some(raw) => self.canonical(raw, schema),
             None => Err(self.source.bad("the table lacks this column").column(name).remedy("correct the schema")),
         }
     }

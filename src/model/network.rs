@@ -17,9 +17,8 @@ pub trait Trainable: Sync {
     /// Number of parameters.
     fn parameters(&self) -> usize;
 
-    /// The loss of the units of `codes`. Its random draws are fixed by `key` and `step`. On real rows the key must be
-    /// secret and fresh for each fit: a unit's draws depend on its place among the others, and only unknown draws leave
-    /// those others untouched by it.
+    /// The loss of the units of `codes`. A unit's random draws are fixed by `key`, its identity and `step`, so that no
+    /// other unit has a say in them. On real rows the key must be secret and fresh for each fit.
     ///
     /// # Panics
     /// When `codes` does not have the layout of the network.
@@ -37,6 +36,12 @@ pub trait Trainable: Sync {
 
     /// Puts weights that the network must not have back to 0, as after every step.
     fn mask(&self, parameters: &mut [f32]);
+}
+
+/// Where the draws of a step begin in the stream of random words that a unit has under its identity: 2^36 words further for
+/// each step.
+pub(super) fn first_word(step: u32) -> u128 {
+    u128::from(step) << 36
 }
 
 /// Expected number of units of a batch, at least and at most: an eighth of all between them. Noise grows with the batch
@@ -117,13 +122,14 @@ pub(super) fn not_negative(name: &str, value: f32) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::encode::Layout;
+    use crate::encode::{Identities, Layout};
     use crate::model::{Diffusion, DiffusionSettings, Mixture, Vae, VaeSettings};
     use crate::nn::{Workspace, add_parts, clipped_sum, softmax};
     use rand::{Rng, SeedableRng};
     use std::sync::Arc;
+    use synthward_privacy::UnitKey;
 
     const CLASSES: usize = 300;
 
@@ -184,5 +190,68 @@ mod tests {
         one_unit_moves_the_sum_by_its_norm(&vae, vae.initialise(1), &codes);
         let diffusion = Diffusion::new(&layout, DiffusionSettings::choose(&layout), mixture, None).unwrap();
         one_unit_moves_the_sum_by_its_norm(&diffusion, diffusion.initialise(1), &codes);
+    }
+
+    /// Puts the last of these units before each of the others: alone in a batch, all others have the gradient that they have
+    /// without it, bit for bit, whether they are known by a key or by their rows.
+    pub fn one_unit_more_changes_nobody_elses_draws<T: Trainable>(
+        network: &T,
+        parameters: &[f32],
+        units: &[Vec<u16>],
+        width: usize,
+    ) {
+        let key = Arc::new(UnitKey::from_system().unwrap());
+        let gradients = |units: &[(usize, &Vec<u16>)]| -> Vec<(usize, Vec<f32>)> {
+            let mut offsets = vec![0];
+            units.iter().for_each(|unit| offsets.push(offsets[offsets.len() - 1] + (unit.1.len() / width) as u32));
+            let codes = units.iter().flat_map(|unit| unit.1.clone()).collect();
+            let store = CodeStore::from(Codes { codes, width, offsets: offsets.clone() });
+            let named = Arc::new(units.iter().map(|unit| unit.0 as u64 % 3).collect());
+            let identities = Identities::Secret { named, key: key.clone() };
+            let shape = (units.len(), width);
+            let store = CodeStore::woven(&[(0, store, offsets)], shape, identities, u64::MAX, |_, rows| rows.to_vec());
+            let store = store.unwrap();
+            let loss = network.loss(&store, [7; 32], 3);
+            let alone = |place: usize| {
+                let (mut workspace, mut sum) = (Workspace::default(), vec![0.0; parameters.len()]);
+                add_parts(clipped_sum(&loss, parameters, &[place as u32], &|_| 1.0, &mut workspace), 0, &mut sum);
+                sum
+            };
+            let mut all: Vec<_> = units.iter().enumerate().map(|(place, unit)| (unit.0, alone(place))).collect();
+            all.sort_by_key(|unit| unit.0);
+            all
+        };
+        let (last, others) = units.split_last().unwrap();
+        let others: Vec<(usize, &Vec<u16>)> = others.iter().enumerate().collect();
+        let before = gradients(&others);
+        for place in 0..=others.len() {
+            let mut with = others.clone();
+            with.insert(place, (others.len(), last));
+            let mut after = gradients(&with);
+            assert_eq!(after.pop().unwrap().0, others.len());
+            assert!(before == after, "the unit at place {place}");
+        }
+        let says = before.iter().all(|(_, gradient)| gradient.iter().any(|g| *g != 0.0));
+        assert!(says, "gradients of zero say nothing");
+    }
+
+    #[test]
+    fn draws_of_both_networks_belong_to_the_unit() {
+        let layout = Layout { cells: vec![3, 7, 2, 40] };
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let mut unit = |rows: usize| -> Vec<u16> {
+            (0..rows).flat_map(|_| layout.cells.clone()).map(|cells| rng.random_range(0..cells as u16)).collect()
+        };
+        let units: Vec<Vec<u16>> = [1, 3, 2, 1, 5, 1, 2].map(&mut unit).to_vec();
+        let mixture = mixture(&layout, &mut rng);
+        let vae = Vae::new(&layout, VaeSettings::choose(), mixture.clone(), None).unwrap();
+        let shaken = |mut parameters: Vec<f32>| {
+            let mut rng = ChaCha8Rng::seed_from_u64(8);
+            parameters.iter_mut().for_each(|p| *p += rng.random_range(-0.2..0.2));
+            parameters
+        };
+        one_unit_more_changes_nobody_elses_draws(&vae, &shaken(vae.initialise(1)), &units, 4);
+        let diffusion = Diffusion::new(&layout, DiffusionSettings::choose(&layout), mixture, None).unwrap();
+        one_unit_more_changes_nobody_elses_draws(&diffusion, &shaken(diffusion.initialise(1)), &units, 4);
     }
 }

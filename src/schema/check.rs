@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Float64Array, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
-use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, datetime, source};
+use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, TableSpec, datetime, source};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -15,6 +15,24 @@ pub const MAX_CATEGORIES: usize = 65_000;
 
 /// Digits after the point that a 64-bit float can hold for numbers of any use.
 pub const MAX_DECIMALS: u32 = 15;
+
+impl TableSpec {
+    /// Checks what is said of the number of units.
+    pub(in crate::schema) fn check_units(&self) -> Result<()> {
+        let refused = |what: &str, remedy: &str| Err(Error::bad_input(what).remedy(remedy));
+        match (self.units, self.at_least_units) {
+            (Some(0), _) => refused("units is 0", "write the public number of units, or leave it out"),
+            (_, Some(0)) => {
+                refused("at_least_units is 0", "write a number that the units are not below, or leave it out")
+            }
+            (Some(_), Some(_)) => refused(
+                "units and at_least_units are both given",
+                "keep `units` where the number is public, `at_least_units` where it is not",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Schema {
     /// Checks that the schema contradicts neither itself nor what the program can do.
@@ -237,10 +255,7 @@ impl Schema {
                     .expected("1")
                     .remedy("leave it out"))
             }
-            _ if table.units == Some(0) => {
-                Err(Error::bad_input("units is 0").remedy("write the public number of units, or leave it out"))
-            }
-            _ => Ok(()),
+            _ => table.check_units(),
         }
     }
 
@@ -438,6 +453,8 @@ mod tests {
             ("max_rows_per_unit = 0", AGE.into(), "max_rows_per_unit is 0"),
             ("privacy_unit = \"row\"\nmax_rows_per_unit = 2", AGE.into(), "its own unit"),
             ("units = 0", AGE.into(), "units is 0"),
+            ("at_least_units = 0", AGE.into(), "at_least_units is 0"),
+            ("units = 9\nat_least_units = 8", AGE.into(), "both given"),
             ("", column("kind = \"integer\"\nmin = 2\nmax = 1"), "min is above max"),
             ("", column("kind = \"integer\"\nmin = 2"), "only one of min and max"),
             ("", column("kind = \"integer\"\nmin = 0.5\nmax = 1"), "min cannot be read"),

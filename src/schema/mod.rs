@@ -143,9 +143,14 @@ pub struct TableSpec {
     /// Texts that mean a missing cell, compared without surrounding blanks.
     #[serde(default = "empty_text")]
     pub missing: Vec<String>,
-    /// Number of units, where it is public. Absent: it is not, and is to be estimated privately.
+    /// Number of units, as it is declared to be public; a table of another number is fitted as if it had so many. Absent:
+    /// it is not public, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<u64>,
+    /// A number that the units are not below, where no more than that is public: delta is held against it before anything
+    /// is spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least_units: Option<u64>,
     /// The most epsilon that all fits of this source together may spend, as its owner allows; the ledger enforces it, and
     /// where there is no ledger of the source, nothing is fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

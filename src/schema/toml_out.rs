@@ -94,6 +94,9 @@ impl Schema {
         if let Some(units) = table.units {
             marked(&mut out, TABLE_FIELD, "units", units.to_string(), notes.read.is_any());
         }
+        if let Some(units) = table.at_least_units {
+            field(&mut out, TABLE_FIELD, "at_least_units", units.to_string());
+        }
         if let Some(cap) = table.epsilon_cap {
             field(&mut out, TABLE_FIELD, "epsilon_cap", format!("{cap:?}"));
         }
@@ -273,6 +276,7 @@ mod tests {
             order: None,
             missing: vec!["?".into(), String::new()],
             units: Some(40),
+            at_least_units: None,
             epsilon_cap: Some(2.5),
             assumed_public: true,
         }

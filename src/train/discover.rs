@@ -313,7 +313,7 @@ fn storable(column: &Column) -> (f64, f64) {
 mod tests {
     use super::*;
     use crate::ingest::{Frame, FrameColumn};
-    use synthward_privacy::{Budget, PrivacyUnit, UnitKey};
+    use synthward_privacy::{Budget, PrivacyUnit};
 
     const SCHEMA: &str = r#"
         [table]
@@ -399,7 +399,7 @@ mod tests {
         let named = |(column, values): (&Column, Values)| FrameColumn { name: column.name.clone(), values };
         let columns = opened().columns.iter().zip(columns).map(named).collect();
         let columns = ColumnStore::of(Frame { rows: rows as usize, columns, unit: None }).unwrap();
-        let rows = Arc::new(UnitRows::new(&columns, 1, &UnitKey::from_system().unwrap()));
+        let rows = Arc::new(UnitRows::new(&columns, 1));
         Sensitive::new(BoundedTable { columns, rows })
     }
 

@@ -9,6 +9,7 @@ use super::measure::{measure, requests, rounds};
 use super::network::{self, MEASURED_SHARE, Start, train_network};
 use super::stop::Stop;
 use super::tables::{self, measure_tables};
+use super::units::{COUNT, COUNT_SHARE, PublicUnits};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
@@ -16,23 +17,14 @@ use crate::ingest::{ColumnStore, Frame, Source, broken, count_class, load, outsi
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
-use crate::schema::{Schema, Target};
+use crate::schema::{DomainFrom, Schema, Target};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
-use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
+use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
 
-/// Fewest units a model is fitted to: less than one useful batch, and nothing
-/// but noise comes out.
-const LEAST_UNITS: u64 = 100;
-/// Number of units that settings are chosen for while it is not public.
-pub(super) const NOMINAL_UNITS: u64 = 20_000;
 /// Bytes of a table that are kept in memory where nobody asks for more or less.
 pub const TABLE_MEMORY: u64 = 512 << 20;
-/// Name of the entry that counts the units.
-pub(super) const COUNT: &str = "number of units";
-/// Part of the budget (of rho) for counting the units, where their number is not public.
-pub(super) const COUNT_SHARE: f64 = 0.01;
 /// Part of the budget (of rho) for one-way marginals, when pairs of columns are measured too ...
 const ONE_WAY_SHARE: f64 = 0.2;
 /// ... and where there are more columns than [`FEW_COLUMNS`]: most pairs of a wide table are next to independent, and
@@ -85,13 +77,13 @@ pub type Observe<'a> = dyn FnMut(Progress) + Send + 'a;
 ///
 /// # Errors
 /// Bad input: a schema that may not be fitted, a budget out of range, fewer
-/// units than one batch.
+/// units declared than a model is of use for.
 pub fn plan(request: &FitRequest) -> Result<Planned> {
     let (schema, mut planned) = to_discover(request)?;
     let domain = TableDomain::of(&schema)?;
-    if let Some(units) = schema.table.units {
-        check_units(&request.budget, units)?;
-    } else {
+    let units = PublicUnits::of(&schema.table);
+    units.check(&request.budget)?;
+    if units.declared.is_none() {
         planned.push(Request {
             name: COUNT.into(),
             share: Share::Discover,
@@ -99,7 +91,7 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
             mechanism: Mechanism::Histogram,
         });
     }
-    let units = schema.table.units.unwrap_or(NOMINAL_UNITS);
+    let units = units.for_settings();
     let settings = network::settings(request.model, &domain.largest_layout(), units);
     match (request.model, &settings) {
         (ModelKind::Independent, _) => planned.extend(requests("", &domain, 1.0)),
@@ -112,6 +104,20 @@ pub fn plan(request: &FitRequest) -> Result<Planned> {
     let unit = schema.table.unit_column().map_or(PrivacyUnit::Row, |name| PrivacyUnit::Column(name.into()));
     let plan = Plan::calibrate(unit, request.budget, planned)?;
     Ok(Planned { plan, rounds: rounds(&domain), schema, settings })
+}
+
+/// What a released model was planned with, so that another is fitted under the same plan for an audit: the events with their
+/// noise, the settings, and the domains that it released, which need not be learnt again.
+///
+/// # Errors
+/// Bad input: a model whose schema has no domains.
+pub fn plan_again(header: &Header) -> Result<Planned> {
+    let as_planned = TableDomain::of(&header.schema.without_private_domains())?;
+    let mut schema = header.schema.clone();
+    for column in schema.columns.iter_mut().filter(|column| column.domain_from == Some(DomainFrom::Discovered)) {
+        column.domain_from = Some(DomainFrom::Public);
+    }
+    Ok(Planned { plan: header.plan.clone(), schema, rounds: rounds(&as_planned), settings: header.settings.clone() })
 }
 
 /// The events of `marginal`: one-way counts, then pairs of columns.
@@ -273,7 +279,7 @@ pub(crate) fn rehearse<W: Witness>(
     observe: &mut Observe<'_>,
 ) -> Result<()> {
     let frame = load(request.source, &planned.schema)?;
-    let table = joined(request, &planned.schema, frame, witness)?;
+    let table = joined(&planned.schema, frame, witness)?;
     let mut counted = count(request, planned, table, witness)?;
     // Without a network nothing is released after the counts.
     if counted.settings.is_some() {
@@ -286,13 +292,17 @@ pub(crate) fn rehearse<W: Witness>(
 /// `request.source`, which is not read. Nothing goes into the ledger.
 ///
 /// # Errors
-/// What [`plan`] refuses; bad input.
+/// Bad input.
 ///
 /// # Privacy
 /// For the data's controller, outside the guarantee: whoever calls it drops the model.
-pub(crate) fn imitate(request: &FitRequest, frame: Sensitive<Frame>, observe: &mut Observe<'_>) -> Result<ModelFile> {
-    let planned = plan(request)?;
-    let table = joined(request, &planned.schema, frame, &Unwatched)?;
+pub(crate) fn imitate(
+    request: &FitRequest,
+    planned: Planned,
+    frame: Sensitive<Frame>,
+    observe: &mut Observe<'_>,
+) -> Result<ModelFile> {
+    let table = joined(&planned.schema, frame, &Unwatched)?;
     release(request, planned, table, None, observe)
 }
 
@@ -344,7 +354,7 @@ struct Counted {
     schema: Schema,
     settings: Option<NetworkSettings>,
     rows_column: Option<usize>,
-    /// Public or released number of units.
+    /// Declared or released number of units.
     units: f64,
     codecs: Vec<Codec>,
     marginals: Marginals,
@@ -369,7 +379,7 @@ fn count<W: Witness>(
             let units = |table: &BoundedTable| table.rows.units();
             let count = plan.histogram(COUNT)?.release(&table, units, 1, |_, _, into| into.push(0))?;
             let units = count.get()[0].max(1.0);
-            check_units(&request.budget, units as u64)?;
+            PublicUnits::counted(&request.budget, units);
             units
         }
     };
@@ -381,7 +391,7 @@ fn count<W: Witness>(
         ModelKind::Independent => MAX_BINS,
         _ => tables::bins(&domain, units, request.budget.epsilon()),
     };
-    let columns = measure(&mut plan, "", &grid, &domain, &rounds, units, bins, witness)?;
+    let (columns, units) = measure(&mut plan, "", &grid, &domain, &rounds, units, bins, witness)?;
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
     witness.encoded(&codecs)?;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
@@ -440,54 +450,30 @@ pub(super) fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the table fits its schema
-/// and the public number of units, or where it does not.
+/// or where it does not; tells the operator, outside the guarantee, where it has another number of units than is declared.
 fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
-    bound(schema, counted_units(request, schema, store(request.source, schema, request.memory / 2)?)?)
+    let table = bound(schema, store(request.source, schema, request.memory / 2)?);
+    Ok(table.map(|table| {
+        PublicUnits::of(&schema.table).compare(table.rows.units());
+        table
+    }))
 }
 
 /// A table in memory, with what `witness` adds to it, and the rows of each unit bounded.
 ///
 /// # Privacy
-/// As [`read_table`].
-fn joined<W: Witness>(
-    request: &FitRequest,
-    schema: &Schema,
-    frame: Sensitive<Frame>,
-    witness: &W,
-) -> Result<Sensitive<BoundedTable>> {
-    let frame = frame.map(|frame| public_units(request, schema, frame.units()).map(|()| witness.join(frame)));
-    bound(schema, frame.transpose()?.map(ColumnStore::of).transpose()?)
-}
-
-/// A table that has the number of units that is public.
-fn counted_units(
-    request: &FitRequest,
-    schema: &Schema,
-    table: Sensitive<ColumnStore>,
-) -> Result<Sensitive<ColumnStore>> {
-    table.map(|table| public_units(request, schema, table.units()).map(|()| table)).transpose()
-}
-
-/// Refuses a number of units that is not the public one.
-fn public_units(request: &FitRequest, schema: &Schema, found: usize) -> Result<()> {
-    match schema.table.units {
-        Some(units) if units != found as u64 => {
-            Err(Error::bad_input("the table does not have the number of units that the schema makes public")
-                .file(request.source.as_path())
-                .remedy("correct `units` in [table], or remove it to have the units counted privately"))
-        }
-        _ => Ok(()),
-    }
+/// Touches sensitive data, releases nothing.
+fn joined<W: Witness>(schema: &Schema, frame: Sensitive<Frame>, witness: &W) -> Result<Sensitive<BoundedTable>> {
+    Ok(bound(schema, frame.map(|frame| ColumnStore::of(witness.join(frame))).transpose()?))
 }
 
 /// Bounds the rows of each unit.
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing.
-fn bound(schema: &Schema, table: Sensitive<ColumnStore>) -> Result<Sensitive<BoundedTable>> {
-    let key = UnitKey::from_system()?;
+fn bound(schema: &Schema, table: Sensitive<ColumnStore>) -> Sensitive<BoundedTable> {
     let most = schema.table.max_rows_per_unit() as usize;
-    Ok(table.map(|columns| BoundedTable { rows: Arc::new(UnitRows::new(&columns, most, &key)), columns }))
+    table.map(|columns| BoundedTable { rows: Arc::new(UnitRows::new(&columns, most)), columns })
 }
 
 /// Places the cells of the table in the domain.
@@ -517,16 +503,6 @@ fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) 
             Ok(Grid::new(columns, rows, domain.clone()))
         })
         .transpose()
-}
-
-fn check_units(budget: &Budget, units: u64) -> Result<()> {
-    budget.check_units(units)?;
-    if units < LEAST_UNITS {
-        return Err(Error::bad_input("the table has fewer units than one batch")
-            .expected(format!("at least {LEAST_UNITS} units"))
-            .remedy("a model of so few people would be noise alone; pool the table with others"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 
 use super::attempt::{Asked, Attempt, Found};
 use super::dp_sgd::{Course, train};
-use super::fit::{COUNT, COUNT_SHARE, NOMINAL_UNITS, Observe, Progress, measure_requests};
+use super::fit::{Observe, Progress, measure_requests};
 use super::ledger_file::LedgerFile;
 use super::measure::{Column, measure, requests, rounds};
 use super::network::{self, MEASURED_SHARE};
 use super::tables::{self, choose_pairs, measure_tables};
+use super::units::{COUNT, COUNT_SHARE, PublicUnits};
 use super::witness::Unwatched;
-use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
+use crate::encode::{CodeStore, Codec, Grid, Identities, Layout, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, MISSING, count_class, outside, read_linked};
 use crate::model::{
@@ -20,12 +21,7 @@ use crate::schema::linked::{From, LinkedSchema, View};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
-use synthward_privacy::{Budget, PrivacyUnit, Sensitive, UnitKey};
-
-/// Fewest persons that a model is fitted to.
-const LEAST_PERSONS: u64 = 10;
-/// Below so many a model is hardly more than its noise.
-const FEW_PERSONS: f64 = 1000.0;
+use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
 
 /// Cells of ages.
 const AGES: usize = 16;
@@ -79,9 +75,8 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
                 None => "leave --model out",
             }));
     }
-    if let Some(units) = schema.linked.units {
-        check_persons(budget, units as f64)?;
-    }
+    let units = PublicUnits::of(&schema.linked.table());
+    units.check(budget)?;
     let story = |&table: &usize| {
         let view = schema.view(table)?;
         let domain = TableDomain::of_view(&view)?;
@@ -91,7 +86,7 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     };
     let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
     let all: usize = stories.iter().map(|story| story.view.drawn).sum();
-    let units = schema.linked.units.unwrap_or(NOMINAL_UNITS);
+    let units = units.for_settings();
     let settings = (request.model == ModelKind::Vae).then(|| TrajectorySettings {
         training: Training::choose(units as usize),
         network: VaeSettings::of_trajectories(),
@@ -159,7 +154,7 @@ pub fn fit_linked(
         Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
     };
     let read = read_linked(request.folder, request.schema, request.memory / 2).map(|tables| tables.map(Arc::new));
-    let tables = match read.and_then(|tables| with_public_persons(request, tables)) {
+    let tables = match read.and_then(|tables| with_persons(request, tables)) {
         Ok(tables) => tables,
         Err(e) => {
             // Nothing was released yet.
@@ -199,9 +194,12 @@ fn release(
     let header = LinkedHeader::new(request.schema, request.model, plan.clone(), identity, settings, parts);
     let parameters = match (header.trajectory(&laws)?, &header.settings) {
         (Some(trajectory), Some(settings)) => {
-            let codes = chapters.zip(tables.map_ref(|tables| tables.persons())).map(|(chapters, persons)| {
-                let shape = (persons?, trajectory.width());
-                CodeStore::woven(&chapters, shape, request.memory / 2, |number, view| trajectory.rows(number, view))
+            let persons = tables.map_ref(|tables| Ok::<_, Error>((tables.persons()?, tables.identities())));
+            let codes = chapters.zip(persons).map(|(chapters, persons)| {
+                let (persons, (key, named)) = persons?;
+                let (shape, identities) = ((persons, trajectory.width()), Identities::Secret { named, key });
+                let told = |number, view: &[u16]| trajectory.rows(number, view);
+                CodeStore::woven(&chapters, shape, identities, request.memory / 2, told)
             });
             let begin = (trajectory.initialise(request.seed), None);
             let course = Course { training: &settings.training, units, seed: request.seed, begin };
@@ -226,7 +224,6 @@ fn tell(
 ) -> Result<(PartHeader, Tied, Option<Sensitive<CodeStore>>)> {
     let Story { table, scope, view, domain, drawn, rounds, .. } = story;
     let is_root = told.is_empty();
-    let key = UnitKey::from_system()?;
     let grid = tables
         .map_ref(|tables| {
             for (title, rows) in tables.broken(*table)? {
@@ -245,7 +242,7 @@ fn tell(
                     );
                 }
             }
-            let rows = Arc::new(UnitRows::new(&store, usize::MAX, &key));
+            let rows = Arc::new(UnitRows::new(&store, usize::MAX));
             Ok::<_, Error>(Grid::new(store, rows, domain.clone()))
         })
         .transpose()?;
@@ -259,12 +256,12 @@ fn tell(
         }
     };
     if is_root && request.schema.linked.units.is_none() {
-        check_persons(&request.budget, units)?;
+        PublicUnits::counted(&request.budget, units);
     }
     let is_independent = request.model == ModelKind::Independent;
     let bins = if is_independent { MAX_BINS } else { tables::bins(domain, units, request.budget.epsilon()) };
-    let mut columns = match drawn.columns.is_empty() {
-        true => Vec::new(),
+    let (mut columns, units) = match drawn.columns.is_empty() {
+        true => (Vec::new(), units),
         false => measure(plan, scope, &grid, drawn, rounds, units, bins, &Unwatched)?,
     };
     for (column, told) in columns.iter_mut().zip(&view.columns) {
@@ -371,30 +368,17 @@ fn known_codec(
     Ok(if column.nullable { codec.with_missing() } else { codec })
 }
 
-/// Tables that have the number of persons that is public.
-fn with_public_persons(
-    request: &LinkedRequest,
-    tables: Sensitive<Arc<LinkedTables>>,
-) -> Result<Sensitive<Arc<LinkedTables>>> {
-    let Some(units) = request.schema.linked.units else { return Ok(tables) };
-    let same = tables.map(|tables| match tables.persons()? as u64 == units {
-        true => Ok(tables),
-        false => Err(Error::bad_input("the root does not have the number of rows that the schema makes public")
+/// Tables of which the root has rows. The operator is told, outside the guarantee, where it has another number of them than
+/// is declared.
+fn with_persons(request: &LinkedRequest, tables: Sensitive<Arc<LinkedTables>>) -> Result<Sensitive<Arc<LinkedTables>>> {
+    let found = tables.map(|tables| match tables.persons()? {
+        0 => Err(Error::bad_input("the table of persons has no rows")
             .file(request.folder)
-            .remedy("correct `units` in the schema, or remove it to have the persons counted privately")),
+            .remedy("export the tables again")),
+        persons => {
+            PublicUnits::of(&request.schema.linked.table()).compare(persons);
+            Ok(tables)
+        }
     });
-    same.transpose()
-}
-
-fn check_persons(budget: &Budget, persons: f64) -> Result<()> {
-    budget.check_units(persons as u64)?;
-    if persons < LEAST_PERSONS as f64 {
-        return Err(Error::bad_input("there are too few persons")
-            .expected(format!("at least {LEAST_PERSONS}"))
-            .remedy("a model of so few people would be noise alone; pool the tables with others"));
-    }
-    if persons < FEW_PERSONS {
-        tracing::warn!("there are few persons: at a finite epsilon the model is hardly more than its noise");
-    }
-    Ok(())
+    found.transpose()
 }

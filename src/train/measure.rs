@@ -7,6 +7,7 @@
 //! planned histogram over a partition of the column; all rounds are averaged
 //! where they overlap.
 
+use super::units::Total;
 use super::witness::{CellsOf, Witness};
 use crate::encode::{Codec, Domain, Grid, GridColumn, Leaf, ModelColumn, TableDomain};
 use crate::error::Result;
@@ -67,8 +68,8 @@ pub struct Column {
 }
 
 /// Measures every column. `scope` and `rounds` are what [`requests`] and [`rounds`] said when the plan was
-/// made; `total` is the public or released number of units; a numeric column
-/// gets at most `bins` joint cells.
+/// made; `units` is their declared or released number; a numeric column
+/// gets at most `bins` joint cells. Returns the columns, and the number of units that all counts agree with.
 ///
 /// # Privacy
 /// Releases the planned histograms of [`requests`], nothing else.
@@ -79,18 +80,19 @@ pub(super) fn measure<W: Witness>(
     grid: &Sensitive<Grid>,
     domain: &TableDomain,
     rounds: &[u32],
-    total: f64,
+    units: f64,
     bins: usize,
     witness: &W,
-) -> Result<Vec<Column>> {
-    domain
+) -> Result<(Vec<Column>, f64)> {
+    let mut total = Total::new(units);
+    let columns = domain
         .columns
         .iter()
         .zip(rounds)
         .enumerate()
         .map(|(index, (column, &rounds))| {
             let cells = grid.map_ref(|grid| grid.column(index)).transpose()?;
-            let mut counter = Counter { plan, scope, index, cells, witness };
+            let mut counter = Counter { plan, scope, index, cells, witness, total: &mut total };
             match &column.domain {
                 Domain::Labels { .. } => {
                     let labels = column.domain.positions() as usize;
@@ -101,23 +103,25 @@ pub(super) fn measure<W: Witness>(
                                 column.of(unit).iter().map(|&p| if p == MISSING { labels } else { p as usize }),
                             );
                         })?;
-                    let codec = Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std);
+                    let units = counter.total.get();
+                    let codec = Codec::of_labels(&column.domain, column.nullable, &counts, units, noise_std);
                     let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
                     Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
                 }
                 Domain::Numbers { positions, .. } => {
-                    let (estimates, missing) = measure_numbers(&mut counter, column, *positions, rounds, total)?;
+                    let (estimates, missing) = measure_numbers(&mut counter, column, *positions, rounds)?;
                     let missing = column.nullable.then_some(missing);
                     let variances = estimates.iter().map(|e| (e.leaf.first, e.variance));
                     let variances: Vec<(u32, f64)> =
                         variances.chain(missing.as_ref().map(|m| (MISSING, m.variance))).collect();
                     let leaves: Vec<Leaf> = estimates.into_iter().map(|e| e.leaf).collect();
-                    let codec = Codec::of_leaves(&leaves, missing.map(|m| m.leaf.count), total, bins);
+                    let codec = Codec::of_leaves(&leaves, missing.map(|m| m.leaf.count), counter.total.get(), bins);
                     Ok(Column::new(codec, variances.into_iter()))
                 }
             }
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Ok((columns, total.get()))
 }
 
 impl Column {
@@ -189,6 +193,8 @@ struct Counter<'a, W> {
     index: usize,
     cells: Sensitive<GridColumn>,
     witness: &'a W,
+    /// What all histograms so far say of the number of units.
+    total: &'a mut Total,
 }
 
 impl<W: Witness> Counter<'_, W> {
@@ -198,6 +204,7 @@ impl<W: Witness> Counter<'_, W> {
         let noise_std = histogram.noise_std();
         let counts = histogram.release(&self.cells, GridColumn::units, cells, cells_of)?.into_inner();
         self.witness.counted_positions(self.index, &self.cells, noise_std, &counts, cells_of);
+        self.total.add(&counts, weighed_noise_std(noise_std));
         Ok((counts, weighed_noise_std(noise_std)))
     }
 }
@@ -207,7 +214,6 @@ fn measure_numbers<W: Witness>(
     column: &ModelColumn,
     positions: u32,
     rounds: u32,
-    total: f64,
 ) -> Result<(Vec<Estimate>, Estimate)> {
     let new =
         |first, last, parent| Estimate { leaf: Leaf { first, last, count: 0.0 }, variance: f64::INFINITY, parent };
@@ -235,8 +241,9 @@ fn measure_numbers<W: Witness>(
         }
         agree_with_parents(&mut leaves, &parents);
         if round < rounds {
+            let units = counter.total.get();
             let heavy = |e: &Estimate| {
-                e.leaf.count > (HEAVY_SHARE * total).max(HEAVY_NOISE * variance.sqrt()) && e.leaf.first < e.leaf.last
+                e.leaf.count > (HEAVY_SHARE * units).max(HEAVY_NOISE * variance.sqrt()) && e.leaf.first < e.leaf.last
             };
             let mut next = Vec::with_capacity(leaves.len());
             let mut split_parents = Vec::new();
@@ -279,7 +286,7 @@ mod tests {
     use crate::encode::{MAX_BINS, UnitRows};
     use crate::ingest::{ColumnStore, Frame, FrameColumn, Values};
     use std::sync::Arc;
-    use synthward_privacy::{Budget, PrivacyUnit, UnitKey};
+    use synthward_privacy::{Budget, PrivacyUnit};
 
     fn column(positions: u32) -> ModelColumn {
         ModelColumn {
@@ -295,7 +302,7 @@ mod tests {
         let values = Values::Number(positions.iter().map(|&p| f64::from(p)).collect());
         let columns = vec![FrameColumn { name: "x".into(), values }];
         let table = ColumnStore::of(Frame { rows: positions.len(), columns, unit: None }).unwrap();
-        let rows = Arc::new(UnitRows::new(&table, 1, &UnitKey::from_system().unwrap()));
+        let rows = Arc::new(UnitRows::new(&table, 1));
         Sensitive::new(Grid::new(table, rows, domain.clone()))
     }
 
@@ -334,7 +341,8 @@ mod tests {
         let grid = grid(&positions, &domain);
         let mut plan =
             Plan::calibrate(PrivacyUnit::Row, Budget::new(1.0, 1e-6).unwrap(), requests("", &domain, 1.0)).unwrap();
-        let columns = measure(&mut plan, "", &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
+        let (columns, _) =
+            measure(&mut plan, "", &grid, &domain, &rounds(&domain), 20_000.0, MAX_BINS, &Unwatched).unwrap();
         let codec = &columns[0].codec;
         let distinct: std::collections::BTreeSet<u16> = (60..=180).map(|p| codec.joint_code(p)).collect();
         assert!(distinct.len() >= 20, "{} joint cells where the mass is", distinct.len());
@@ -348,7 +356,8 @@ mod tests {
         let domain = TableDomain { columns: vec![column(1_000)], rows_column: None, max_rows_per_unit: 1 };
         let grid = grid(&positions, &domain);
         let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), requests("", &domain, 1.0)).unwrap();
-        let columns = measure(&mut plan, "", &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
+        let (columns, _) =
+            measure(&mut plan, "", &grid, &domain, &rounds(&domain), 6_000.0, MAX_BINS, &Unwatched).unwrap();
         let Column { codec, variances } = &columns[0];
         let spike = codec.marginal()[usize::from(codec.joint_code(7))];
         assert!((spike - 1.0 / 3.0).abs() < 1e-6, "{spike}");

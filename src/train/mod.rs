@@ -19,9 +19,10 @@ mod network;
 pub mod probe;
 mod stop;
 mod tables;
+mod units;
 mod witness;
 
-pub use fit::{FitRequest, Observe, Place, Planned, Progress, TABLE_MEMORY, fit, plan};
+pub use fit::{FitRequest, Observe, Place, Planned, Progress, TABLE_MEMORY, fit, plan, plan_again};
 pub(crate) use fit::{counted_together, imitate, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
 pub use linked::{LinkedPlanned, LinkedRequest, fit_linked, plan_linked};

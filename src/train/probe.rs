@@ -187,7 +187,7 @@ pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
         seed: request.seed,
         memory: request.memory,
     };
-    imitate(&request, Sensitive::new(invented), &mut |_| {}).map(|_| ())
+    imitate(&request, plan(&request)?, Sensitive::new(invented), &mut |_| {}).map(|_| ())
 }
 
 /// Marginals as the plan would release, without anything behind them.

@@ -94,30 +94,6 @@ fn a_delta_of_zero_or_of_one_over_the_patients_is_refused() {
     world.run(&fit("1", "0.0019")).succeeds();
 }
 
-/// The same where the number of patients is not public and is counted with noise.
-#[test]
-fn a_large_delta_is_refused_by_the_noisy_count_too() {
-    let world = world(500, SCHEMA);
-    world.run(&fit("20", "0.01")).exits(3).says(&["delta"]);
-    assert!(!world.path("model.safetensors").exists());
-}
-
-#[test]
-fn fewer_patients_than_one_batch_are_refused() {
-    let public = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nunits = 20");
-    for schema in [SCHEMA, &public] {
-        let world = world(20, schema);
-        world.run(&fit("5", "1e-4")).exits(3).says(&["fewer units than one batch", "remedy"]);
-        assert!(!world.path("model.safetensors").exists());
-    }
-}
-
-#[test]
-fn a_public_number_of_patients_that_is_wrong_is_refused() {
-    let public = SCHEMA.replace("name = \"visits\"", "name = \"visits\"\nunits = 400");
-    world(300, &public).refuses(3, &fit("1", "1e-5"), &["number of units", "remedy"]);
-}
-
 /// What is spent is at most what was asked for, and most of it.
 #[test]
 fn the_target_is_spent_and_not_exceeded() {

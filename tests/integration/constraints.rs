@@ -311,7 +311,7 @@ fn filled_rows_hold_the_constraints() {
 fn real_rows_that_break_a_constraint_are_told_by_class() {
     let world = World::new();
     world.write("stays.csv", table(300, 4)).write("schema.toml", COLUMNS.to_owned() + RULES);
-    let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
+    let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
     let outcome = world.run(fit).succeeds().says(&["constraint `stay`: fewer than 10 rows break it"]);
     assert!(!outcome.stderr.contains("`bill`"), "{outcome}");
 }
@@ -379,7 +379,7 @@ fn suggestions_are_refused_until_somebody_vouches_for_them() {
     assert!(titles.contains(&"years by degree".to_owned()), "{titles:?}");
     // The domains are vouched for, the constraints are not.
     world.write("schema.toml", draft.replace("domain_from = \"data\"", "domain_from = \"public\""));
-    let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
+    let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
     world.refuses(3, fit, &["constraint `", "was read from the rows", "from = \"public\"", "remedy"]);
     world.run("inspect stays.csv --unit patient --kinds-public -o schema.toml").succeeds();
     world.run(&(fit.to_owned() + " --discover-epsilon 0.5")).succeeds();
@@ -405,7 +405,7 @@ fn a_constraint_that_cannot_be_is_refused_with_its_place() {
         ("kind = \"between\"", &["line ", "unknown variant"]),
     ] {
         world.write("schema.toml", format!("{COLUMNS}[[constraint]]\n{rule}\n"));
-        let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-4 -o model.safetensors";
+        let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-5 -o model.safetensors";
         world.refuses(3, fit, &[words, &["schema.toml"]].concat());
     }
 }

@@ -123,10 +123,10 @@ fn a_cohort_of_an_export_is_one() {
     world.write("strict.toml", schema.replace(line, ""));
     world.refuses(
         3,
-        "fit export --schema strict.toml --epsilon 3 --delta 1e-3 -o model.safetensors",
+        "fit export --schema strict.toml --epsilon 3 --delta 1e-5 -o model.safetensors",
         &["Condition.ndjson", "row 3", "not JSON", "on_broken"],
     );
-    let fitted = world.run("fit export --schema schema.toml --epsilon 3 --delta 1e-3 -o model.safetensors").succeeds();
+    let fitted = world.run("fit export --schema schema.toml --epsilon 3 --delta 1e-5 -o model.safetensors").succeeds();
     fitted.says(&["table `Condition`: fewer than 10 lines are no resources of it"]);
     world.run("generate model.safetensors --rows 200 --format ndjson -o cohort").succeeds();
 
@@ -169,7 +169,7 @@ fn a_lone_file_is_a_table_where_its_resources_are_read() {
 }
 
 const RUN: &str = "[input]\ntable = \"export\"\nschema = \"schema.toml\"\nholdout = \"others\"\n\
-                   [fit]\nmodel = \"independent\"\nepsilon = 3\ndelta = 1e-3\n[cohort]\nrows = 80\n";
+                   [fit]\nmodel = \"independent\"\nepsilon = 3\ndelta = 1e-5\n[cohort]\nrows = 80\n";
 
 /// An export of as many other people.
 fn others(world: &World) {
@@ -283,7 +283,7 @@ fn an_export_is_filled_as_one() {
     world.run("inspect export --assume-public -o schema.toml").succeeds();
     world.write("schema.toml", world.text("schema.toml").replace("[[table]]\n", "[[table]]\non_broken = \"drop\"\n"));
     world
-        .run("fit export --schema schema.toml --epsilon 3 --delta 1e-3 --model independent -o model.safetensors")
+        .run("fit export --schema schema.toml --epsilon 3 --delta 1e-5 --model independent -o model.safetensors")
         .succeeds();
     break_a_line(&world);
     world.run("infer model.safetensors export --score -o scores.csv").succeeds();
@@ -304,7 +304,7 @@ fn a_line_that_is_no_resource_is_named() {
     let world = export();
     world.run("inspect export --assume-public -o schema.toml").succeeds();
     let good = world.text("export/Condition.ndjson");
-    let fit = "fit export --schema schema.toml --epsilon 3 --delta 1e-3 --model independent -o model.safetensors";
+    let fit = "fit export --schema schema.toml --epsilon 3 --delta 1e-5 --model independent -o model.safetensors";
     let dropped = world.text("schema.toml").replace("[[table]]\n", "[[table]]\non_broken = \"drop\"\n");
     world.write("dropped.toml", dropped);
     for (number, (line, what)) in [

@@ -21,7 +21,7 @@ fn a_draft_from_the_rows_is_refused_with_the_remedy() {
     world.write("visits.csv", hospital().csv());
     world.run("inspect visits.csv --unit patient -o schema.toml").succeeds();
     assert!(world.text("schema.toml").contains("domain_from = \"data\""));
-    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
+    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
     world.refuses(
         3,
         fit,
@@ -35,7 +35,7 @@ fn assuming_public_is_accepted_and_recorded_in_every_output() {
     world.write("visits.csv", hospital().csv());
     world.run("inspect visits.csv --unit patient --assume-public -o schema.toml").succeeds();
     assert!(world.text("schema.toml").contains("assumed_public    = true"));
-    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 --model independent -o model.safetensors";
+    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
     world.run(fit).succeeds().says(&["assumed public"]);
     let fitted = world.run(&fit.replace("model.safetensors", "other.safetensors --json")).succeeds().json();
     assert_eq!(fitted["schema"]["table"]["assumed_public"], true);
@@ -46,7 +46,7 @@ fn a_schema_without_a_privacy_unit_is_refused_with_the_remedy() {
     let world = World::new();
     world.write("visits.csv", hospital().csv());
     world.run("inspect visits.csv --assume-public -o schema.toml").succeeds();
-    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-4 -o model.safetensors";
+    let fit = "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 -o model.safetensors";
     world.refuses(3, fit, &["does not say whose privacy is protected", "set privacy_unit to the column"]);
 }
 

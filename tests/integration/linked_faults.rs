@@ -60,7 +60,7 @@ categories = ["a", "b"]
 domain_from = "public"
 "#;
 
-const FIT: &str = "fit train --schema schema.toml --epsilon 5 --delta 1e-3 --model independent -o model.safetensors";
+const FIT: &str = "fit train --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o model.safetensors";
 
 /// A folder of sixty people with three visits each.
 fn practice(world: &World, folder: &str, first: usize) {
@@ -144,7 +144,7 @@ fn a_folder_that_is_changed_during_a_run_is_refused() {
     world.write(
         "run.toml",
         "[input]\ntable = \"train\"\nschema = \"schema.toml\"\nholdout = \"holdout\"\n\
-         [fit]\nepsilon = 5\ndelta = 1e-3\n[cohort]\nrows = 60\n",
+         [fit]\nepsilon = 5\ndelta = 1e-5\n[cohort]\nrows = 60\n",
     );
     world.write("other.csv", world.text("train/visits.csv").replace(",a\n", ",b\n"));
     let run = world.command("run run.toml -o out").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

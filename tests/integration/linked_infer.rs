@@ -190,7 +190,7 @@ static CLINIC: LazyLock<World> = LazyLock::new(|| {
     let world = World::shared("linked-infer");
     world.write("schema.toml", SCHEMA);
     write(&world, "clinic", &clinic());
-    let fit = "fit clinic --schema schema.toml --epsilon 10 --delta 1e-4 --model marginal -o model.safetensors";
+    let fit = "fit clinic --schema schema.toml --epsilon 10 --delta 1e-5 --model marginal -o model.safetensors";
     world.run(fit).succeeds();
     world
 });
@@ -353,7 +353,7 @@ fn requests_that_make_no_sense_are_refused() {
                   categories = [\"F\", \"M\"]\nnullable = false\ndomain_from = \"public\"\n";
     world.write("single.toml", single).write("t.csv", format!("sex\n{}", "F\nM\n".repeat(500)));
     world
-        .run("fit t.csv --schema single.toml --epsilon 5 --delta 1e-4 --ledger single.jsonl -o single.safetensors")
+        .run("fit t.csv --schema single.toml --epsilon 5 --delta 1e-5 --ledger single.jsonl -o single.safetensors")
         .succeeds();
     world.refuses(2, "infer single.safetensors clinic --score -o out.csv", &["is a folder", "single table"]);
     world.refuses(2, "infer single.safetensors t.csv --fill --format csv -o out.csv", &["--format", "linked tables"]);

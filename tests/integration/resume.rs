@@ -316,14 +316,15 @@ fn what_the_ledger_names_is_not_made_again() {
 fn a_fit_that_learns_is_not_begun_twice() {
     let world = world();
     world.write("schema.toml", SMALL.replace("units = 120\n", ""));
-    let rows = (0..40).map(|i| format!("{i},F\n"));
-    world.write("stays.csv", format!("age,sex\n{}", rows.collect::<String>()));
-    // Forty people are too few, which a noisy count tells.
-    world.run(&format!("{FIT} independent --delta 1e-5").replace("epsilon 2", "epsilon 20")).exits(3);
-    world
-        .run(&format!("{FIT} independent --delta 1e-5 --resume").replace("epsilon 2", "epsilon 20"))
-        .exits(3)
-        .says(&["kept nothing yet", "the fit is spent"]);
+    // Killed once the intent is there and long before a network is trained.
+    let mut process = start(&world, &format!("{FIT} vae"));
+    wait_until(&mut process, || {
+        std::fs::read_to_string(world.path("ledger.jsonl")).is_ok_and(|l| l.contains("intent"))
+    });
+    signal(&process, "-KILL");
+    process.wait().unwrap();
+    assert!(!world.path("model.safetensors").exists() && beside(&world, "checkpoint").is_none());
+    world.run(&format!("{FIT} vae --resume")).exits(3).says(&["kept nothing yet", "the fit is spent"]);
 }
 
 /// A run that is gone on with takes the model that is there; by another table the audit would ask for people who are not in

@@ -7,7 +7,6 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha20Rng;
 use std::sync::Arc;
-use synthward_privacy::UnitKey;
 
 /// All canaries, those that stay out too, in the forms that the fit gives to a table.
 ///
@@ -80,7 +79,7 @@ impl Candidates {
     /// Places the canaries in the domain, as the fit does with the table.
     pub fn place(&mut self, domain: &TableDomain) -> Result<()> {
         let table = ColumnStore::of(self.frame.clone())?;
-        let rows = Arc::new(UnitRows::new(&table, self.most_rows, &UnitKey::from_system()?));
+        let rows = Arc::new(UnitRows::new(&table, self.most_rows));
         let grid = Grid::new(table, rows, domain.clone());
         self.columns = (0..domain.columns.len()).map(|index| grid.column(index)).collect::<Result<_>>()?;
         self.grid = Some(grid);

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::ingest::Frame;
 use crate::model::Trainable;
 use crate::nn::Network;
-use crate::train::{self, CellsOf, CellsOfPart, FitRequest, LedgerFile, Observe, Planned, Witness, rehearse};
+use crate::train::{CellsOf, CellsOfPart, FitRequest, LedgerFile, Observe, Planned, Witness, rehearse};
 use candidates::Candidates;
 use conformity::{Check, FAMILY_SIGNIFICANCE, corrected};
 use counts::{Counts, Noisy};
@@ -90,12 +90,11 @@ pub enum Verdict {
     NoBugFound,
 }
 
-/// Audits the fit that `request` describes with so many canaries: trains a throwaway model on the table with the canaries
-/// in it, by the code that [`train::fit`] runs, and bounds epsilon from below.
+/// Audits the fit that `request` describes, under its plan, with so many canaries: trains a throwaway model on the table with
+/// the canaries in it, by the code that [`train::fit`](crate::train::fit) runs, and bounds epsilon from below.
 ///
 /// # Errors
-/// What [`train::plan`] refuses; an infinite epsilon, which claims nothing; no ledger of the source; more canaries than the
-/// network has room for.
+/// An infinite epsilon, which claims nothing; no ledger of the source; more canaries than the network has room for.
 ///
 /// # Privacy
 /// For the data's controller, outside the guarantee. Nothing is kept. The ledger gets a line before a row is read, which no
@@ -103,6 +102,7 @@ pub enum Verdict {
 pub fn white_box(
     request: &FitRequest,
     ledger: &LedgerFile,
+    planned: Planned,
     canaries: usize,
     observe: &mut Observe<'_>,
 ) -> Result<WhiteBox> {
@@ -116,12 +116,11 @@ pub fn white_box(
     if request.budget.is_unlimited() {
         return Err(Error::bad_input("epsilon is infinite: there is no claim to audit").expected("a finite epsilon"));
     }
-    let planned = train::plan(request)?;
-    let plan = planned.plan.clone();
-    let trial = Trial::new(&planned, request, canaries)?;
+    let claimed = (planned.plan.epsilon(), planned.plan.delta());
+    let trial = Trial::new(&planned, canaries)?;
     ledger.rehearse(Rehearsal::Canaries, 1, request.budget)?;
     rehearse(request, planned, &trial, observe)?;
-    Ok(trial.judge(plan.epsilon(), plan.delta()))
+    Ok(trial.judge(claimed.0, claimed.1))
 }
 
 /// One run of the audit: canaries, their coins, and what was seen of them.
@@ -143,8 +142,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Trial {
-    fn new(planned: &Planned, request: &FitRequest, canaries: usize) -> Result<Self> {
-        let most_rows = request.schema.table.max_rows_per_unit() as usize;
+    fn new(planned: &Planned, canaries: usize) -> Result<Self> {
+        let most_rows = planned.schema.table.max_rows_per_unit() as usize;
         let rng = ChaCha20Rng::try_from_os_rng().map_err(|_| Error::failed("the system gives no random numbers"))?;
         Ok(Self::with(steps_of(&planned.plan), canaries, most_rows, rng))
     }

@@ -7,7 +7,7 @@ use crate::ingest::Source;
 use crate::model::{Marginals, Mixture, ModelKind, Vae, VaeSettings};
 use crate::nn::{Workspace, add_parts, clipped_sum};
 use crate::schema::Schema;
-use crate::train::{TABLE_MEMORY, read_ledger};
+use crate::train::{TABLE_MEMORY, plan, read_ledger};
 use rayon::prelude::*;
 use std::sync::Arc;
 use synthward_privacy::mechanism::ClippedSum;
@@ -275,7 +275,7 @@ fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
     let ledger = LedgerFile::new(folder.path().join("l.jsonl"), &schema.table);
     ledger.open().unwrap();
     let passes = |_: usize| {
-        let found = white_box(&request, &ledger, 200, &mut |_| ()).unwrap();
+        let found = white_box(&request, &ledger, plan(&request).unwrap(), 200, &mut |_| ()).unwrap();
         println!("{model}: {} of {} right, {:?}", found.right, found.guesses, found.conformity);
         assert_eq!(found.conformity.len(), tests);
         let kept = found.verdict == Verdict::NoBugFound && found.epsilon_lower_bound <= found.claimed_epsilon;
@@ -319,11 +319,15 @@ fn what_cannot_be_audited_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = LedgerFile::new(folder.path().join("l.jsonl"), &schema.table);
     let budget = Budget::new(1.0, 1e-5).unwrap();
-    let unknown = white_box(&request(budget), &ledger, 200, &mut |_| ()).unwrap_err().to_string();
+    let audited = |budget, canaries| {
+        let request = request(budget);
+        white_box(&request, &ledger, plan(&request).unwrap(), canaries, &mut |_| ())
+    };
+    let unknown = audited(budget, 200).unwrap_err().to_string();
     assert!(unknown.contains("no ledger of the source"), "{unknown}");
     ledger.open().unwrap();
     let before = std::fs::read(ledger.path()).unwrap();
-    assert!(white_box(&request(Budget::unlimited()), &ledger, 200, &mut |_| ()).is_err());
-    assert!(white_box(&request(budget), &ledger, 5, &mut |_| ()).is_err());
+    assert!(audited(Budget::unlimited(), 200).is_err());
+    assert!(audited(budget, 5).is_err());
     assert_eq!(std::fs::read(ledger.path()).unwrap(), before);
 }

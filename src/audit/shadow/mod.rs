@@ -34,7 +34,7 @@ use super::statistics::membership_test;
 use crate::error::{Error, Result};
 use crate::ingest::{Frame, Source};
 use crate::model::ModelFile;
-use crate::train::{FitRequest, LedgerFile, TABLE_MEMORY, imitate};
+use crate::train::{FitRequest, LedgerFile, TABLE_MEMORY, imitate, plan_again};
 use attack::{Reference, lira, rmia};
 use pool::Pool;
 use schemars::JsonSchema;
@@ -121,8 +121,8 @@ fn attacks(channel: Channel) -> [(&'static str, Attack); 2] {
 /// `marginal` takes a minute for 16 at epsilon 1, and without noise, where it fits longest, a quarter of an hour or more.
 ///
 /// # Errors
-/// Bad input: fewer than 16 or more than 64 models; a folder with another audit's files; a released model of another
-/// number of units than the members' table has; no ledger of the source. What a fit refuses. The folder cannot be written.
+/// Bad input: fewer than 16 or more than 64 models; a folder with another audit's files; no ledger of the source. What a
+/// fit refuses. The folder cannot be written.
 ///
 /// # Privacy
 /// Touches sensitive data, for the data's controller, outside the guarantee. The ledger gets a line before a model is fitted,
@@ -135,11 +135,6 @@ pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<
     }
     let pool = Pool::new(members.for_controller(), holdout.for_controller())?;
     let header = &released.header;
-    if header.schema.table.units.is_some_and(|units| units != pool.members() as u64) {
-        return Err(Error::bad_input("the model was fitted to another number of units than the members' table has")
-            .file(source.as_path())
-            .remedy("give the model of these members, or the members of this model"));
-    }
     let channels = channels(header.model);
     let store = Store::open(folder, &format!("{origin} {seed}"), channels.len(), pool.units())?;
     let known = (0..models).map(|shadow| store.read(shadow)).collect::<Result<Vec<_>>>()?;
@@ -147,7 +142,6 @@ pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<
     if unknown > 0 {
         ledger.rehearse(Rehearsal::ShadowModels, unknown, header.plan.target()?)?;
     }
-    let mut schema = header.schema.clone();
     let mut fitted: Vec<(Vec<Vec<f64>>, Vec<bool>)> = Vec::with_capacity(models);
     for (shadow, kept) in known.into_iter().enumerate() {
         let within = pool.half(shadow, seed);
@@ -155,10 +149,11 @@ pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<
             scores
         } else {
             let frame = pool.part(&within);
-            schema.table.units = header.schema.table.units.map(|_| frame.units() as u64);
+            let mut planned = plan_again(header)?;
+            planned.schema.table.units = header.schema.table.units.map(|_| frame.units() as u64);
             let request = FitRequest {
                 source,
-                schema: &schema,
+                schema: &header.schema,
                 model: header.model,
                 budget: header.plan.target()?,
                 discover_epsilon: None,
@@ -166,7 +161,7 @@ pub fn shadow(request: ShadowRequest, observe: &mut dyn FnMut(usize)) -> Result<
                 memory: TABLE_MEMORY,
             };
             // What a fit has to say of the table was said by the released model's.
-            let fit = || imitate(&request, Sensitive::new(frame), &mut |_| {});
+            let fit = || imitate(&request, planned, Sensitive::new(frame), &mut |_| {});
             let scores = scores::scores(&with_default(NoSubscriber::default(), fit)?, &pool);
             store.write(shadow, &scores)?;
             scores

@@ -5,6 +5,7 @@ use crate::audit::{Audit, AuditRequest, Verdict, audit};
 use crate::ingest::{FrameColumn, Values};
 use crate::model::ModelKind;
 use crate::schema::Schema;
+use crate::train::plan;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -49,7 +50,9 @@ fn fitted(table: Frame) -> ModelFile {
         seed: 0,
         memory: TABLE_MEMORY,
     };
-    imitate(&request, Sensitive::new(table), &mut |_| {}).unwrap()
+    let model = imitate(&request, plan(&request).unwrap(), Sensitive::new(table), &mut |_| {}).unwrap();
+    // As a file, of whose plan nothing has run.
+    ModelFile::from_bytes(&model.to_bytes().unwrap()).unwrap()
 }
 
 /// Members are population 1, the holdout is population 2.

@@ -52,6 +52,7 @@ pub fn run(
     // Before anything is spent on a run whose audit would be refused.
     let as_read = [files(schema, &table)?, files(schema, &holdout)?];
     refuse_shared_persons(schema, &table, &holdout)?;
+    let salt = Salt::of_folder(output)?;
     let file = out("model.safetensors");
     let kept = Kept { ledger, output: &file, tables: "", resume: false };
     let (model, sha256) = fit(global, &request, &kept)?;
@@ -84,7 +85,6 @@ pub fn run(
     output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
     output::write_bytes(&out("audit.json"), to_json(&audit)?.as_bytes())?;
     let drawn = files(schema, &out("cohort"))?;
-    let salt = Salt::of_folder(output)?;
     drop(judging);
 
     let made = |role: &str, path: &Path, sha256: String| FileFact {

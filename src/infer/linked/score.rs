@@ -1,7 +1,7 @@
 //! How likely the rows of persons are.
 
 use super::super::score::ColumnScore;
-use crate::encode::{CodeStore, Codes, Records};
+use crate::encode::{CodeStore, Codes, Identities, Records};
 use crate::error::Result;
 use crate::ingest::LinkedTables;
 use crate::model::{ChapterNats, Known, LinkedModel, Part, TrajectoryGenerator};
@@ -87,9 +87,13 @@ fn by_network(
     });
     let trajectory = network.trajectory();
     let shape = (persons, trajectory.width());
-    let codes = CodeStore::woven(&chapters.collect::<Result<Vec<_>>>()?, shape, u64::MAX, |number, view| {
-        trajectory.rows(number, view)
-    })?;
+    let codes = CodeStore::woven(
+        &chapters.collect::<Result<Vec<_>>>()?,
+        shape,
+        Identities::Places,
+        u64::MAX,
+        |number, view| trajectory.rows(number, view),
+    )?;
     let nats = network.nats(&codes, &mut ChaCha8Rng::seed_from_u64(seed));
     let block = |(nats, part): (ChapterNats, &Part)| -> Result<Vec<Block>> {
         let mut block = Block { rows: nats.rows, columns: nats.columns, impossible_rows: 0 };

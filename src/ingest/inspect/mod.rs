@@ -198,6 +198,7 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, vouched: Vouc
         order: None,
         missing: profile::MISSING_MARKERS.map(str::to_owned).to_vec(),
         units: units.filter(|_| assume_public).map(|n| n as u64),
+        at_least_units: None,
         epsilon_cap: None,
         assumed_public: assume_public,
     };

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use synthward_privacy::Sensitive;
+use synthward_privacy::{Sensitive, UnitKey};
 
 use super::super::column_store::{ColumnStore, stored};
 use super::super::count_class;
@@ -47,13 +47,13 @@ pub(super) fn read(
     source: &Source,
     (schema, flat): (&LinkedSchema, &Schema),
     demand: Demand,
-    memory: u64,
+    (memory, key): (u64, &Arc<UnitKey>),
 ) -> Result<Sensitive<LinkedTables>> {
     let order = flat.table.order.as_deref().and_then(|name| flat.column(name));
     let order = order.ok_or_else(|| Error::failed("a table without an order has no history"))?;
     let mut parts = Parts::open(source, false, Policy::Refuse)?;
     let mut keys = Vec::new();
-    let store = stored(&mut parts, flat, demand, memory, |part| {
+    let store = stored(&mut parts, flat, demand, (memory, key), |part| {
         if order.kind == Kind::Identifier {
             keys.extend(part.whole_numbers(&order.name, flat)?);
         }
@@ -69,6 +69,7 @@ pub(super) fn read(
     };
     let unit = store.unit().ok_or_else(|| Error::failed("the rows of a table with an order have no unit"))?.to_vec();
     let persons = store.units();
+    let (_, identities) = store.identities();
     let store = Arc::new(store);
     let mut rows: Vec<u32> = (0..unit.len() as u32).collect();
     rows.par_sort_unstable_by(|&a, &b| unit[a as usize].cmp(&unit[b as usize]).then(by.compare(a, b)).then(a.cmp(&b)));
@@ -112,7 +113,12 @@ pub(super) fn read(
         place: kept.iter().map(|&at| places[at]).collect(),
         moments,
     };
-    Ok(Sensitive::new(LinkedTables { schema: schema.clone(), tables: vec![Some(root), Some(below)] }))
+    Ok(Sensitive::new(LinkedTables {
+        schema: schema.clone(),
+        tables: vec![Some(root), Some(below)],
+        key: key.clone(),
+        identities,
+    }))
 }
 
 /// Says how many rows have another value than the first row of their person where all have the same.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, RandomState};
+
+use rayon::prelude::*;
+use synthward_privacy::{UnitHasher, UnitKey};
 
 use super::super::cells::Texts;
 use super::super::frame::MISSING;
@@ -11,13 +13,16 @@ use super::super::frame::MISSING;
 pub(super) type Key = (u64, u64);
 
 /// Makes keys of texts; one for all tables of a folder.
-#[derive(Default)]
-pub(super) struct KeyHasher(RandomState, RandomState);
+pub(super) struct KeyHasher(UnitHasher);
 
 impl KeyHasher {
+    pub fn new(key: &UnitKey) -> Self {
+        Self(key.subkey("names").hasher())
+    }
+
     /// Adds the keys of a part's rows; none for a missing cell.
     pub fn extend(&self, keys: &mut Vec<Option<Key>>, texts: &Texts) {
-        let of_label: Vec<Key> = texts.labels.iter().map(|l| (self.0.hash_one(l), self.1.hash_one(l))).collect();
+        let of_label: Vec<Key> = texts.labels.par_iter().map(|label| self.0.hash(label.as_bytes())).collect();
         keys.extend(texts.codes.iter().map(|&code| of_label.get(code as usize).copied()));
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use synthward_privacy::Sensitive;
+use synthward_privacy::{Sensitive, UnitKey};
 
 use super::column_store::{ColumnStore, stored};
 use super::count_class;
@@ -34,6 +34,10 @@ pub struct LinkedTables {
     schema: LinkedSchema,
     /// At the place of each table in the schema; none for a reference table.
     tables: Vec<Option<Rows>>,
+    /// Fresh when the tables are read; what is drawn for a person is drawn under it.
+    key: Arc<UnitKey>,
+    /// What the key of each person is under that key, 0 for one without a key.
+    identities: Arc<Vec<u64>>,
 }
 
 /// The rows of a table that are kept, in the order of the story.
@@ -67,7 +71,7 @@ impl Rows {
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the tables fit the schema or where they do not.
 pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<Sensitive<LinkedTables>> {
-    read(folder, schema, Kept::Modelled, memory)
+    read(folder, schema, Kept::Modelled, memory, UnitKey::from_system()?)
 }
 
 /// As [`read_linked`], for rows that a model is to complete: any cell may be missing, and no row is left out because its
@@ -79,7 +83,7 @@ pub fn read_linked(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<
 /// # Privacy
 /// As [`read_linked`].
 pub fn read_linked_to_fill(folder: &Path, schema: &LinkedSchema, memory: u64) -> Result<Sensitive<LinkedTables>> {
-    read(folder, schema, Kept::All, memory)
+    read(folder, schema, Kept::All, memory, UnitKey::from_system()?)
 }
 
 /// Which rows are kept.
@@ -90,17 +94,25 @@ enum Kept {
     All,
 }
 
-fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result<Sensitive<LinkedTables>> {
+fn read(
+    folder: &Path,
+    schema: &LinkedSchema,
+    kept: Kept,
+    memory: u64,
+    key: UnitKey,
+) -> Result<Sensitive<LinkedTables>> {
+    let key = Arc::new(key);
     let demand = match kept {
         Kept::Modelled => Demand::Whole,
         Kept::All => Demand::Audited,
     };
     if let Some(flat) = &schema.history {
-        return history::read(&Source::from(folder), (schema, flat), demand, memory);
+        return history::read(&Source::from(folder), (schema, flat), demand, (memory, &key));
     }
     let tree = schema.tree();
-    let hasher = KeyHasher::default();
-    let mut read = LinkedTables { schema: schema.clone(), tables: schema.tables.iter().map(|_| None).collect() };
+    let hasher = KeyHasher::new(&key);
+    let tables = schema.tables.iter().map(|_| None).collect();
+    let mut read = LinkedTables { schema: schema.clone(), tables, key: key.clone(), identities: Arc::default() };
     let mut places: Vec<KeyPlaces> = schema.tables.iter().map(|_| KeyPlaces::default()).collect();
     for &place in &tree {
         let table = &schema.tables[place];
@@ -109,7 +121,7 @@ fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result
         let (mut own, mut linked) = (Vec::new(), vec![Vec::new(); links.len()]);
         let share = memory / tree.len() as u64;
         let mut parts = Parts::open(&source, false, table.on_broken)?;
-        let store = stored(&mut parts, &alone, demand, share, |part| {
+        let store = stored(&mut parts, &alone, demand, (share, &key), |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);
             }
@@ -133,8 +145,11 @@ fn read(folder: &Path, schema: &LinkedSchema, kept: Kept, memory: u64) -> Result
             Ok::<_, Error>(Above { rows: read.rows(parent)?, links: keyed.map(link).collect::<Result<_>>()? })
         });
         let reading = Reading { source: &source, table, kept, store, own, above: above.transpose()? };
-        let (rows, keys) = reading.in_order()?;
+        let (rows, keys, identities) = reading.in_order()?;
         (read.tables[place], places[place]) = (Some(rows), keys);
+        if place == tree[0] {
+            read.identities = Arc::new(identities);
+        }
     }
     Ok(Sensitive::new(read))
 }
@@ -183,8 +198,9 @@ impl Above<'_> {
 }
 
 impl Reading<'_> {
-    /// Which rows are kept, in the order of the story, and what their keys name.
-    fn in_order(self) -> Result<(Rows, KeyPlaces)> {
+    /// Which rows are kept, in the order of the story; what their keys name; and of each the identity that its key gives, 0
+    /// for one without a key.
+    fn in_order(self) -> Result<(Rows, KeyPlaces, Vec<u64>)> {
         let parents = self.parents()?;
         let (mut keys, is_kept) = self.distinct(&parents)?;
         let moments = self.moments()?;
@@ -223,8 +239,10 @@ impl Reading<'_> {
             Some(above) => parent.iter().map(|&row| above.rows.person[row as usize]).collect(),
         };
         let moments = moments.map(|moments| kept.iter().map(|&row| moments[row as usize]).collect());
+        let identity = |&row: &u32| self.own.get(row as usize).copied().flatten().map_or(0, |key| key.0);
+        let identities = kept.iter().map(identity).collect();
         let rows = Rows { store: Arc::new(self.store), rows: kept, parent, person, place, moments };
-        Ok((rows, keys))
+        Ok((rows, keys, identities))
     }
 
     /// The row of the parent that each row of the file hangs on, [`MISSING`] for rows that are left out; of the root, the

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use synthward_privacy::UnitKey;
+
 use super::super::column_store::{ColumnStore, Make};
 use super::super::frame::{Frame, FrameColumn, MISSING, Values};
 use super::super::rules::broken;
@@ -18,6 +20,15 @@ impl LinkedTables {
     /// The root was not read.
     pub fn persons(&self) -> Result<usize> {
         Ok(self.rows(self.schema.tree()[0])?.len())
+    }
+
+    /// The secret key of the tables, fresh when they were read, and the identity that each person's own key has under it,
+    /// 0 for one without a key.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn identities(&self) -> (Arc<UnitKey>, Arc<Vec<u64>>) {
+        (self.key.clone(), self.identities.clone())
     }
 
     /// Where each row of a table is in its file; those that are left out are not among them.

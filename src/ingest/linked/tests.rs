@@ -1,9 +1,14 @@
 //! The story of a small hospital, told by hand.
 
-use super::{LinkedTables, read_linked};
+use super::{Kept, LinkedTables, read_linked};
 use crate::ingest::{MISSING, Values};
-use crate::schema::LinkedSchema;
+use crate::schema::{LinkedSchema, Schema};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use synthward_privacy::UnitKey;
 
 const SCHEMA: &str = r#"
     [linked]
@@ -133,4 +138,86 @@ fn units_are_people_and_the_first_rows_are_kept() {
     assert_eq!((units("people"), units("visits"), units("tests")), (vec![0, 1], vec![0, 0, 1, 1, 1], vec![0, 0]));
     assert_eq!(cells(&read, "visits", "start")[3..], [Some(24.0), Some(24.0)]);
     assert_eq!(cells(&read, "people", "number of visits"), [Some(2.0), Some(3.0)], "two of five are left out");
+}
+
+/// A history of persons, who may stand apart in the file.
+const HISTORY: &str = r#"
+    column = [
+        { name = "who", kind = "identifier", type = "int64" },
+        { name = "n", kind = "integer", min = 0, max = 99, domain_from = "public" },
+        { name = "m", kind = "integer", min = 0, max = 99, domain_from = "public" },
+    ]
+    [table]
+    name = "t"
+    privacy_unit = "who"
+    max_rows_per_unit = 2
+    order = "n"
+"#;
+
+/// A folder of persons and their rows.
+const FOLDER: &str = r#"
+    [linked]
+    name = "t"
+    [[table]]
+    name = "people"
+    key = "who"
+    column = [{ name = "who", kind = "identifier", type = "int64" }, { name = "n", kind = "integer", min = 0, max = 99, domain_from = "public" }]
+    [[table]]
+    name = "rows"
+    parent = "people"
+    links = { who = "people" }
+    max_rows = 2
+    column = [{ name = "who", kind = "identifier", type = "int64" }, { name = "m", kind = "integer", min = 0, max = 99, domain_from = "public" }]
+"#;
+
+/// The identity of each person, with what is kept of the person's rows, under a key of these bytes.
+fn persons(path: &Path, schema: &LinkedSchema, key: &Arc<UnitKey>) -> BTreeMap<u64, Vec<Option<u64>>> {
+    let tables = super::read(path, schema, Kept::Modelled, 1 << 20, key.subkey("all")).unwrap().for_controller();
+    let identities = tables.identities().1;
+    let read = (schema.clone(), Arc::new(tables));
+    let below = &schema.tables[1].name;
+    let kept = cells(&read, below, "m");
+    let mut persons: BTreeMap<u64, Vec<Option<u64>>> = identities.iter().map(|&one| (one, Vec::new())).collect();
+    for (&person, cell) in read.1.person_of_rows(1).unwrap().iter().zip(kept) {
+        persons.entry(identities[person as usize]).or_default().push(cell.map(|cell| cell as u64));
+    }
+    persons
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whoever is put in, wherever: all others keep their identity and their rows. Keys are what their type says.
+    #[test]
+    fn one_person_more_changes_nobody_else(
+        rows in vec((0u32..6, 0u32..50, 0u32..50), 1..30),
+        more in vec((0u32..50, 0u32..50, 0usize..30), 1..5),
+    ) {
+        let key = Arc::new(UnitKey::from_system().unwrap());
+        let mut with: Vec<(u32, u32, u32)> = rows.clone();
+        more.iter().for_each(|&(n, m, place)| with.insert(place.min(with.len()), (77, n, m)));
+        let folder = tempfile::tempdir().unwrap();
+        let history = Schema::from_toml(HISTORY).unwrap().history().unwrap().unwrap();
+        let linked = LinkedSchema::from_toml(FOLDER).unwrap();
+        let read = |rows: &[(u32, u32, u32)], zeros: &str| {
+            let path = folder.path().join("t.csv");
+            let lines: String = rows.iter().map(|(who, n, m)| format!("{zeros}{who},{n},{m}\n")).collect();
+            std::fs::write(&path, format!("who,n,m\n{lines}")).unwrap();
+            let mut all = vec![persons(&path, &history, &key)];
+            let mut seen = Vec::new();
+            rows.iter().for_each(|row| if !seen.contains(&row.0) { seen.push(row.0) });
+            let people: String = seen.iter().map(|who| format!("{who},7\n")).collect();
+            let below: String = rows.iter().map(|(who, _, m)| format!("{zeros}{who},{m}\n")).collect();
+            std::fs::write(folder.path().join("people.csv"), format!("who,n\n{people}")).unwrap();
+            std::fs::write(folder.path().join("rows.csv"), format!("who,m\n{below}")).unwrap();
+            all.push(persons(folder.path(), &linked, &key));
+            all
+        };
+        let (before, after) = (read(&rows, ""), read(&with, "00"));
+        for (before, mut after) in before.into_iter().zip(after) {
+            prop_assert_eq!(after.len(), before.len() + 1);
+            after.retain(|person, _| before.contains_key(person));
+            prop_assert_eq!(before, after);
+        }
+    }
 }

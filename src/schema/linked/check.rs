@@ -19,6 +19,7 @@ impl LinkedTable {
             order: None,
             missing: self.missing.clone(),
             units: None,
+            at_least_units: None,
             epsilon_cap: None,
             assumed_public: false,
         };
@@ -188,6 +189,7 @@ impl LinkedSchema {
     /// there; what a table alone is refused for.
     pub fn check(&self) -> Result<()> {
         source::check(self.linked.source.as_deref())?;
+        self.linked.table().check_units()?;
         let mut names = HashSet::new();
         for table in &self.tables {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

@@ -67,6 +67,7 @@ impl Schema {
             name: table.name.clone(),
             source: table.source.clone(),
             units: table.units,
+            at_least_units: table.at_least_units,
             epsilon_cap: table.epsilon_cap,
             assumed_public: table.assumed_public,
         };

@@ -76,9 +76,14 @@ pub struct LinkedSpec {
     /// Random identifier of the source, which has the budget: see [`TableSpec::source`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Number of rows of the root, where it is public. Absent: it is not, and is to be estimated privately.
+    /// Number of rows of the root, as it is declared to be public; a folder of another number is fitted as if it had so
+    /// many. Absent: it is not public, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<u64>,
+    /// A number that the rows of the root are not below, where no more than that is public: delta is held against it before anything
+    /// is spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least_units: Option<u64>,
     /// The most epsilon that all fits of this source together may spend: see [`TableSpec::epsilon_cap`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon_cap: Option<f64>,
@@ -189,6 +194,7 @@ impl LinkedSpec {
             order: None,
             missing: Vec::new(),
             units: self.units,
+            at_least_units: self.at_least_units,
             epsilon_cap: self.epsilon_cap,
             assumed_public: self.assumed_public,
         }

@@ -107,6 +107,7 @@ impl LinkedSchema {
         let facts = [
             ("source", self.linked.source.as_deref().map(text)),
             ("units", self.linked.units.map(|units| units.to_string())),
+            ("at_least_units", self.linked.at_least_units.map(|units| units.to_string())),
             ("epsilon_cap", self.linked.epsilon_cap.map(|cap| format!("{cap:?}"))),
             ("assumed_public", self.linked.assumed_public.then(|| "true".to_owned())),
         ];

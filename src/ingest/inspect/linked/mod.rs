@@ -121,6 +121,7 @@ pub fn inspect_folder(folder: &Path, vouched: Vouched, reference: &[String]) -> 
         name: folder::name(folder),
         source: None,
         units: (vouched == Vouched::All).then_some((root.rows - root.duplicates) as u64),
+        at_least_units: None,
         epsilon_cap: None,
         assumed_public: vouched == Vouched::All,
     };

@@ -1,6 +1,7 @@
 use super::loss::{MOST_ROWS, TrajectoryBuffers, TrajectoryLoss};
 use super::*;
 use crate::encode::{CodeStore, Codes};
+use crate::model::network::tests::one_unit_more_changes_nobody_elses_draws;
 use crate::model::vae::tests::assert_derivative;
 use crate::model::{Marginals, Mixture, Trainable};
 use crate::nn::{Adam, AdamSettings, Workspace, add_parts, clipped_sum, softmax};
@@ -195,4 +196,20 @@ fn what_is_stored_is_read_back_or_refused() {
     assert!(trajectory.parameters(&tensors).is_err());
     tensors.remove(0);
     assert!(trajectory.parameters(&tensors).is_err());
+}
+
+/// A person's latent numbers and the rows that are looked at hang on nobody else.
+#[test]
+fn draws_belong_to_the_person() {
+    let trajectory = trajectory(vec![8]);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let below = [2, 0, 1, 60, 3, 40];
+    let codes = codes(&trajectory, &below, &mut rng);
+    let unit = |unit: usize| {
+        let mut rows = Vec::new();
+        codes.append_unit(unit, &mut rows);
+        rows
+    };
+    let units: Vec<Vec<u16>> = (0..below.len()).map(unit).collect();
+    one_unit_more_changes_nobody_elses_draws(&trajectory, &shaken(&trajectory, 4), &units, trajectory.width());
 }
