@@ -13,6 +13,7 @@ mod clip;
 mod error;
 mod event;
 pub mod infinite;
+mod leaves;
 pub mod ledger;
 pub mod mechanism;
 mod parameters;
@@ -25,6 +26,7 @@ mod unit;
 pub use clip::Clip;
 pub use error::Error;
 pub use event::Event;
+pub use leaves::Batch;
 pub use parameters::{Budget, LARGEST_EPSILON};
 pub use rng::UnitKey;
 #[cfg(feature = "test-noise")]

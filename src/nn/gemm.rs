@@ -1,12 +1,18 @@
 //! The one matrix product.
 
+use gemmkit::tuning;
 use ndarray::{ArrayView2, ArrayViewMut2};
+use std::sync::Once;
 
 /// `c = keep * c + a b` in `f32`, on the calling thread.
 ///
 /// The kernel (AVX-512, AVX2 with FMA, or NEON) is chosen at run time by the `gemmkit` crate, which keeps its packing
 /// memory from call to call. Any strides will do, so a transposed view costs nothing. With `keep = 0` the old content
 /// of `c` is not read.
+///
+/// Each entry is the sum over the `k` products in their order, rounded after each of them (at most 512 of them, then the sum
+/// so far is added), and then added to what is kept. So a row of `c` does not depend on how many others there are; the
+/// kernel's ways for few rows, which add in another order, are switched off.
 ///
 /// # Shapes
 /// `a` is `m x k`, `b` is `k x n`, `c` is `m x n`.
@@ -16,6 +22,12 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 pub fn gemm(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, keep: f32, mut c: ArrayViewMut2<'_, f32>) {
     let ((m, k), (rows, n)) = (a.dim(), b.dim());
     assert!(rows == k && c.dim() == (m, n), "matrix product of {m}x{k} and {rows}x{n} into {:?}", c.dim());
+    static ONE_ORDER: Once = Once::new();
+    ONE_ORDER.call_once(|| {
+        tuning::set_gemv_threshold(0);
+        tuning::set_small_mn_dim(0);
+        tuning::set_tiny_block_dim(0);
+    });
     let (stride_a, stride_b, stride_c) = (a.strides(), b.strides(), [c.strides()[0], c.strides()[1]]);
     // SAFETY: the three views are valid for the asserted shapes with the strides they report themselves, and
     // `c` is borrowed mutably, so it overlaps neither `a` nor `b`.
