@@ -57,6 +57,43 @@ mod tests {
     use super::*;
     use ndarray::{Array2, array};
 
+    /// In every shape, the few rows and columns that have ways of their own in the kernel among them, and with each operand
+    /// transposed: the chain of products in their order. Processors that do not fuse round each product, too.
+    #[test]
+    fn entries_are_chains_in_the_order_of_the_products() {
+        let mut state = 1u32;
+        let mut random = |shape| {
+            Array2::from_shape_simple_fn(shape, || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8_388_608.0 - 1.0
+            })
+        };
+        for m in [1, 2, 5, 16, 17, 33, 100, 320] {
+            for k in [1, 3, 8, 9, 17, 64, 320, 512] {
+                for n in [1, 2, 16, 17, 48, 130] {
+                    let (a, b, kept) = (random((m, k)), random((k, n)), random((m, n)));
+                    let (across_a, across_b) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
+                    let operands = [(a.view(), b.view()), (a.view(), across_b.t()), (across_a.t(), b.view())];
+                    let chain = |add: fn(f32, f32, f32) -> f32, keep: f32| {
+                        let entry = |(i, j)| {
+                            let sum = (0..k).fold(0.0, |sum, p| add(a[[i, p]], b[[p, j]], sum));
+                            if keep == 0.0 { sum } else { kept[[i, j]] + sum }
+                        };
+                        Array2::from_shape_fn((m, n), entry)
+                    };
+                    for keep in [0.0, 1.0] {
+                        for (a, b) in operands {
+                            let mut c = kept.clone();
+                            gemm(a, b, keep, c.view_mut());
+                            let is_chain = c == chain(f32::mul_add, keep) || c == chain(|a, b, sum| sum + a * b, keep);
+                            assert!(is_chain, "{m}x{k} times {k}x{n}, keep {keep}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn products_by_hand_with_transposes_and_accumulation() {
         let a = array![[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]];

@@ -479,4 +479,4 @@ fn summed_squared_norm(rows: impl Iterator<Item = usize>, gradient: &Matrix, sum
 
 #[cfg(test)]
 #[path = "per_unit_tests.rs"]
-mod tests;
+pub(super) mod tests;

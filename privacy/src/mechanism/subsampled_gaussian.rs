@@ -182,6 +182,24 @@ impl SubsampledGaussian {
         self.done
     }
 
+    /// How much larger than accounted the noise on a sum of so many parameters is, to pay for rounding: one unit moves it
+    /// by at most the clipping norm times this.
+    ///
+    /// # Privacy
+    /// Public parameter.
+    pub fn sensitivity_margin(&self, parameters: usize) -> f64 {
+        sensitivity_margin(self.expected_batch_size, parameters)
+    }
+
+    /// Draws the units and their places that another draws, for a test that compares two tables.
+    ///
+    /// # Privacy
+    /// Voids every guarantee: two releases under the same coins.
+    #[cfg(feature = "test-noise")]
+    pub fn share_coins(&mut self, other: &Self) {
+        self.coins = other.coins.again();
+    }
+
     /// Half of a step: draws its units and has their contributions added up, each the unit's whole one times
     /// [`Clip::coefficient`] of the square of its largest norm. `load(data, unit)` is the number of terms that a unit
     /// gives; `sums(data, batch, clip, parts)` puts the sum of each leaf of the batch into the part of the same number.
@@ -283,7 +301,7 @@ impl ClippedSum<'_> {
         assert!(lengths.all(|length| length == parameters || length == 0), "one entry a parameter in each part");
         let (key, step, norm) = (&mechanism.noise, mechanism.done - 1, mechanism.clip.norm());
         let per_norm = LEAF_GRID / norm;
-        let margin = sensitivity_margin(mechanism.expected_batch_size, parameters);
+        let margin = mechanism.sensitivity_margin(parameters);
         let noise_steps = mechanism.noise_multiplier * margin * GRID;
         let law = GridGaussian::new(noise_steps);
         let scale = norm / GRID / mechanism.expected_batch_size;
