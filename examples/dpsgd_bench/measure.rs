@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
 use synthward::nn::{
-    Adam, AdamSettings, Matrix, Network, Table, Trace, Workspace, add_parts, clipped_sum, gemm, plain_sum,
+    Adam, AdamSettings, Matrix, Network, Table, Trace, Workspace, add_parts, clipped_sums, gemm, plain_sum, terms,
 };
 use synthward_privacy::mechanism::{ClippedSum, SubsampledGaussian};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
@@ -123,8 +123,10 @@ impl<'a, N: Network> Trainee<'a, N> {
 
     pub fn dp_step(&mut self) {
         let Self { network, data, mechanism, parameters, optimiser, workspace, .. } = self;
-        let sum = mechanism.accumulate(data, Vec::len, |_, batch, clip| {
-            clipped_sum(*network, parameters, batch, &|norm| clip.coefficient(norm), workspace)
+        let load = |_: &Vec<u32>, unit| terms(network.rows(unit));
+        let sum = mechanism.accumulate(data, Vec::len, load, |_, batch, clip, sums| {
+            let coefficient = |norm: f64| clip.coefficient(norm);
+            clipped_sums(*network, parameters, |leaf| batch.leaf(leaf), &coefficient, workspace, sums);
         });
         let sum = sum.expect("a step is left");
         sum.release(parameters.len(), optimiser.blocks(parameters, ClippedSum::BLOCK), |block, mean| block.step(mean));
@@ -182,7 +184,7 @@ fn interleave<'a, N: Network>(
         clock(1, &mut || trainee.plain_step());
         clock(2, &mut || patients.dp_step());
         clock(3, &mut || {
-            let sum = silent.accumulate(&nobody, Vec::len, |_, _, _| &[]).expect("a step is left");
+            let sum = silent.accumulate(&nobody, Vec::len, |_, _| 1, |_, _, _, _| ()).expect("a step is left");
             let blocks = trainee.parameters.par_chunks(ClippedSum::BLOCK);
             sum.release(table.len(), blocks, |_, mean| {
                 std::hint::black_box(mean);

@@ -13,6 +13,7 @@ mod clip;
 mod error;
 mod event;
 pub mod infinite;
+mod leaves;
 pub mod ledger;
 pub mod mechanism;
 mod parameters;
@@ -27,6 +28,7 @@ mod unit;
 pub use clip::Clip;
 pub use error::Error;
 pub use event::Event;
+pub use leaves::Batch;
 pub use parameters::{Budget, LARGEST_EPSILON, LARGEST_UNCOUNTED_DELTA};
 #[cfg(feature = "test-noise")]
 pub use rng::test_noise::seed_noise;

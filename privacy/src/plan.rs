@@ -275,6 +275,11 @@ impl Plan {
         };
         let scale = calibrate::scale(accountant, |s| composed(&scaled(s)), target.epsilon(), target.delta())?;
         let entries = scaled(scale);
+        for entry in &entries {
+            if let Mechanism::SubsampledGaussian { .. } = entry.mechanism {
+                SubsampledGaussian::check_noise_multiplier(entry.noise_multiplier)?;
+            }
+        }
         let epsilon = accountant.epsilon(&composed(&entries), target.delta())?;
         Ok(Self {
             unit,
@@ -721,12 +726,27 @@ mod tests {
         assert!(Plan::calibrate(PrivacyUnit::Row, Budget::unlimited(), vec![]).is_err());
     }
 
+    /// Beyond it nothing is known of the sampler's error. No mechanism has been handed out by then.
+    #[test]
+    fn noise_beyond_what_the_sampler_is_proved_for_is_refused_before_anything_is_spent() {
+        let sampled = Mechanism::SubsampledGaussian { clipping_norm: 1.0, sampling_rate: 1.0, steps: 100_000_000 };
+        let calibrate = |epsilon| {
+            let (name, mechanism) = ("train".into(), sampled.clone());
+            let train = Request { name, share: Share::Train, weight: 1.0, mechanism };
+            Plan::calibrate(PrivacyUnit::Row, Budget::new(epsilon, 1e-6).unwrap(), vec![train])
+        };
+        assert!(calibrate(10.0).is_ok());
+        let refused = calibrate(1.0);
+        assert!(matches!(refused, Err(Error::Parameter { name: "noise multiplier", .. })), "{:?}", refused.err());
+    }
+
     /// Over both processes, no mechanism runs twice and no step beyond the plan.
     #[test]
     fn a_plan_goes_on_where_it_stopped() {
         let step = |mechanism: &mut SubsampledGaussian| {
-            let (parts, mut mean) = ([vec![0.0f32; 3]], [0.0f32; 3]);
-            let sum = mechanism.accumulate(&crate::Sensitive::new(vec![(); 40]), Vec::len, |_, _, _| &parts)?;
+            let mut mean = [0.0f32; 3];
+            let data = crate::Sensitive::new(vec![(); 40]);
+            let sum = mechanism.accumulate(&data, Vec::len, |_, _| 1, |_, _, _, _| ())?;
             use rayon::prelude::*;
             sum.release(3, mean.par_chunks_mut(crate::mechanism::ClippedSum::BLOCK), |out, m| out.copy_from_slice(m));
             Ok::<_, Error>(mean)

@@ -38,6 +38,12 @@ impl NoiseKey {
         Ok(Self(key))
     }
 
+    /// The same key once more.
+    #[cfg(feature = "test-noise")]
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0)
+    }
+
     /// The stream of one step, at the start.
     pub(crate) fn stream(&self, step: u64) -> ChaCha20Rng {
         let mut rng = ChaCha20Rng::from_seed(self.0);

@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use super::simd::vectorised;
 
 /// Rows by which memory grows.
-const ROWS: usize = 64;
+const ROWS: usize = super::per_unit::TILE_ROWS;
 
 /// A `rows x columns` matrix of `f32` whose memory only grows.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +18,8 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Takes a new shape; the values are unspecified until written. Memory grows by [`ROWS`] rows, so that a tile a
-    /// little larger than the last finds room.
+    /// Takes a new shape; the values are unspecified until written. Memory grows by [`ROWS`] rows, so that every tile
+    /// finds room where one did.
     pub fn reshape(&mut self, rows: usize, columns: usize) {
         (self.rows, self.columns) = (rows, columns);
         if self.data.len() < rows * columns {

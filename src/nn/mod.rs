@@ -15,11 +15,11 @@
 //!   averaging are single passes; a layer knows its slots.
 //! - [`Dense`], [`Embedding`] (rows of codes in, never one-hot) and [`Mlp`]: forward and backward.
 //! - [`softmax`]: block-wise softmax and cross-entropy over a row of categorical blocks.
-//! - [`Network`], [`Trace`], [`clipped_sum`]: the per-unit part.
+//! - [`Network`], [`Trace`], [`clipped_sums`]: the per-unit part.
 //! - [`Adam`]: the optimiser, with a running average of the weights.
 //!
 //! Nothing here mixes rows of different units: there is no batch statistic to refuse. Matrix products
-//! run on one thread each; [`clipped_sum`] spreads tiles of units over rayon, and its result does not
+//! run on one thread each; [`clipped_sums`] spreads leaves of units over rayon, and its result does not
 //! depend on the number of threads.
 
 mod activation;
@@ -44,5 +44,7 @@ pub use gemm::gemm;
 pub use matrix::Matrix;
 pub use mlp::{Mlp, MlpBuffers};
 pub use parameters::{Slot, Table, Tensor, find_tensor};
-pub use per_unit::{Network, Trace, Workspace, add_parts, clipped_sum, plain_sum};
+pub use per_unit::{MOST_ROWS, Network, Trace, Workspace, add_parts, clipped_sum, clipped_sums, plain_sum, terms};
+#[cfg(test)]
+pub(crate) use per_unit::tests::assert_units_do_not_see_each_other;
 pub(crate) use simd::vectorised;

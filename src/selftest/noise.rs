@@ -85,10 +85,8 @@ fn steps(plan: &mut Plan, name: &str, steps: u64) -> Result<(Vec<Vec<u32>>, Vec<
         let sum = mechanism.accumulate(
             &data,
             |()| UNITS,
-            |(), units, _| {
-                batches.last_mut().into_iter().for_each(|batch| batch.extend(units));
-                &[]
-            },
+            |(), _| 1,
+            |(), batch, _, _| batches.last_mut().into_iter().for_each(|units| units.extend(batch.units())),
         )?;
         if step + 1 == steps {
             let blocks = noise.par_chunks_mut(ClippedSum::BLOCK);

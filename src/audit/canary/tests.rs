@@ -5,7 +5,7 @@ use super::*;
 use crate::encode::{CodeStore, Codes, Layout};
 use crate::ingest::Source;
 use crate::model::{Marginals, Mixture, ModelKind, Vae, VaeSettings};
-use crate::nn::{Workspace, add_parts, clipped_sum};
+use crate::nn::{Workspace, add_parts, clipped_sum, clipped_sums, terms};
 use crate::schema::Schema;
 use crate::train::{TABLE_MEMORY, plan, read_ledger};
 use rayon::prelude::*;
@@ -96,19 +96,26 @@ impl Laboratory {
         let public_units = self.members.max(1) as f64;
         let mut mechanism = plan.subsampled_gaussian("steps", public_units).unwrap();
         trial.starts(&self.vae, &self.parameters, &data, clip, public_units).unwrap();
-        let (mut workspace, mut parts) = (Workspace::default(), Vec::new());
+        let mut workspace = Workspace::default();
         let length = self.parameters.len();
         for step in 0..claim.steps as u64 {
             let one = clip.norm().powi(2);
-            let summed = mechanism.accumulate(&data, CodeStore::units, |codes, batch, _| {
+            let load = |codes: &CodeStore, unit| terms(codes.rows_of(unit as usize));
+            let summed = mechanism.accumulate(&data, CodeStore::units, load, |codes, batch, _, sums| {
                 let honest = |squared_norm: f64| clip.coefficient(squared_norm);
                 let mut sum = |codes: &CodeStore, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
                     let loss = trial.plant(self.vae.loss(codes, [3; 32], step as u32), units, step);
-                    clipped_sum(&loss, &self.parameters, batch, coefficient, &mut workspace).to_vec()
+                    clipped_sums(&loss, &self.parameters, |leaf| batch.leaf(leaf), coefficient, &mut workspace, sums);
+                    sums.to_vec()
                 };
-                parts = match fault {
+                let summed: Vec<Vec<f32>> = match fault {
                     Fault::NoClip => sum(codes, &|_| 1.0),
-                    Fault::ClipPerRow => of_rows.iter().flat_map(|codes| sum(codes, &honest)).collect(),
+                    Fault::ClipPerRow => {
+                        let of_rows: Vec<_> = of_rows.iter().map(|codes| sum(codes, &honest)).collect();
+                        let leaves = 0..of_rows[0].len();
+                        let entry = |leaf: usize, i: usize| of_rows.iter().map(|sums| sums[leaf][i]).sum();
+                        leaves.map(|leaf| (0..length).map(|i| entry(leaf, i)).collect()).collect()
+                    }
                     Fault::ClipPerBatch => {
                         // The norms of all units first, then one coefficient for all.
                         let total = Mutex::new(0.0);
@@ -121,7 +128,7 @@ impl Laboratory {
                     }
                     _ => sum(codes, &honest),
                 };
-                &parts
+                sums.clone_from_slice(&summed);
             });
             let blocks = (0..length.div_ceil(ClippedSum::BLOCK)).into_par_iter();
             let see = |block: usize, mean: &[f32]| trial.stepped(step, block * ClippedSum::BLOCK, mean);
