@@ -126,7 +126,7 @@ pub(super) mod tests {
     use super::*;
     use crate::encode::{Identities, Layout};
     use crate::model::{Diffusion, DiffusionSettings, Mixture, Vae, VaeSettings};
-    use crate::nn::{assert_units_do_not_see_each_other, softmax};
+    use crate::nn::{Workspace, add_parts, assert_units_do_not_see_each_other, clipped_sum, softmax};
     use rand::{Rng, SeedableRng};
     use std::sync::Arc;
     use synthward_privacy::UnitKey;

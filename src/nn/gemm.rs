@@ -72,7 +72,8 @@ mod tests {
             for k in [1, 3, 8, 9, 17, 64, 320, 512] {
                 for n in [1, 2, 16, 17, 48, 130] {
                     let (a, b, kept) = (random((m, k)), random((k, n)), random((m, n)));
-                    let (across_a, across_b) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
+                    let (across_a, across_b) =
+                        (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
                     let operands = [(a.view(), b.view()), (a.view(), across_b.t()), (across_a.t(), b.view())];
                     let chain = |add: fn(f32, f32, f32) -> f32, keep: f32| {
                         let entry = |(i, j)| {
