@@ -46,7 +46,10 @@ mutant "tails that end early" privacy/src/rng/gaussian.rs $core 's/\(low as f64 
 mutant "steps beyond the plan" "$step" $core 's/if self\.done >= self\.steps/if false/'
 mutant "no clip" privacy/src/clip.rs $core 's/if norm <= self\.clipping_norm/if norm <= f64::MAX/'
 mutant "infinite norms kept" privacy/src/clip.rs $core 's/if !squared_norm\.is_finite\(\) \|\| squared_norm < 0\.0/if false/'
-mutant "fixed-size batches instead of Poisson" privacy/src/subsample.rs $core 's/batch\.extend\(\(0\.\.units as u32\)\.filter.*?\);/let first = rng.next_u64() % units.max(1) as u64; let _ = threshold; batch.extend((0..(sampling_rate * units as f64) as u64).map(|i| ((first + i) % units.max(1) as u64) as u32));/s'
+mutant "fixed-size batches instead of Poisson" privacy/src/subsample.rs $core 's/\(all \|\| coin < threshold\)/((u64::from(unit) + step) % units as u64) < (sampling_rate * units as f64) as u64/; s/let all = /let all = false \&\& /'
+mutant "leaves cut by count" privacy/src/leaves.rs $core 's/drawn\.partition_point\(.*?\);/drawn.len() \/ 2;/'
+mutant "rounding that nothing pays for" "$step" $core 's/1\.001 \* roundings/0.0 * roundings/'
+mutant "parts folded twice" "$step" $core 's/open = leaves\.len\(\);/open = leaves.len(); fold(\&self.parts[..open.min(self.parts.len())], 1.0, \&mut self.folded);/'
 mutant "same batch each step" privacy/src/subsample.rs $core 's/key\.stream\(step\)/key.stream(0 * step)/'
 mutant "unit weight unbounded in marginals" privacy/src/mechanism/histogram.rs $core 's/unit_weight \/ hit\.len\(\) as i64/unit_weight/'
 mutant "marginals without noise" privacy/src/mechanism/histogram.rs $core 's/add_discrete_gaussian\(&counts, .*?\)\?/{ counts }/'
@@ -60,6 +63,9 @@ mutant "steps given back" privacy/src/plan.rs $core 's/ && e\.steps_done == 0\)/
 mutant "a fit refused after a checkpoint" privacy/src/ledger.rs $core 's/record if record\.fit\(\) == Some\(name\)/Record::Outcome { fit, .. } if fit == name/'
 mutant "clip per batch" src/nn/per_unit.rs synthward 's/coefficients\.clear\(\);/let total = squared_norms.iter().sum(); squared_norms.fill(total); coefficients.clear();/'
 mutant "rows of a unit clipped one by one" src/nn/per_unit.rs synthward 's/sum \+ 2\.0 \* below/sum + 0.0 * below/'
+mutant "units clipped by their sum alone" src/nn/per_unit.rs synthward 's/if q >= row \{ q \}/if true { q }/'
+mutant "many rows summed one by one" src/nn/per_unit.rs synthward 's/\|\| network\.rows\(unit\) <= MOST_ROWS/|| true/'
+mutant "few rows added in an order of their own" src/nn/gemm.rs synthward 's/tuning::set_small_mn_dim\(0\);//'
 
 # What changes the released numbers is also seen from outside, by the white-box audit of a whole fit.
 audit=audit::canary::tests::a_network_is_audited

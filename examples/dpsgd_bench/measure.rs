@@ -123,8 +123,8 @@ impl<'a, N: Network> Trainee<'a, N> {
 
     pub fn dp_step(&mut self) {
         let Self { network, data, mechanism, parameters, optimiser, workspace, .. } = self;
-        let load = |_: &Vec<u32>, unit| terms(network.rows(unit));
-        let sum = mechanism.accumulate(data, Vec::len, load, |_, batch, clip, sums| {
+        let terms = |_: &Vec<u32>, unit| terms(network.rows(unit));
+        let sum = mechanism.accumulate(data, Vec::len, terms, |_, batch, clip, sums| {
             let coefficient = |norm: f64| clip.coefficient(norm);
             clipped_sums(*network, parameters, |leaf| batch.leaf(leaf), &coefficient, workspace, sums);
         });

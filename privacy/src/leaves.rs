@@ -4,8 +4,13 @@
 //! on everything that is in a sum. Were a batch one sum, or were it cut by
 //! count, one unit more would round all of it anew. So it is cut by the units'
 //! own places, which are secret and independent of each other: the leaves of a
-//! binary tree, in which a node whose units have a load above the largest is
-//! cut by the next bit of their places.
+//! binary tree, in which a node that is too heavy is cut by the next bit of
+//! their places.
+//!
+//! The [`weight`] of `m` units with `T` terms, whose squared numbers add up to
+//! `Q`, is `T m + Q + 2 T + 2 m`: twice how often the clipping norm is rounded in
+//! a sum of theirs, as the page of
+//! [`SubsampledGaussian`](crate::mechanism::SubsampledGaussian) counts it.
 //!
 //! # What one unit more changes
 //! Only nodes on the way of its own place, and those only grow. Those that were
@@ -13,10 +18,17 @@
 //! Every other leaf keeps its units, in their order. `L` becomes one leaf, or is
 //! cut into some, which hold together what `L` held and the unit.
 //!
-//! With loads of at most `r` a unit, `n` a leaf and `r <= n`, those have `n + r`
-//! together at most. Where two units' places are alike in all bits there is
-//! nothing to cut by, and each unit is a leaf of its own: there are then at most
-//! `n + r` leaves with any load.
+//! Let a leaf weigh at most `n (n + 5)`, and the unit have at most `r` terms. The
+//! weight of units together is at least the sum of their weights apart, so what
+//! `L` becomes weighs no more, in sum, than `L` and the unit together: what `L`
+//! weighs and `T + r m + r^2 + 3 r + 2`. If `L` has `a` terms a unit, `a >= 1`,
+//! then `Q >= a^2 m`, and `a m^2 + (a^2 + 2 a + 2) m <= n (n + 5)` asks for
+//! `m <= n / sqrt(a)`. So `T + r m <= n (sqrt(a) + r / sqrt(a))`, which is
+//! `n (1 + r)` at most, for `1 <= a <= r`. All in all, what `L` was and what it
+//! becomes weigh at most `2 n (n + 5) + n (1 + r) + r^2 + 3 r + 2`.
+//!
+//! Where two units' places are alike in all bits there is nothing to cut by, and
+//! each unit is a leaf of its own. At most `n + 1` leaves with any term come of `L`.
 
 use crate::subsample::Drawn;
 use std::ops::Range;
@@ -54,26 +66,35 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Sorts the units of a step into leaves of at most `largest` load, each in the order of the table.
+/// How heavy units are, given the terms of each.
+fn weight(terms: impl Iterator<Item = usize>) -> usize {
+    let (all, units, squares) = terms.fold((0, 0, 0), |(all, units, squares), terms| {
+        (all + terms, units + usize::from(terms > 0), squares + terms * terms)
+    });
+    all * units + squares + 2 * all + 2 * units
+}
+
+/// Sorts the units of a step into leaves that weigh at most `heaviest`, each in the order of the table; `terms` is the number of
+/// a unit's.
 pub(crate) fn cut(
     drawn: &mut [Drawn],
-    load: &dyn Fn(u32) -> usize,
-    largest: usize,
+    terms: &dyn Fn(u32) -> usize,
+    heaviest: usize,
     units: &mut Vec<u32>,
     leaves: &mut Vec<Range<usize>>,
 ) {
     units.clear();
     leaves.clear();
     drawn.sort_unstable();
-    cut_node(drawn, u32::BITS, load, largest, units, leaves);
+    cut_node(drawn, u32::BITS, terms, heaviest, units, leaves);
 }
 
 /// The leaves of a node whose units have places that differ in the last `bits` bits alone.
 fn cut_node(
     drawn: &mut [Drawn],
     bits: u32,
-    load: &dyn Fn(u32) -> usize,
-    largest: usize,
+    terms: &dyn Fn(u32) -> usize,
+    heaviest: usize,
     units: &mut Vec<u32>,
     leaves: &mut Vec<Range<usize>>,
 ) {
@@ -86,7 +107,7 @@ fn cut_node(
     if drawn.is_empty() {
         return;
     }
-    if drawn.iter().map(|drawn| load(drawn.unit)).sum::<usize>() <= largest {
+    if weight(drawn.iter().map(|drawn| terms(drawn.unit))) <= heaviest {
         return leaf(drawn);
     }
     let Some(bits) = bits.checked_sub(1) else {
@@ -94,8 +115,8 @@ fn cut_node(
     };
     let ones = drawn.partition_point(|drawn| drawn.place >> bits & 1 == 0);
     let (zeros, ones) = drawn.split_at_mut(ones);
-    cut_node(zeros, bits, load, largest, units, leaves);
-    cut_node(ones, bits, load, largest, units, leaves);
+    cut_node(zeros, bits, terms, heaviest, units, leaves);
+    cut_node(ones, bits, terms, heaviest, units, leaves);
 }
 
 #[cfg(test)]
@@ -103,52 +124,58 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LARGEST: usize = 24;
+    const N: usize = 24;
+    const HEAVIEST: usize = N * (N + 5);
+    const MOST_TERMS: usize = 8;
 
-    fn leaves(drawn: &[Drawn], loads: &[usize]) -> Vec<Vec<u32>> {
+    fn leaves(drawn: &[Drawn], terms: &[usize]) -> Vec<Vec<u32>> {
         let (mut units, mut leaves) = (Vec::new(), Vec::new());
-        cut(&mut drawn.to_vec(), &|unit| loads[unit as usize], LARGEST, &mut units, &mut leaves);
+        cut(&mut drawn.to_vec(), &|unit| terms[unit as usize], HEAVIEST, &mut units, &mut leaves);
         let batch = Batch::new(&units, &leaves);
         (0..leaves.len()).map(|leaf| batch.leaf(leaf).to_vec()).collect()
     }
 
     proptest! {
-        /// Any loads, places that are often alike: one unit more changes one leaf, which may be cut.
+        /// Any numbers of terms, places that are often alike: one unit more changes one leaf, which may be cut.
         #[test]
         fn one_unit_more_changes_one_leaf(
-            units in prop::collection::vec((prop_oneof![any::<u32>(), 0u32..4], 0usize..9), 1..200),
+            units in prop::collection::vec((prop_oneof![any::<u32>(), 0u32..4], 0..=MOST_TERMS), 1..200),
             one_more in any::<prop::sample::Index>(),
         ) {
-            let loads: Vec<usize> = units.iter().map(|unit| unit.1).collect();
+            let terms: Vec<usize> = units.iter().map(|unit| unit.1).collect();
             let all: Vec<Drawn> =
                 units.iter().zip(0..).map(|(&(place, _), unit)| Drawn { place, unit }).collect();
             let one_more = one_more.index(units.len()) as u32;
             let others: Vec<Drawn> = all.iter().copied().filter(|drawn| drawn.unit != one_more).collect();
-            let (before, after) = (leaves(&others, &loads), leaves(&all, &loads));
-            let load = |leaf: &[u32]| leaf.iter().map(|&unit| loads[unit as usize]).sum::<usize>();
+            let (before, after) = (leaves(&others, &terms), leaves(&all, &terms));
+            let weight = |leaf: &[u32]| weight(leaf.iter().map(|&unit| terms[unit as usize]));
             let mut seen: Vec<u32> = after.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..units.len() as u32).collect::<Vec<_>>());
             for leaf in &after {
-                prop_assert!(!leaf.is_empty() && (load(leaf) <= LARGEST || leaf.len() == 1));
+                prop_assert!(!leaf.is_empty() && (weight(leaf) <= HEAVIEST || leaf.len() == 1));
                 prop_assert!(leaf.is_sorted());
             }
             let gone: Vec<_> = before.iter().filter(|leaf| !after.contains(leaf)).collect();
             let new: Vec<_> = after.iter().filter(|leaf| !before.contains(leaf)).collect();
             prop_assert!(gone.len() <= 1, "{gone:?}");
-            let mut held: Vec<u32> = gone.into_iter().flatten().copied().chain([one_more]).collect();
+            let mut held: Vec<u32> = gone.iter().copied().flatten().copied().chain([one_more]).collect();
             let mut holds: Vec<u32> = new.iter().copied().flatten().copied().collect();
             held.sort_unstable();
             holds.sort_unstable();
             prop_assert_eq!(held, holds);
-            prop_assert!(new.iter().map(|leaf| load(leaf)).sum::<usize>() <= LARGEST + 8);
+            let weights = |leaves: &[&Vec<u32>]| leaves.iter().map(|leaf| weight(leaf)).sum::<usize>();
+            let more = N * (1 + MOST_TERMS) + MOST_TERMS * MOST_TERMS + 3 * MOST_TERMS + 2;
+            prop_assert!(weights(&gone) + weights(&new) <= 2 * HEAVIEST + more);
+            prop_assert!(new.iter().filter(|leaf| weight(leaf) > 0).count() <= N + 1);
         }
     }
 
     #[test]
     fn units_of_one_place_are_leaves_of_their_own_where_they_are_too_many() {
         let drawn: Vec<Drawn> = (0..9).map(|unit| Drawn { place: 7, unit }).collect();
-        assert_eq!(leaves(&drawn, &[3; 9]).len(), 9);
-        assert_eq!(leaves(&drawn[..8], &[3; 9]).len(), 1);
+        // 8 units of 8 terms weigh 1,168, and 7 weigh 910; at most 696 are allowed.
+        assert_eq!(leaves(&drawn, &[8; 9]).len(), 9);
+        assert_eq!(leaves(&drawn[..5], &[8; 9]).len(), 1);
     }
 }

@@ -68,26 +68,20 @@ mod tests {
                 (state >> 8) as f32 / 8_388_608.0 - 1.0
             })
         };
-        for m in [1, 2, 5, 16, 17, 33, 100, 320] {
-            for k in [1, 3, 8, 9, 17, 64, 320, 512] {
-                for n in [1, 2, 16, 17, 48, 130] {
+        for m in [1, 2, 17, 33, 320] {
+            for k in [1, 8, 9, 17, 64, 512] {
+                for n in [1, 2, 16, 17, 48] {
                     let (a, b, kept) = (random((m, k)), random((k, n)), random((m, n)));
-                    let (across_a, across_b) =
-                        (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
-                    let operands = [(a.view(), b.view()), (a.view(), across_b.t()), (across_a.t(), b.view())];
-                    let chain = |add: fn(f32, f32, f32) -> f32, keep: f32| {
-                        let entry = |(i, j)| {
-                            let sum = (0..k).fold(0.0, |sum, p| add(a[[i, p]], b[[p, j]], sum));
-                            if keep == 0.0 { sum } else { kept[[i, j]] + sum }
-                        };
-                        Array2::from_shape_fn((m, n), entry)
+                    let (across_a, across_b) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
+                    let chain = |add: fn(f32, f32, f32) -> f32| {
+                        Array2::from_shape_fn((m, n), |(i, j)| (0..k).fold(0.0, |sum, p| add(a[[i, p]], b[[p, j]], sum)))
                     };
-                    for keep in [0.0, 1.0] {
-                        for (a, b) in operands {
+                    let chains = [chain(f32::mul_add), chain(|a, b, sum| sum + a * b)];
+                    for (keep, chains) in [(0.0, &chains), (1.0, &chains.each_ref().map(|chain| &kept + chain))] {
+                        for (a, b) in [(a.view(), b.view()), (a.view(), across_b.t()), (across_a.t(), b.view())] {
                             let mut c = kept.clone();
                             gemm(a, b, keep, c.view_mut());
-                            let is_chain = c == chain(f32::mul_add, keep) || c == chain(|a, b, sum| sum + a * b, keep);
-                            assert!(is_chain, "{m}x{k} times {k}x{n}, keep {keep}");
+                            assert!(chains.contains(&c), "{m}x{k} times {k}x{n}, keep {keep}");
                         }
                     }
                 }

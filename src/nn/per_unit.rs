@@ -16,14 +16,17 @@
 //! the longest. A row with an input beyond 2^50 has no usable norm: scaling it might leave the range of single precision.
 //!
 //! # How a sum is rounded
-//! The rows of a leaf come first, in one tile as long as they are at most [`TILE_ROWS`], then the units that give one term.
-//! Each kernel adds them in this order: [`gemm`] runs through the rows one by one in each entry, and so do biases and
-//! embeddings. A product is rounded once, or not at all where the processor fuses it, each addition once; the sums of two
-//! tiles are added once more.
+//! Units come in the order of their terms, those with most first and those that are summed by themselves last. Each kernel adds
+//! in this order: [`gemm`] runs through the rows one by one in each entry, and so do biases and embeddings. A product is
+//! rounded once, or not at all where the processor fuses it, each addition once; the sums of two tiles are added once more.
+//!
+//! A layer that sees some rows of a unit alone, as in a trajectory, adds its i-th row where others add theirs: the i-th term is
+//! what all layers add then.
 //!
 //! What a row leaves behind does not depend on the rows that share its tile, to the last bit: products are made by [`gemm`] and
 //! everything else row by row. Tests hold that against each row alone.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -238,10 +241,13 @@ impl<B> Desk<B> {
         let mut own = std::mem::take(&mut self.units);
         own.clear();
         own.extend(units.iter().copied().filter(by_rows));
+        own.sort_unstable_by_key(|&unit| (Reverse(network.rows(unit)), unit));
+        let total: usize = own.iter().map(|&unit| network.rows(unit)).sum();
+        let aim = total.div_ceil(total.div_ceil(TILE_ROWS).max(1)).next_multiple_of(MOST_ROWS).min(TILE_ROWS);
         let (mut start, mut rows, mut is_first) = (0, 0, true);
         for end in 0..=own.len() {
             let more = own.get(end).map(|&unit| network.rows(unit));
-            if rows > 0 && more.is_none_or(|more| rows + more > TILE_ROWS) {
+            if rows > 0 && more.is_none_or(|more| rows + more > aim) {
                 self.add_tile(network, parameters, &own[start..end], coefficient, is_first, sum);
                 (start, rows, is_first) = (end, 0, false);
             }

@@ -451,7 +451,7 @@ proptest! {
         let mut workspace = Workspace::default();
         clipped_sums(&network, &parameters, |_| &all, &coefficient, &mut workspace, &mut sums);
         let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let (mut wanted, mut count) = (vec![0.0; parameters.len()], 0);
+        let mut wanted = vec![0.0; parameters.len()];
         for rows in &network.units {
             let of_row = |(a, g): &(Vec<f32>, Vec<f32>), c: f32| {
                 let ones = a.iter().chain(&[1.0]);
@@ -479,10 +479,11 @@ proptest! {
             };
             prop_assert!(length(&contribution) <= 1.0 - 2f64.powi(-13), "{}", length(&contribution));
             wanted.iter_mut().zip(&contribution).for_each(|(w, c)| *w += c);
-            count += terms(rows.len());
         }
         let off: Vec<f64> = wanted.iter().zip(&sums[0]).map(|(w, &s)| w - f64::from(s)).collect();
-        let roundings = (count * (count + 5) / 2) as f64;
+        let sum = |of: fn(usize) -> usize| network.units.iter().map(|rows| of(terms(rows.len()))).sum::<usize>();
+        let (t, m, q) = (sum(|t| t), network.units.len(), sum(|t| t * t));
+        let roundings = 0.5 * (t * m + q + 2 * t + 2 * m) as f64;
         // The terms are computed with norms of another order of summation: a coefficient may differ by 2^-24.
         prop_assert!(length(&off) <= 2f64.powi(-24) * (1.001 * roundings + network.units.len() as f64), "{}", length(&off));
     }

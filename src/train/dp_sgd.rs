@@ -22,7 +22,7 @@ pub(super) const TRAIN: &str = "dp-sgd";
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// A unit gives no more terms than the mechanism has paid for.
-const _: () = assert!(nn::MOST_ROWS <= SubsampledGaussian::LARGEST_LOAD);
+const _: () = assert!(nn::MOST_ROWS <= SubsampledGaussian::MOST_TERMS);
 
 /// How a training goes.
 pub(super) struct Course<'a> {
@@ -72,8 +72,8 @@ pub(super) fn train<T: Trainable, W: Witness>(
         if let Some(keeper) = &mut keeper {
             keeper.between(plan, &mechanism, &parameters, &optimiser)?;
         }
-        let load = |codes: &CodeStore, unit| nn::terms(network.loss(codes, key, step as u32).rows(unit));
-        let sum = mechanism.accumulate(codes, CodeStore::units, load, |codes, batch, clip, sums| {
+        let terms = |codes: &CodeStore, unit| nn::terms(network.loss(codes, key, step as u32).rows(unit));
+        let sum = mechanism.accumulate(codes, CodeStore::units, terms, |codes, batch, clip, sums| {
             let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
             let loss = witness.plant(network.loss(codes, key, step as u32), codes.units(), step);
             clipped_sums(&loss, &parameters, |leaf| batch.leaf(leaf), &coefficient, &mut workspace, sums);
@@ -275,8 +275,8 @@ mod tests {
         let mut mechanism = plan.subsampled_gaussian(TRAIN, 1500.0).unwrap();
         let (data, mut workspace) = (Sensitive::new(codes()), Workspace::default());
         let mut step = |units: usize| {
-            let load = |codes: &CodeStore, unit| nn::terms(codes.rows_of(unit as usize));
-            let sum = mechanism.accumulate(&data, CodeStore::units, load, |codes, batch, clip, sums| {
+            let terms = |codes: &CodeStore, unit| nn::terms(codes.rows_of(unit as usize));
+            let sum = mechanism.accumulate(&data, CodeStore::units, terms, |codes, batch, clip, sums| {
                 let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
                 let loss = vae.loss(codes, [1; 32], 1);
                 let first = |leaf| batch.leaf(leaf).split_at_checked(units).map_or(batch.leaf(leaf), |some| some.0);

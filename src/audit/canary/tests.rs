@@ -100,8 +100,8 @@ impl Laboratory {
         let length = self.parameters.len();
         for step in 0..claim.steps as u64 {
             let one = clip.norm().powi(2);
-            let load = |codes: &CodeStore, unit| terms(codes.rows_of(unit as usize));
-            let summed = mechanism.accumulate(&data, CodeStore::units, load, |codes, batch, _, sums| {
+            let terms = |codes: &CodeStore, unit| terms(codes.rows_of(unit as usize));
+            let summed = mechanism.accumulate(&data, CodeStore::units, terms, |codes, batch, _, sums| {
                 let honest = |squared_norm: f64| clip.coefficient(squared_norm);
                 let mut sum = |codes: &CodeStore, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
                     let loss = trial.plant(self.vae.loss(codes, [3; 32], step as u32), units, step);

@@ -143,48 +143,60 @@ fn cancelling(count: usize, length: f32, rng: &mut ChaCha8Rng) -> Rows {
     let mut all = Rows::default();
     for row in 0..count {
         let sign = if 2 * row < count { 1.0 } else { -1.0 };
-        all.inputs.push(one.inputs[0].map(|x| x * rng.random_range(0.99..1.01)));
+        all.inputs.push(one.inputs[0].map(|x| x * rng.random_range(0.999..1.001)));
         all.gradients.push(one.gradients[0].map(|g| g * sign));
         all.codes.push(0);
     }
     all
 }
 
-/// The same rows in random order.
-fn shuffled(rows: &Rows, rng: &mut ChaCha8Rng) -> Rows {
-    let mut order: Vec<usize> = (0..rows.codes.len()).collect();
-    rand::seq::SliceRandom::shuffle(&mut order[..], rng);
+/// Rows that cancel but for one, which is as long as the clip allows; they are rounded to the same side one after the other on
+/// their way up and not at all on their way down: what is lost on the way is left in the end, on top of the one.
+fn lossy(count: usize) -> Rows {
+    let mut values = Vec::new();
+    for sum in 0..count / 2 {
+        let above = (sum + 1) as f32;
+        values.push(1.0 + 0.49 * (f32::from_bits(above.to_bits() + 1) - above));
+    }
+    let gained: f64 = values.iter().map(|&value| f64::from(value) - 1.0).sum();
+    values.extend(std::iter::repeat_n(-1.0, count / 2));
+    values.push(-gained as f32 - 0.288);
     Rows {
-        inputs: order.iter().map(|&row| rows.inputs[row]).collect(),
-        gradients: order.iter().map(|&row| rows.gradients[row]).collect(),
-        codes: order.iter().map(|&row| rows.codes[row]).collect(),
+        inputs: vec![[0.0; INPUTS]; values.len()],
+        gradients: values.iter().map(|&value| [value; OUTPUTS]).collect(),
+        codes: vec![0; values.len()],
     }
 }
 
-/// Rows that cancel in `f64` and leave the rounding of large sums in `f32`. Summed row by row, with their norms in `f64`, the
-/// first two moved the sum by 1.18 C and 9.2 C, and the third by 1.03 C.
+/// Pairs of rows that cancel altogether, in random order.
+fn pairs(count: usize, length: f32, rng: &mut ChaCha8Rng) -> Rows {
+    let half = rows(count / 2, length, rng);
+    let mut gradients: Vec<[f32; OUTPUTS]> =
+        half.gradients.iter().flat_map(|row| [*row, row.map(|g| -g)]).collect();
+    rand::seq::SliceRandom::shuffle(&mut gradients[..], rng);
+    Rows { inputs: vec![[0.0; INPUTS]; gradients.len()], codes: vec![0; gradients.len()], gradients }
+}
+
+/// Summed row by row in `f32`, with norms in `f64`, as they once were, these moved the sum by 1.70 C, by 46 C and by 1.46 C.
 #[test]
 fn rows_that_cancel_leave_nothing_behind() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut units: Vec<Rows> = (0..300).map(|_| rows(1, 3.0, &mut rng)).collect();
-    units.push(Rows::default());
-    let (ordered, many) = (cancelling(6_143, 1.0, &mut rng), cancelling(49_151, 1.0, &mut rng));
-    let mixed = shuffled(&cancelling(86_000, 1.0, &mut rng), &mut rng);
-    for hostile in [ordered, many, mixed] {
+    let ordinary: Vec<Rows> = (0..20).map(|_| rows(1, 3.0, &mut rng)).collect();
+    for hostile in [lossy(6_143), lossy(49_151), pairs(86_000, 3e3, &mut rng)] {
         let count = hostile.codes.len();
-        *units.last_mut().unwrap() = hostile;
-        let Moved { by, at_most } = Given::new(units.clone()).moved(300.0);
+        let units = ordinary.iter().cloned().chain([hostile]).collect();
+        let Moved { by, at_most } = Given::new(units).moved(20.0);
         assert!(by <= at_most, "{count} rows move the sum by {by}");
-        assert!(by > 0.5, "{count} rows have a say: {by}");
     }
 }
 
-/// Few rows a unit, long ones that cancel, in every unit: their partial sums are as long as the clip lets each row be.
+/// Few rows a unit, long ones that cancel altogether, so that the clip of their sum lets them be, in every unit:
+/// they moved the sum by up to 36 C.
 #[test]
 fn units_of_few_rows_that_cancel_do_not_add_up() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    for count in [2, 8, 31, 32, 33] {
-        let units = (0..600).map(|_| cancelling(count, 1e3, &mut rng)).collect();
+    for count in [4, 8, 32, 34] {
+        let units = (0..600).map(|_| pairs(count, 1e8, &mut rng)).collect();
         let Moved { by, at_most } = Given::new(units).moved(600.0);
         assert!(by <= at_most, "units of {count} rows: {by}");
     }
