@@ -118,7 +118,7 @@ fn a_cohort_of_an_export_is_one() {
     break_a_line(&world);
     world.run("inspect export --assume-public -o schema.toml").succeeds().says(&["1 lines that are no resource"]);
     let schema = world.text("schema.toml");
-    let line = "on_broken    = \"drop\"\n";
+    let line = "on_broken      = \"drop\"   # read from rows\n";
     assert_eq!(schema.matches(line).count(), 1);
     world.write("strict.toml", schema.replace(line, ""));
     world.refuses(
