@@ -401,7 +401,7 @@ mod tests {
                 assert!(lines.peek().is_some(), "{start}");
                 lines.all(|line| line.ends_with("   # read from rows"))
             };
-            for field in ["kind ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
+            for field in ["kind   ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
                 assert!(is_marked(field), "{field}: {text}");
             }
             assert_eq!(is_marked("type "), types);

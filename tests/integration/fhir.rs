@@ -118,7 +118,7 @@ fn a_cohort_of_an_export_is_one() {
     break_a_line(&world);
     world.run("inspect export --assume-public -o schema.toml").succeeds().says(&["1 lines that are no resource"]);
     let schema = world.text("schema.toml");
-    let line = "on_broken    = \"drop\"\n";
+    let line = "on_broken      = \"drop\"   # read from rows\n";
     assert_eq!(schema.matches(line).count(), 1);
     world.write("strict.toml", schema.replace(line, ""));
     world.refuses(
@@ -219,7 +219,7 @@ fn a_run_on_an_export_gives_an_export_and_says_what_it_claims() {
         std::fs::remove_file(world.path(&format!("{folder}/Encounter.000.ndjson"))).unwrap();
     }
     let schema = world.text("schema.toml");
-    assert_eq!(schema.matches("on_broken    = \"drop\"").count(), 2, "{schema}");
+    assert_eq!(schema.matches("on_broken      = \"drop\"").count(), 2, "{schema}");
     assert!(schema.contains("units") && schema.contains("= 60"), "{schema}");
     world.write("schema.toml", schema.replacen("= 60", "= 61", 1)).write("run.toml", RUN);
     world.run("run run.toml -o out").runs();

@@ -1,7 +1,7 @@
 //! Tables that hang together, from the folder of a hospital to a cohort of the same kind.
 
 use crate::schemas::assert_valid;
-use crate::world::{SECRET, World};
+use crate::world::{SECRET, World, sha256};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{HashMap, HashSet};
@@ -481,6 +481,12 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
         "cohort/wards.csv",
     ] {
         assert!(!WORLD.read(&format!("out/{file}")).is_empty(), "{file}");
+    }
+    for report in ["report", "report-visits"] {
+        let files = WORLD.json(&format!("out/{report}.json"))["files"].as_array().unwrap().clone();
+        let copied: Vec<_> = files.iter().filter(|file| file["role"] == "reference table, copied as it is").collect();
+        assert!(copied.len() == 1 && copied[0]["name"] == "wards.csv", "{files:?}");
+        assert_eq!(copied[0]["sha256"], sha256(&WORLD.read("train/wards.csv")), "of a table that is nobody's");
     }
     for (name, content) in WORLD.files() {
         let is_made = name.starts_with(WORLD.path("out"));

@@ -86,13 +86,13 @@ fn what_was_read_from_the_rows_is_not_told() {
     let world = World::new();
     world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
     world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
-    world.run("inspect visits.csv --unit patient -o schema.toml").succeeds();
+    world.run("inspect visits.csv --unit patient --kinds-public -o schema.toml").succeeds();
     world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = 2.0\ndiscover_epsilon = 0.5"));
     let plan = world.run("plan run.toml --json").succeeds().json();
     let fact = |name: &str| plan["columns"].as_array().unwrap().iter().find(|c| c["name"] == name).unwrap().clone();
     assert_eq!(
         (&fact("age")["domain"], &fact("age")["vouched_by"]),
-        (&"to be learnt".into(), &"paid for in the budget".into())
+        (&"to be learnt".into(), &"paid for in the budget; for the kind, the schema's author".into())
     );
     assert!(plan["estimate"]["seconds"].as_f64().unwrap() > 0.0);
     world.write("run.toml", RUN);

@@ -106,6 +106,6 @@ fn a_table_is_copied_where_a_person_named_it_and_its_file() {
     assert_eq!(world.read("cohort/wards.csv"), world.read("real/wards.csv"));
     world.write("real/wards.csv", world.text("real/wards.csv") + &format!("3,{}\n", person(1)));
     let again = GENERATE.replace("-o cohort", "-o again");
-    world.refuses(3, &again, &["not the file that the schema's author accepted", "wards.csv"]);
+    world.run(&again).exits(3).says(&["not the file that the schema's author accepted", "wards.csv"]);
     assert!(!world.path("again").exists());
 }
