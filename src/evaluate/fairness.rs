@@ -125,7 +125,7 @@ mod tests {
         let sex: Vec<&str> = ["F", "M"].into_iter().cycle().take(40).chain([""]).collect();
         let site: Vec<&str> = (0..41).map(|i| if i < 9 { "east" } else { "south" }).collect();
         let table = frame(vec![text("sex", &sex), text("site", &site)]);
-        let tables = Tables::align(&table, &table, &table).unwrap();
+        let mut tables = Tables::align(&table, &table, &table).unwrap();
         let positive: Vec<bool> = (0..41).map(|i| i < 20).collect();
         // The model sees positive women only.
         let probability = (0..41).map(|i| if i < 20 && i % 2 == 0 { 0.9 } else { 0.1 }).collect();
@@ -152,5 +152,8 @@ mod tests {
         assert_eq!(found[0].largest_gap, GroupGap { tstr: scores(0.5, 0.5, 1.0), trtr: GroupScores::default() });
         assert_eq!((found[1].groups.len(), found[1].omitted), (1, 3), "south alone has ten rows");
         assert_eq!(found[1].largest_gap.tstr, GroupScores::default(), "there is nothing to compare it with");
+        tables.holdout.unit = (0..41).map(|row| row % 9).collect();
+        let found = fairness(&tables, &patients_schema(""), &predictions).unwrap();
+        assert!(found.iter().all(|column| column.groups.is_empty()), "many rows of nine people");
     }
 }

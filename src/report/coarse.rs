@@ -1,7 +1,8 @@
-//! What a report shows of figures that were computed on real rows: nothing that tells of fewer than ten of them.
+//! What the controller's report shows of figures that were computed on real rows: nothing that tells of fewer than ten of
+//! them.
 //!
-//! `evaluation.json` and `audit.json` are for the data's controller, and exact. A report goes on to others, so it has a
-//! coarse copy of both, from which no count below ten can be read back, and no difference of counts that is so small:
+//! `evaluation.json` and `audit.json` are exact. The report is read by more of the controller's people, so it has a coarse
+//! copy of both, from which no count below ten can be read back, and no difference of counts that is so small:
 //!
 //! - a count is down to tens, and left out below ten, and so is a group of so few;
 //! - a share of rows, or a distance of shares, is rounded to parts of at least ten rows, an end of an interval outwards;
@@ -9,7 +10,7 @@
 //! - an odds ratio stands only where category and reference have ten people of either outcome;
 //! - entropies, which give away how rare a single value is, are left out.
 //!
-//! Rounding is no mechanism: what is left lies outside the epsilon claim as before.
+//! Rounding is no mechanism: what is left lies outside the epsilon claim as before, and does not leave with the cohort.
 
 use crate::audit::shadow::ShadowFigures;
 use crate::audit::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, Roc, Sizes, TprAtFpr};
