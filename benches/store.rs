@@ -10,7 +10,6 @@ use synthward::encode::{CodeStore, Codec, Domain, Grid, Layout, ModelColumn, Tab
 use synthward::ingest::{ColumnStore, Frame, FrameColumn, Values};
 use synthward::model::{Marginals, Mixture, Trainable, Vae, VaeSettings};
 use synthward::nn::{Workspace, clipped_sum};
-use synthward_privacy::UnitKey;
 
 const ROWS: usize = 2_000_000;
 const COLUMNS: usize = 40;
@@ -78,7 +77,7 @@ fn stores(rows: usize) -> (CodeStore, CodeStore) {
     let domain_of_all =
         TableDomain { columns: (0..COLUMNS).map(model_column).collect(), rows_column: None, max_rows_per_unit: 1 };
     let table = ColumnStore::of(Frame { rows, columns, unit: None }).expect("a table");
-    let unit_rows = UnitRows::new(&table, 1, &UnitKey::from_system().expect("random numbers"));
+    let unit_rows = UnitRows::new(&table, 1);
     let grid = Grid::new(table, Arc::new(unit_rows), domain_of_all);
     let codec = Codec::of_labels(&domain(), false, &[rows as f64; LABELS], (rows * LABELS) as f64, 1.0);
     let codecs = vec![codec; COLUMNS];

@@ -10,7 +10,7 @@ use synthward::error::{Error, Result};
 use synthward::ingest::Source;
 use synthward::model::ModelKind;
 use synthward::schema::Schema;
-use synthward::train::{FitRequest, LedgerFile, TABLE_MEMORY};
+use synthward::train::{FitRequest, LedgerFile, TABLE_MEMORY, plan};
 use synthward_privacy::Budget;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/diabetes130");
@@ -40,7 +40,7 @@ fn main() -> Result<()> {
                 memory: TABLE_MEMORY,
             };
             let start = Instant::now();
-            let found = white_box(&request, &ledger, canaries, &mut |_| ())?;
+            let found = white_box(&request, &ledger, plan(&request)?, canaries, &mut |_| ())?;
             let verdict = serde_json::to_string(&found.verdict).unwrap_or_default();
             println!(
                 "| {model} | {epsilon} | {:.2} | {:.2} | {:.2} | {} of {} | {:.2} | {} | {:.0} |",

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Delta when nothing else is said. It must stay below 1 / (number of units), and is refused where it does not.
+/// Delta when nothing else is said. It must stay below 1 / (declared number of units), and is refused where it does not.
 pub const DEFAULT_DELTA: f64 = 1e-6;
 
 /// Which generator is asked for.

@@ -31,7 +31,8 @@ pub struct Fit {
     /// The privacy budget of this fit; `inf` adds no noise: a reference that is NOT PRIVATE
     #[arg(long, value_name = "E", allow_hyphen_values = true, value_parser = parse_epsilon)]
     epsilon: f64,
-    /// Refused when it is not below 1 / (number of units); without meaning when epsilon is infinite
+    /// Refused when it is not below 1 / (declared number of units), or above 1e-5 where none is declared; without meaning
+    /// when epsilon is infinite
     #[arg(long, value_name = "D", default_value_t = DEFAULT_DELTA, allow_hyphen_values = true)]
     delta: f64,
     /// The part of epsilon that pays for learning the domains which are not public [default: such domains are refused]

@@ -178,7 +178,7 @@ fn a_model_of_learnt_domains_is_audited_with_canaries() {
     let other = Shape::Several.world(400, "").0.text("t.csv");
     let others: String = other
         .lines()
-        .map(|line| if line.starts_with("who") { format!("{line}\n") } else { format!("9{line}\n") })
+        .map(|line| if line.starts_with("who") { format!("{line}\n") } else { format!("9000{line}\n") })
         .collect();
     world.write("holdout.csv", others);
     world.write("schema.toml", world.text("schema.toml").replace("domain_from = \"public\"", "domain_from = \"data\""));
@@ -216,7 +216,7 @@ fn an_empty_salt_is_refused_before_anything_is_spent() {
         if shape == Shape::Folder {
             std::fs::create_dir(world.path("h")).unwrap();
             let moved =
-                |text: &str| text.lines().map(|line| format!("9{line}\n")).collect::<String>().replace("9who", "who");
+                |text: &str| text.lines().map(|line| format!("9000{line}\n")).collect::<String>().replace("9000who", "who");
             world.write("h/people.csv", moved(&world.text("t/people.csv")));
             world.write("h/rows.csv", moved(&world.text("t/rows.csv")));
         }
