@@ -91,6 +91,7 @@ fn a_cap_without_its_ledger_is_refused() {
     world.run(&fit("copy/schema.toml", 1.0, "b.safetensors")).exits(4).says(&["no ledger"]);
     world.run(&format!("{} --ledger ledger.jsonl", fit("copy/schema.toml", 1.0, "b.safetensors"))).succeeds();
     world.run(&format!("{} --ledger ledger.jsonl", fit("copy/schema.toml", 1.5, "c.safetensors"))).exits(4);
+    world.run("ledger open schema.toml --ledger second.jsonl").exits(3).says(&["kept here already", "ledger.jsonl"]);
     for name in ["ledger.jsonl", "ledger.jsonl.head"] {
         fs::remove_file(world.path(name)).unwrap();
     }
