@@ -61,6 +61,7 @@ mutant "a resumed plan gives all steps again" privacy/src/plan.rs $core 's/entry
 mutant "a resumed plan gives out what was taken" privacy/src/plan.rs $core 's/taken\.iter\(\)\.all\(\|name\| self/[].iter().all(|name: &String| self/'
 mutant "steps given back" privacy/src/plan.rs $core 's/ && e\.steps_done == 0\)/)/'
 mutant "a fit refused after a checkpoint" privacy/src/ledger.rs $core 's/record if record\.fit\(\) == Some\(name\)/Record::Outcome { fit, .. } if fit == name/'
+mutant "what names no source counts for none" privacy/src/ledger.rs $core 's/recorded\.is_none\(\) \|\| of\.is_none\(\) \|\| //'
 mutant "clip per batch" src/nn/per_unit.rs synthward 's/coefficients\.clear\(\);/let total = squared_norms.iter().sum(); squared_norms.fill(total); coefficients.clear();/'
 mutant "rows of a unit clipped one by one" src/nn/per_unit.rs synthward 's/sum \+ 2\.0 \* below/sum + 0.0 * below/'
 mutant "units clipped by their sum alone" src/nn/per_unit.rs synthward 's/if q >= row \{ q \}/if true { q }/'

@@ -9,10 +9,10 @@ pub use place::{LedgerPlace, ledger_of};
 
 use super::answers::LedgerAnswer;
 use super::{Global, print, print_json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::AnySchema;
-use crate::train::read_ledger;
-use std::path::PathBuf;
+use crate::train::{LedgerFile, read_ledger};
+use std::path::{Path, PathBuf};
 
 /// Open, show, verify or check the ledger of a data source.
 ///
@@ -52,6 +52,7 @@ impl LedgerCommand {
                     AnySchema::Linked(schema) => schema.linked.table(),
                 };
                 let ledger = ledger_of(&place.of(None, schema), &table)?;
+                refuse_second(&ledger, &LedgerFile::beside(schema))?;
                 let opened = !ledger.open()?;
                 let path = ledger.path();
                 if global.json {
@@ -71,4 +72,19 @@ impl LedgerCommand {
             Action::Check { ledger } => check::check(global, &read_ledger(ledger)?),
         }
     }
+}
+
+/// An error where the ledger beside the schema has the source already: a second one would be a second budget.
+fn refuse_second(ledger: &LedgerFile, beside: &Path) -> Result<()> {
+    let Some(source) = ledger.source() else { return Ok(()) };
+    if ledger.path() == beside || !beside.exists() {
+        return Ok(());
+    }
+    let has_it = read_ledger(beside)?.tables().iter().any(|(_, of)| *of == Some(source));
+    if !has_it {
+        return Ok(());
+    }
+    Err(Error::bad_input("the budget of this source is kept here already")
+        .file(beside)
+        .remedy("leave --ledger out, or move this ledger and its head to where it is to lie"))
 }
