@@ -346,7 +346,9 @@ fn real_rows_of_linked_tables_that_break_a_constraint_are_told_by_class() {
         ),
     );
     let fit = "--epsilon 5 --delta 1e-4 --model independent -o";
-    let outcome = world.run(&format!("fit folder --schema folder.toml --ledger folder.jsonl {fit} folder.safetensors")).succeeds();
+    let outcome = world
+        .run(&format!("fit folder --schema folder.toml --ledger folder.jsonl {fit} folder.safetensors"))
+        .succeeds();
     let outcome = outcome.says(&["rows: constraint `first <= last`: fewer than 10 rows break it"]);
     assert!(!outcome.stderr.contains("last <= age"), "{outcome}");
 
