@@ -18,8 +18,8 @@ const TABLE_FIELD: usize = 17;
 
 pub(super) const HEADER: &str = "\
 # What is public about the table. Everything in this file is treated as public: it goes into the model and the
-# reports as it stands. `# read from rows` stands beside each field, and before each remark, that `inspect` read
-# from the rows: who vouches for a column, a table or a rule vouches for all that is marked so in it.
+# reports as it stands. `# read from rows` stands beside each field, and before each remark, that `inspect`
+# read from the rows: who vouches for a column, a table or a rule vouches for all that is marked so in it.
 # domain_from = \"public\"  a person vouches for the column (codebook, data dictionary, common knowledge)
 # domain_from = \"data\"    nobody does: `fit` refuses it, unless --discover-epsilon pays for range or list
 # kind_from   = \"public\"  beside \"data\": a person vouches for kind, type and format; no budget pays for them
