@@ -29,7 +29,7 @@ pub(crate) fn poisson_subsample(key: &NoiseKey, step: u64, units: usize, samplin
     let mut rng = key.stream(step);
     batch.extend((0..units as u32).filter_map(|unit| {
         let coin = rng.next_u64();
-        (all || coin < threshold).then(|| Drawn { place: (coin as f64 * per_place) as u32, unit })
+        (all || coin < threshold).then_some(Drawn { place: (coin as f64 * per_place) as u32, unit })
     }));
 }
 

@@ -72,9 +72,12 @@ mod tests {
             for k in [1, 8, 9, 17, 64, 512] {
                 for n in [1, 2, 16, 17, 48] {
                     let (a, b, kept) = (random((m, k)), random((k, n)), random((m, n)));
-                    let (across_a, across_b) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
+                    let (across_a, across_b) =
+                        (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
                     let chain = |add: fn(f32, f32, f32) -> f32| {
-                        Array2::from_shape_fn((m, n), |(i, j)| (0..k).fold(0.0, |sum, p| add(a[[i, p]], b[[p, j]], sum)))
+                        Array2::from_shape_fn((m, n), |(i, j)| {
+                            (0..k).fold(0.0, |sum, p| add(a[[i, p]], b[[p, j]], sum))
+                        })
                     };
                     let chains = [chain(f32::mul_add), chain(|a, b, sum| sum + a * b)];
                     for (keep, chains) in [(0.0, &chains), (1.0, &chains.each_ref().map(|chain| &kept + chain))] {

@@ -44,7 +44,7 @@ pub use gemm::gemm;
 pub use matrix::Matrix;
 pub use mlp::{Mlp, MlpBuffers};
 pub use parameters::{Slot, Table, Tensor, find_tensor};
-pub use per_unit::{MOST_ROWS, Network, Trace, Workspace, add_parts, clipped_sum, clipped_sums, plain_sum, terms};
 #[cfg(test)]
 pub(crate) use per_unit::tests::assert_units_do_not_see_each_other;
+pub use per_unit::{MOST_ROWS, Network, Trace, Workspace, add_parts, clipped_sum, clipped_sums, plain_sum, terms};
 pub(crate) use simd::vectorised;

@@ -352,7 +352,9 @@ fn left_behind<N: Network>(network: &N, parameters: &[f32], units: &[u32]) -> Ve
             Trace::Embedding { gradient, .. } => vec![gradient],
         };
         for (left, rows) in left.iter_mut().zip(own.windows(2)) {
-            matrices.iter().for_each(|matrix| left.extend(matrix.rows_of(rows[0]..rows[1]).iter().map(|x| x.to_bits())));
+            matrices
+                .iter()
+                .for_each(|matrix| left.extend(matrix.rows_of(rows[0]..rows[1]).iter().map(|x| x.to_bits())));
         }
     });
     left
@@ -376,7 +378,8 @@ pub(crate) fn assert_units_do_not_see_each_other<N: Network>(network: &N, parame
 
 #[test]
 fn a_unit_leaves_the_same_bits_behind_whoever_shares_its_tile() {
-    for (hidden, rows) in [([512, 128], [1; 120]), ([17, 3], [1; 120]), ([1, 40], std::array::from_fn(|unit| unit % 4))] {
+    for (hidden, rows) in [([512, 128], [1; 120]), ([17, 3], [1; 120]), ([1, 40], std::array::from_fn(|unit| unit % 4))]
+    {
         let (toy, parameters) = Toy::new(&[3, 4, 130], hidden, &rows, 12);
         assert_units_do_not_see_each_other(&toy, &parameters, 120);
     }

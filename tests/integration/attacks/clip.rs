@@ -171,8 +171,7 @@ fn lossy(count: usize) -> Rows {
 /// Pairs of rows that cancel altogether, in random order.
 fn pairs(count: usize, length: f32, rng: &mut ChaCha8Rng) -> Rows {
     let half = rows(count / 2, length, rng);
-    let mut gradients: Vec<[f32; OUTPUTS]> =
-        half.gradients.iter().flat_map(|row| [*row, row.map(|g| -g)]).collect();
+    let mut gradients: Vec<[f32; OUTPUTS]> = half.gradients.iter().flat_map(|row| [*row, row.map(|g| -g)]).collect();
     rand::seq::SliceRandom::shuffle(&mut gradients[..], rng);
     Rows { inputs: vec![[0.0; INPUTS]; gradients.len()], codes: vec![0; gradients.len()], gradients }
 }

@@ -1,8 +1,8 @@
 use super::loss::{MOST_ROWS, TrajectoryBuffers, TrajectoryLoss};
 use super::*;
 use crate::encode::{CodeStore, Codes};
-use crate::model::vae::tests::assert_derivative;
 use crate::model::network::tests::assert_units_leave_the_same_behind;
+use crate::model::vae::tests::assert_derivative;
 use crate::model::{Marginals, Mixture, Trainable};
 use crate::nn::{Adam, AdamSettings, Workspace, add_parts, clipped_sum, softmax};
 use rand::Rng;
