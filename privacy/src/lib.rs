@@ -21,6 +21,8 @@ pub mod plan;
 mod rng;
 mod sensitive;
 mod subsample;
+#[cfg(feature = "test-noise")]
+pub mod tape;
 mod unit;
 
 pub use clip::Clip;

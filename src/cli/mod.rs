@@ -20,6 +20,8 @@ mod man;
 mod memory;
 mod plan;
 mod progress;
+#[cfg(feature = "test-noise")]
+mod replay;
 mod run;
 mod secrecy;
 mod selftest;
@@ -114,10 +116,7 @@ fn run() -> u8 {
         tracing::warn!("core dumps cannot be turned off ({}): a crash may leave the rows on the disk", e.kind());
     }
     #[cfg(feature = "test-noise")]
-    if let Some(seed) = std::env::var("SYNTHWARD_TEST_NOISE").ok().and_then(|seed| seed.parse().ok()) {
-        tracing::warn!("the noise is seeded: nothing that is made is private");
-        synthward_privacy::seed_noise(seed);
-    }
+    let _written_at_the_end = replay::Tape::start();
     match start_threads(&cli.global).and_then(|()| hear_signals()).and_then(|()| dispatch(cli)) {
         Ok(()) => 0,
         Err(e) => {

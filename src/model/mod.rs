@@ -28,6 +28,8 @@ mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub(crate) use file::{lay_out, take_apart};
 pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader, Room, TrajectorySettings};
+#[cfg(feature = "test-noise")]
+pub use network::shorten_training;
 pub use network::{Trainable, Training};
 pub use refined::Refined;
 pub use tied::{Known, Tied};

@@ -17,9 +17,8 @@ pub trait Trainable: Sync {
     /// Number of parameters.
     fn parameters(&self) -> usize;
 
-    /// The loss of the units of `codes`. Its random draws are fixed by `key` and `step`. On real rows the key must be
-    /// secret and fresh for each fit: a unit's draws depend on its place among the others, and only unknown draws leave
-    /// those others untouched by it.
+    /// The loss of the units of `codes`. Its random draws are fixed by `key`, `step` and the unit's identity. On real rows
+    /// the key must be secret and fresh for each fit.
     ///
     /// # Panics
     /// When `codes` does not have the layout of the network.
@@ -44,6 +43,11 @@ pub trait Trainable: Sync {
 const LEAST_BATCH: usize = 256;
 const LARGEST_BATCH: usize = 8192;
 
+/// Where the draws of a step begin in the stream of a unit.
+pub(super) fn first_word(step: u32) -> u128 {
+    u128::from(step) << 32
+}
+
 /// How a network is trained by DP-SGD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,12 +62,34 @@ pub struct Training {
     pub average_decay: f32,
 }
 
+/// Steps of a training.
+const STEPS: usize = 200;
+
+#[cfg(not(feature = "test-noise"))]
+fn steps() -> usize {
+    STEPS
+}
+
+#[cfg(feature = "test-noise")]
+fn steps() -> usize {
+    FEWER_STEPS.load(std::sync::atomic::Ordering::Relaxed).min(STEPS)
+}
+
+#[cfg(feature = "test-noise")]
+static FEWER_STEPS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(STEPS);
+
+/// Plans fewer steps in this process, where a test is about each step and not about what is learnt.
+#[cfg(feature = "test-noise")]
+pub fn shorten_training(steps: usize) {
+    FEWER_STEPS.store(steps, std::sync::atomic::Ordering::Relaxed);
+}
+
 impl Training {
     /// From a public fact only: the number of units.
     pub fn choose(units: usize) -> Self {
         Self {
             expected_batch_size: (units / 8).clamp(LEAST_BATCH, LARGEST_BATCH).min(units.max(1)),
-            steps: 200,
+            steps: steps(),
             learning_rate: 3e-3,
             clipping_norm: 1.0,
             average_decay: 0.98,

@@ -28,6 +28,7 @@ mod linked_where;
 mod load;
 mod memory;
 mod model_file;
+mod neighbours;
 mod plan;
 mod report;
 mod resume;

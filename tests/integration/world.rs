@@ -179,7 +179,7 @@ impl World {
 }
 
 impl Outcome {
-    fn new(command: String, output: std::process::Output) -> Self {
+    pub fn new(command: String, output: std::process::Output) -> Self {
         Self {
             command,
             code: output.status.code(),

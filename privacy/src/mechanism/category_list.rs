@@ -111,10 +111,18 @@ impl CategoryList {
         let data = data.expose();
         let counts = unit_counts(data, units(data), self.per_unit, categories_of);
         let counts = counts.into_iter().map(|(category, count)| (category.to_owned(), count)).collect();
-        let listed = self.measurement.invoke(&counts).map_err(|_| Error::Sampler)?;
-        let mut categories: Vec<String> = listed.into_keys().collect();
-        categories.sort_unstable();
-        Ok(Released::by_mechanism(categories))
+        let choose = || {
+            let listed = self.measurement.invoke(&counts).map_err(|_| Error::Sampler)?;
+            let mut categories: Vec<String> = listed.into_keys().collect();
+            categories.sort_unstable();
+            Ok(categories)
+        };
+        #[cfg(feature = "test-noise")]
+        let choose = || {
+            let weights = counts.clone().into_iter().collect();
+            crate::tape::play_choice("category list", weights, UNIT_WEIGHT, choose)
+        };
+        choose().map(Released::by_mechanism)
     }
 }
 

@@ -70,6 +70,8 @@ impl GaussianSum {
                 sum
             },
         );
+        #[cfg(feature = "test-noise")]
+        let sum = crate::tape::play("gaussian sum", sum, GRID as f64);
         let noisy = add_discrete_gaussian(&sum, self.noise_multiplier * GRID as f64)?;
         let step = self.clip.norm() / GRID as f64;
         Ok(Released::by_mechanism(noisy.into_iter().map(|x| x as f64 * step).collect()))

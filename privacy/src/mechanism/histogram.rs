@@ -57,6 +57,8 @@ impl Histogram {
     ) -> Result<Released<Vec<f64>>, Error> {
         let data = data.expose();
         let counts = unit_counts(units(data), cells, UNIT_WEIGHT, |unit, into| cells_of(data, unit, into));
+        #[cfg(feature = "test-noise")]
+        let counts = crate::tape::play("histogram", counts, UNIT_WEIGHT as f64);
         let noisy = add_discrete_gaussian(&counts, self.noise_multiplier * UNIT_WEIGHT as f64)?;
         Ok(Released::by_mechanism(noisy.into_iter().map(|c| c as f64 / UNIT_WEIGHT as f64).collect()))
     }

@@ -97,6 +97,10 @@ impl WeightedHistograms {
             });
         }
         let mut counts = counts.concat();
+        #[cfg(feature = "test-noise")]
+        {
+            counts = crate::tape::play("weighted histograms", counts, UNIT_WEIGHT as f64);
+        }
         let sigma = self.noise_multiplier * UNIT_WEIGHT as f64;
         counts
             .par_chunks_mut(CELLS_PER_TASK)

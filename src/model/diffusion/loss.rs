@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{ACTIVATION, Diffusion};
 use crate::encode::{CodeStore, Codes};
 use crate::model::mixture::Posterior;
-use crate::model::network::Trainable;
+use crate::model::network::{Trainable, first_word};
 use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
 
 /// Activations and gradients of a tile of rows.
@@ -31,7 +31,7 @@ pub struct DiffusionBuffers {
 pub(super) struct DiffusionLoss<'a> {
     pub model: &'a Diffusion,
     pub codes: &'a CodeStore,
-    /// What is hidden depends on this key, the step and the unit's place.
+    /// What is hidden depends on this key, the step and the unit's identity.
     pub key: [u8; 32],
     pub step: u32,
 }
@@ -79,8 +79,8 @@ impl DiffusionLoss<'_> {
         model.base.start(rows + 1, posterior);
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for &unit in units {
-            rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
-            rng.set_word_pos(0);
+            rng.set_stream(self.codes.identity(unit));
+            rng.set_word_pos(first_word(self.step));
             model.base.forget(rows, posterior);
             own.clear();
             self.codes.append_unit(unit as usize, own);

@@ -10,7 +10,7 @@ use super::base::BaseBuffers;
 use super::decoder::DecoderBuffers;
 use super::{ACTIVATION, Prior, Vae};
 use crate::encode::{CodeStore, Codes};
-use crate::model::network::Trainable;
+use crate::model::network::{Trainable, first_word};
 use crate::nn::{Matrix, MlpBuffers, Network, Trace, softmax};
 
 /// Activations and gradients of a tile of rows.
@@ -57,7 +57,7 @@ pub(super) const LOG_VARIANCE_BOUND: f32 = 12.0;
 pub(super) struct VaeLoss<'a> {
     pub vae: &'a Vae,
     pub codes: &'a CodeStore,
-    /// Draws of the latent numbers depend on this secret, the step and the unit's place.
+    /// Draws of the latent numbers depend on this secret, the step and the unit's identity.
     pub key: [u8; 32],
     pub step: u32,
 }
@@ -117,8 +117,8 @@ impl VaeLoss<'_> {
         z.reshape(count, latent);
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for (&unit, range) in units.iter().zip(rows.windows(2)) {
-            rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
-            rng.set_word_pos(0);
+            rng.set_stream(self.codes.identity(unit));
+            rng.set_word_pos(first_word(self.step));
             pool(posterior, range[0]..range[1], latent, shared);
             for r in range[0]..range[1] {
                 let (mean, log_variance) = posterior.row_mut(r).split_at_mut(latent);

@@ -88,6 +88,15 @@ fn noise_cannot_be_seeded() {
 }
 
 #[test]
+fn only_tests_are_built_to_replay_noise() {
+    for name in ["Cargo.toml", "privacy/Cargo.toml"] {
+        let manifest = fs::read_to_string(root().join(name)).unwrap();
+        assert!(manifest.contains("test-noise"), "{name} knows the feature");
+        assert_none(trusted_core::replayed_by_tests_alone(name, &manifest));
+    }
+}
+
+#[test]
 fn only_the_controllers_rooms_read_real_rows_in_the_clear() {
     let rooms = [shipped("src"), shipped("privacy/src")].into_iter().flatten();
     over(rooms.collect(), words::no_for_controller);

@@ -75,6 +75,21 @@ pub fn few_dependencies(manifest: &str) -> Findings {
     unknown.map(|name| format!("privacy/Cargo.toml: `{name}` is not among the crates the claim may rest on")).collect()
 }
 
+/// The feature that seeds and replays noise is asked for by the tests alone: a manifest turns it on in no table but that of
+/// its tests' dependencies, and by no default.
+pub fn replayed_by_tests_alone(name: &str, manifest: &str) -> Findings {
+    let manifest: toml::Table = manifest.parse().expect("a manifest is TOML");
+    let shipped = manifest.iter().filter(|(table, _)| !["features", "dev-dependencies"].contains(&table.as_str()));
+    let features = manifest.get("features").and_then(toml::Value::as_table).into_iter().flatten();
+    let mut asking = shipped.map(|(table, value)| (table.as_str(), value));
+    let asked = asking.find(|(_, value)| value.to_string().contains("test-noise"));
+    let asked = asked.or_else(|| {
+        let mut others = features.filter(|(feature, _)| *feature != "test-noise");
+        others.find(|(_, value)| value.to_string().contains("test-noise")).map(|(feature, value)| (&**feature, value))
+    });
+    asked.map(|(table, _)| format!("{name}: `{table}` asks for the feature that seeds noise")).into_iter().collect()
+}
+
 /// Only the one door for randomness makes a generator.
 pub fn no_seeding(source: &Source) -> Findings {
     if source.path == "privacy/src/rng.rs" {
@@ -196,6 +211,21 @@ mod tests {
             few_dependencies("[dependencies]\nserde = \"1\"\n[dev-dependencies]\nproptest = \"1\"\n"),
             Findings::new()
         );
+    }
+
+    #[test]
+    fn a_build_that_replays_noise_is_found() {
+        for manifest in [
+            "[dependencies]\ncore = { path = \"x\", features = [\"test-noise\"] }\n",
+            "[features]\ndefault = [\"test-noise\"]\n",
+            "[features]\nfast = [\"core/test-noise\"]\n",
+            "[build-dependencies]\ncore = { features = [\"test-noise\"] }\n",
+        ] {
+            assert_eq!(replayed_by_tests_alone("m", manifest).len(), 1, "{manifest}");
+        }
+        let good =
+            "[features]\ntest-noise = [\"core/test-noise\"]\n[dev-dependencies]\nx = { features = [\"test-noise\"] }\n";
+        assert_eq!(replayed_by_tests_alone("m", good), Findings::new());
     }
 
     #[test]

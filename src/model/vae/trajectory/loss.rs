@@ -2,7 +2,7 @@
 
 use super::{Chapter, ChapterNetwork, Trajectory, log};
 use crate::encode::{CodeStore, Codes};
-use crate::model::network::Trainable;
+use crate::model::network::{Trainable, first_word};
 use crate::model::vae::decoder::DecoderBuffers;
 use crate::model::vae::loss::LOG_VARIANCE_BOUND;
 use crate::model::vae::{ACTIVATION, VaeSettings};
@@ -83,7 +83,7 @@ impl TrajectoryBuffers {
 pub(super) struct TrajectoryLoss<'a> {
     pub trajectory: &'a Trajectory,
     pub codes: &'a CodeStore,
-    /// Draws of the latent numbers depend on this secret, the step and the person's place.
+    /// Draws of the latent numbers depend on this secret, the step and the person's identity.
     pub key: [u8; 32],
     pub step: u32,
     /// Rows of a person in one chapter that are looked at, at most.
@@ -140,8 +140,8 @@ impl TrajectoryLoss<'_> {
         for &unit in units {
             codes.clear();
             self.codes.append_unit(unit as usize, codes);
-            rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
-            rng.set_word_pos(FIRST_WORD_OF_ROWS);
+            rng.set_stream(self.codes.identity(unit));
+            rng.set_word_pos(first_word(self.step) + FIRST_WORD_OF_ROWS);
             let (mut start, all) = (0, codes.len() / width);
             let mut looked_at = 0;
             while start < all {
@@ -197,8 +197,8 @@ impl TrajectoryLoss<'_> {
         latent.reshape(units.len(), size);
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for (person, &unit) in units.iter().enumerate() {
-            rng.set_stream(u64::from(self.step) << 32 | u64::from(unit));
-            rng.set_word_pos(0);
+            rng.set_stream(self.codes.identity(unit));
+            rng.set_word_pos(first_word(self.step));
             let (mean, log_variance) = posterior.row(person).split_at(size);
             for l in 0..size {
                 let draw: f32 = rng.sample(StandardNormal);
