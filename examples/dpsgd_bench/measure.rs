@@ -124,10 +124,16 @@ impl<'a, N: Network> Trainee<'a, N> {
     pub fn dp_step(&mut self) {
         let Self { network, data, mechanism, parameters, optimiser, workspace, .. } = self;
         let terms = |_: &Vec<u32>, unit| terms(network.rows(unit));
-        let sum = mechanism.accumulate(data, Vec::len, terms, |_, batch, clip, sums| {
-            let coefficient = |norm: f64| clip.coefficient(norm);
-            clipped_sums(*network, parameters, |leaf| batch.leaf(leaf), &coefficient, workspace, sums);
-        });
+        let sum = mechanism.accumulate(
+            data,
+            Vec::len,
+            |_, unit| unit.into(),
+            terms,
+            |_, batch, clip, sums| {
+                let coefficient = |norm: f64| clip.coefficient(norm);
+                clipped_sums(*network, parameters, |leaf| batch.leaf(leaf), &coefficient, workspace, sums);
+            },
+        );
         let sum = sum.expect("a step is left");
         sum.release(parameters.len(), optimiser.blocks(parameters, ClippedSum::BLOCK), |block, mean| block.step(mean));
     }
@@ -184,7 +190,9 @@ fn interleave<'a, N: Network>(
         clock(1, &mut || trainee.plain_step());
         clock(2, &mut || patients.dp_step());
         clock(3, &mut || {
-            let sum = silent.accumulate(&nobody, Vec::len, |_, _| 1, |_, _, _, _| ()).expect("a step is left");
+            let sum = silent
+                .accumulate(&nobody, Vec::len, |_, unit| unit.into(), |_, _| 1, |_, _, _, _| ())
+                .expect("a step is left");
             let blocks = trainee.parameters.par_chunks(ClippedSum::BLOCK);
             sum.release(table.len(), blocks, |_, mean| {
                 std::hint::black_box(mean);

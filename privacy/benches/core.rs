@@ -51,7 +51,7 @@ fn main() {
     let mut mechanism = plan.subsampled_gaussian("dp-sgd", 10_000.0).unwrap();
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     row("noise of a DP-SGD step, one thread", "ns a number, ms a million", 1e9 / PARAMETERS as f64, || {
-        let sum = mechanism.accumulate(&data, Vec::len, |_, _| 1, |_, _, _, _| ()).unwrap();
+        let sum = mechanism.accumulate(&data, Vec::len, |_, unit| unit.into(), |_, _| 1, |_, _, _, _| ()).unwrap();
         let blocks = gradient.par_chunks_mut(ClippedSum::BLOCK);
         one_thread.install(|| sum.release(PARAMETERS, blocks, |out, mean| out.copy_from_slice(mean)));
     });

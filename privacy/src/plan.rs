@@ -746,7 +746,7 @@ mod tests {
         let step = |mechanism: &mut SubsampledGaussian| {
             let mut mean = [0.0f32; 3];
             let data = crate::Sensitive::new(vec![(); 40]);
-            let sum = mechanism.accumulate(&data, Vec::len, |_, _| 1, |_, _, _, _| ())?;
+            let sum = mechanism.accumulate(&data, Vec::len, |_, unit| unit.into(), |_, _| 1, |_, _, _, _| ())?;
             use rayon::prelude::*;
             sum.release(3, mean.par_chunks_mut(crate::mechanism::ClippedSum::BLOCK), |out, m| out.copy_from_slice(m));
             Ok::<_, Error>(mean)

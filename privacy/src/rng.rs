@@ -39,7 +39,7 @@ impl NoiseKey {
     }
 
     /// The same key once more.
-    #[cfg(feature = "test-noise")]
+    #[cfg(any(test, feature = "test-noise"))]
     pub(crate) fn again(&self) -> Self {
         Self(self.0)
     }

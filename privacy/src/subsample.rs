@@ -1,5 +1,19 @@
 //! Poisson subsampling of units: each joins a step on its own coin, and gets a
 //! secret place in its batch.
+//!
+//! Both are a pseudo-random function of the unit's identity, under a secret key:
+//! where a unit stands in a table, and who else is in it, is all one. A coin a
+//! step would be much to compute; the steps that a unit lets pass until it joins
+//! one are drawn instead.
+//!
+//! # Gaps
+//! Coins that fall for a unit with probability `q` leave geometric gaps: `g`
+//! steps pass with probability `(1 - q)^g q`. The binary digits of such a number
+//! are independent, and digit `j` is 1 with probability `r / (1 + r)`,
+//! `r = (1 - q)^(2^j)`: the probability of `g` is a product over its digits. So
+//! each digit compares 64 random bits with a threshold; digits for which that is
+//! 0 are. A threshold is computed in double precision, and the probability of a
+//! step is right to 2^-40 relative.
 
 use crate::rng::NoiseKey;
 use rand_core::RngCore;
@@ -12,85 +26,192 @@ pub(crate) struct Drawn {
     pub(crate) unit: u32,
 }
 
-/// Draws the units of one step: unit `u` is in with probability `sampling_rate`,
-/// independently of every other unit and step. A batch may be empty.
-///
-/// The coin compares 64 random bits with `sampling_rate * 2^64`, so the
-/// probability is right to 2^-53 relative. Never a shuffle, never a fixed size:
-/// the accountant's amplification holds for this sampler and no other.
-///
-/// A coin that fell for its unit is uniform below that threshold: how far below
-/// is the unit's place.
-pub(crate) fn poisson_subsample(key: &NoiseKey, step: u64, units: usize, sampling_rate: f64, batch: &mut Vec<Drawn>) {
-    batch.clear();
-    let all = sampling_rate >= 1.0;
-    let threshold = if all { u64::MAX } else { (sampling_rate * 2f64.powi(64)) as u64 };
-    let per_place = 2f64.powi(32) / threshold as f64;
-    let mut rng = key.stream(step);
-    batch.extend((0..units as u32).filter_map(|unit| {
-        let coin = rng.next_u64();
-        (all || coin < threshold).then(|| Drawn { place: (coin as f64 * per_place) as u32, unit })
-    }));
+/// The coins of all units and steps.
+pub(crate) struct Coins {
+    key: NoiseKey,
+    /// For each digit of a gap: of 2^64, how often it is 1.
+    digits: Vec<u64>,
+    /// The first step.
+    start: u64,
+    /// The next step of each unit, and how many it joined; made at the first step.
+    next: Vec<(u64, u32)>,
+}
+
+/// More digits are never needed: no plan has 2^40 steps.
+const MOST_DIGITS: i32 = 40;
+/// Words of 32 bits of a unit's stream for each step that it joins: two a digit, and its place.
+const WORDS: u128 = 128;
+
+impl Coins {
+    /// Each falls for its unit with probability `sampling_rate`, whatever the others do, from step `start` on.
+    pub(crate) fn new(key: NoiseKey, sampling_rate: f64, start: u64) -> Self {
+        let ratio = |digit: i32| (2f64.powi(digit) * (-sampling_rate.min(1.0)).ln_1p()).exp();
+        let digit = |digit| (ratio(digit) / (1.0 + ratio(digit)) * 2f64.powi(64)) as u64;
+        let digits = (0..MOST_DIGITS).map(digit).take_while(|&threshold| threshold > 0).collect();
+        Self { key, digits, start, next: Vec::new() }
+    }
+
+    /// The same once more, before any was tossed.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub(crate) fn again(&self) -> Self {
+        Self { key: self.key.again(), digits: self.digits.clone(), start: self.start, next: Vec::new() }
+    }
+
+    /// Draws the units of one step into `batch`, which may be left empty: never a shuffle, never a fixed size, since the
+    /// accountant's amplification holds for this sampler and no other. `identity` is a unit's, and no other has it.
+    ///
+    /// # Panics
+    /// When the number of units is another than at the first step. Steps are taken one by one.
+    pub(crate) fn toss(&mut self, step: u64, units: u32, identity: impl Fn(u32) -> u64, batch: &mut Vec<Drawn>) {
+        let Self { key, digits, start, next } = self;
+        batch.clear();
+        let draw = |unit: u32, joined: u32| {
+            let mut rng = key.stream(identity(unit));
+            rng.set_word_pos(u128::from(joined) * WORDS);
+            let digit = |(digit, &threshold): (usize, &u64)| u64::from(rng.next_u64() < threshold) << digit;
+            (digits.iter().enumerate().map(digit).sum::<u64>(), rng.next_u32())
+        };
+        if next.is_empty() {
+            next.extend((0..units).map(|unit| (*start + draw(unit, 0).0, 0)));
+        }
+        assert_eq!(next.len(), units as usize, "the same table at each step");
+        for (unit, (next, joined)) in (0..units).zip(next) {
+            if *next == step {
+                *joined += 1;
+                let (gap, place) = draw(unit, *joined);
+                batch.push(Drawn { place, unit });
+                *next = step + 1 + gap;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn coins(sampling_rate: f64) -> Coins {
+        Coins::new(NoiseKey::from_system().unwrap(), sampling_rate, 0)
+    }
+
+    /// The units of each of some steps, their identities their numbers.
+    fn batches(coins: &mut Coins, steps: std::ops::Range<u64>, units: u32) -> Vec<Vec<Drawn>> {
+        let batch = |step| {
+            let mut batch = Vec::new();
+            coins.toss(step, units, u64::from, &mut batch);
+            batch
+        };
+        steps.map(batch).collect()
+    }
+
+    fn units(batch: &[Drawn]) -> Vec<u32> {
+        batch.iter().map(|drawn| drawn.unit).collect()
+    }
+
     /// Batch sizes over 400 steps of 1,000 units at rate 0.05: mean 50 and
     /// variance 47.5 (binomial); both within four standard errors (false-alarm
     /// rate 1.3e-4 for random keys). A fixed batch size would have variance 0.
     #[test]
     fn sizes_are_binomial() {
-        let key = NoiseKey::from_system().unwrap();
-        let mut batch = Vec::new();
-        let sizes: Vec<f64> = (0..400)
-            .map(|step| {
-                poisson_subsample(&key, step, 1000, 0.05, &mut batch);
-                batch.len() as f64
-            })
-            .collect();
+        let sizes: Vec<f64> = batches(&mut coins(0.05), 0..400, 1000).iter().map(|batch| batch.len() as f64).collect();
         let mean = sizes.iter().sum::<f64>() / 400.0;
         let variance = sizes.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 399.0;
         assert!((mean - 50.0).abs() < 4.0 * (47.5f64 / 400.0).sqrt(), "{mean}");
         assert!((variance - 47.5).abs() < 4.0 * 47.5 * (2.0f64 / 399.0).sqrt(), "{variance}");
     }
 
+    /// Any two units and any two steps: of 1,000 units over 400 steps, those in both of two steps in a row, and the steps
+    /// that two neighbours share, are as many as chance makes: 400 x 1,000 / 9 and 4.7 standard errors of it, which chance
+    /// crosses in 5 of a million runs for the two.
+    #[test]
+    fn coins_are_independent_of_each_other() {
+        let rate: f64 = 1.0 / 3.0;
+        let mut joined = vec![vec![false; 401]; 1001];
+        for (step, batch) in batches(&mut coins(rate), 0..401, 1001).iter().enumerate() {
+            batch.iter().for_each(|drawn| joined[drawn.unit as usize][step] = true);
+        }
+        let pairs = 400_000.0;
+        // Two overlapping pairs share a coin: the variance of the count is 1 + 2 q / (1 + q) of the binomial one.
+        let spread = (pairs * rate.powi(2) * (1.0 - rate.powi(2)) * 1.5).sqrt();
+        let count = |both: &dyn Fn(usize, usize) -> bool| {
+            (0..1000).map(|unit| (0..400).filter(|&step| both(unit, step)).count()).sum::<usize>() as f64
+        };
+        for found in [
+            count(&|unit, step| joined[unit][step] && joined[unit][step + 1]),
+            count(&|unit, step| joined[unit][step] && joined[unit + 1][step]),
+        ] {
+            assert!((found - pairs * rate.powi(2)).abs() < 4.7 * spread, "{found}");
+        }
+    }
+
     #[test]
     fn steps_draw_different_units_and_may_be_empty() {
-        let key = NoiseKey::from_system().unwrap();
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        poisson_subsample(&key, 1, 1000, 0.5, &mut a);
-        poisson_subsample(&key, 2, 1000, 0.5, &mut b);
-        assert_ne!(a, b);
-        let empty = (0..200)
-            .filter(|&step| {
-                poisson_subsample(&key, step, 10, 0.05, &mut a);
-                a.is_empty()
-            })
-            .count();
+        let drawn = batches(&mut coins(0.5), 0..2, 1000);
+        assert_ne!(units(&drawn[0]), units(&drawn[1]));
+        let empty = batches(&mut coins(0.05), 0..200, 10).iter().filter(|batch| batch.is_empty()).count();
         assert!(empty > 60 && empty < 180, "about 60 % of such batches are empty, found {empty} of 200");
-        poisson_subsample(&key, 1, 7, 1.0, &mut a);
-        assert_eq!(a.iter().map(|drawn| drawn.unit).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+        assert!(batches(&mut coins(1.0), 0..3, 7).iter().all(|batch| units(batch) == [0, 1, 2, 3, 4, 5, 6]));
+    }
+
+    /// One unit more, at any place: everybody else joins the same steps, at the same places.
+    #[test]
+    fn nobody_elses_coins_hang_on_a_unit() {
+        let mut few = coins(0.2);
+        let mut many = few.again();
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        let mut newcomer = 0;
+        for step in 0..100 {
+            few.toss(step, 50, |unit| 1000 + u64::from(unit), &mut a);
+            many.toss(
+                step,
+                51,
+                |unit| if unit == 17 { 5 } else { 1000 + u64::from(unit) - u64::from(unit > 17) },
+                &mut b,
+            );
+            newcomer += b.iter().filter(|drawn| drawn.unit == 17).count();
+            b.retain(|drawn| drawn.unit != 17);
+            b.iter_mut().for_each(|drawn| drawn.unit -= u32::from(drawn.unit > 17));
+            assert_eq!(a, b);
+        }
+        assert!(newcomer > 3 && newcomer < 60, "{newcomer}");
+    }
+
+    /// Under fresh keys, a fit that goes on draws as one that begins.
+    #[test]
+    fn coins_may_start_at_any_step() {
+        let mut later = Coins::new(NoiseKey::from_system().unwrap(), 0.3, 1_000_000);
+        let joined: usize = batches(&mut later, 1_000_000..1_000_100, 1000).iter().map(Vec::len).sum();
+        // 30,000 of 100,000 coins, standard deviation 145.
+        assert!(joined.abs_diff(30_000) < 700, "{joined}");
     }
 
     /// 20,000 places of units drawn at each rate, in sixteen cells: chi-square of
     /// 15 degrees of freedom, above 56 with probability 1.2e-6.
     #[test]
     fn places_are_uniform_at_any_rate() {
-        let key = NoiseKey::from_system().unwrap();
         for rate in [0.01, 0.3, 1.0] {
-            let (mut batch, mut cells, mut count) = (Vec::new(), [0.0f64; 16], 0.0);
-            for step in 0.. {
-                poisson_subsample(&key, step, 20_000, rate, &mut batch);
-                batch.iter().for_each(|drawn| cells[(drawn.place >> 28) as usize] += 1.0);
-                count += batch.len() as f64;
-                if count >= 20_000.0 {
-                    break;
-                }
-            }
+            let steps = (2.0 / rate) as u64;
+            let drawn = batches(&mut coins(rate), 0..steps, 10_000).concat();
+            let (count, mut cells) = (drawn.len() as f64, [0.0f64; 16]);
+            drawn.iter().for_each(|drawn| cells[(drawn.place >> 28) as usize] += 1.0);
             let chi_square: f64 = cells.iter().map(|cell| (cell - count / 16.0).powi(2) / (count / 16.0)).sum();
-            assert!(chi_square < 56.0, "{rate}: {chi_square}");
+            assert!(count > 15_000.0 && chi_square < 56.0, "{rate}: {chi_square}");
+        }
+    }
+
+    /// Gaps of every length are as likely as they should be: the chance of the digits, multiplied out.
+    #[test]
+    fn digits_make_geometric_gaps() {
+        for rate in [0.5, 0.125, 0.01] {
+            let digits = coins(rate).digits;
+            let chance = |digit: usize| digits.get(digit).map_or(0.0, |&threshold| threshold as f64 * 2f64.powi(-64));
+            for gap in [0u64, 1, 2, 3, 10, 37, 100] {
+                let product: f64 = (0..40)
+                    .map(|digit| if gap >> digit & 1 == 1 { chance(digit) } else { 1.0 - chance(digit) })
+                    .product();
+                let wanted = (1.0 - rate).powi(gap as i32) * rate;
+                assert!((product / wanted - 1.0).abs() < 1e-12, "{rate} {gap}: {product} {wanted}");
+            }
         }
     }
 }

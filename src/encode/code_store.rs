@@ -107,12 +107,13 @@ impl CodeStore {
         self.offsets.len() - 1
     }
 
-    /// What the draws that belong to each unit are addressed by: made when they are first asked for, 8 bytes a unit.
+    /// What tells a unit from all others: its coins and its draws in training hang on nothing else. All are made when one is
+    /// first asked for, 8 bytes a unit.
     ///
     /// # Privacy
     /// Touches sensitive data, releases nothing.
-    pub fn identities(&self) -> &[u64] {
-        self.identities.get_or_init(|| self.origin.of(self))
+    pub fn identity(&self, unit: u32) -> u64 {
+        self.identities.get_or_init(|| self.origin.of(self))[unit as usize]
     }
 
     /// Number of rows of unit `u`.

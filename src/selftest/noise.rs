@@ -85,6 +85,7 @@ fn steps(plan: &mut Plan, name: &str, steps: u64) -> Result<(Vec<Vec<u32>>, Vec<
         let sum = mechanism.accumulate(
             &data,
             |()| UNITS,
+            |(), unit| unit.into(),
             |(), _| 1,
             |(), batch, _, _| batches.last_mut().into_iter().for_each(|units| units.extend(batch.units())),
         )?;

@@ -73,11 +73,12 @@ pub(super) fn train<T: Trainable, W: Witness>(
             keeper.between(plan, &mechanism, &parameters, &optimiser)?;
         }
         let terms = |codes: &CodeStore, unit| nn::terms(network.loss(codes, key, step as u32).rows(unit));
-        let sum = mechanism.accumulate(codes, CodeStore::units, terms, |codes, batch, clip, sums| {
-            let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-            let loss = witness.plant(network.loss(codes, key, step as u32), codes.units(), step);
-            clipped_sums(&loss, &parameters, |leaf| batch.leaf(leaf), &coefficient, &mut workspace, sums);
-        })?;
+        let sum =
+            mechanism.accumulate(codes, CodeStore::units, CodeStore::identity, terms, |codes, batch, clip, sums| {
+                let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
+                let loss = witness.plant(network.loss(codes, key, step as u32), codes.units(), step);
+                clipped_sums(&loss, &parameters, |leaf| batch.leaf(leaf), &coefficient, &mut workspace, sums);
+            })?;
         codes.map_ref(CodeStore::check).transpose()?;
         let own = own.gradient(network, &parameters, step, clip);
         let blocks = optimiser.blocks(&mut parameters, ClippedSum::BLOCK).zip(own.par_chunks(ClippedSum::BLOCK));
@@ -276,12 +277,18 @@ mod tests {
         let (data, mut workspace) = (Sensitive::new(codes()), Workspace::default());
         let mut step = |units: usize| {
             let terms = |codes: &CodeStore, unit| nn::terms(codes.rows_of(unit as usize));
-            let sum = mechanism.accumulate(&data, CodeStore::units, terms, |codes, batch, clip, sums| {
-                let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
-                let loss = vae.loss(codes, [1; 32], 1);
-                let first = |leaf| batch.leaf(leaf).split_at_checked(units).map_or(batch.leaf(leaf), |some| some.0);
-                clipped_sums(&loss, &parameters, first, &coefficient, &mut workspace, sums);
-            });
+            let sum = mechanism.accumulate(
+                &data,
+                CodeStore::units,
+                CodeStore::identity,
+                terms,
+                |codes, batch, clip, sums| {
+                    let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);
+                    let loss = vae.loss(codes, [1; 32], 1);
+                    let first = |leaf| batch.leaf(leaf).split_at_checked(units).map_or(batch.leaf(leaf), |some| some.0);
+                    clipped_sums(&loss, &parameters, first, &coefficient, &mut workspace, sums);
+                },
+            );
             let blocks = optimiser.blocks(&mut parameters, ClippedSum::BLOCK);
             sum.unwrap().release(vae.parameters(), blocks, |block, mean| block.step(mean));
         };

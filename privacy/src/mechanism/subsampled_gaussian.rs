@@ -54,7 +54,7 @@
 
 use crate::leaves::{Batch, cut};
 use crate::rng::{BLOCK, GridGaussian, NoiseKey, nearest};
-use crate::subsample::{Drawn, poisson_subsample};
+use crate::subsample::{Coins, Drawn};
 use crate::{Clip, Error, Event, Sensitive};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -103,7 +103,6 @@ fn sensitivity_margin(expected_batch_size: f64, parameters: usize) -> f64 {
 pub struct SubsampledGaussian {
     name: String,
     clip: Clip,
-    sampling_rate: f64,
     noise_multiplier: f64,
     expected_batch_size: f64,
     steps: u64,
@@ -115,7 +114,7 @@ pub struct SubsampledGaussian {
     parts: Vec<Vec<f32>>,
     /// Sums of those leaves that there are no parts for, on the finer grid.
     folded: Vec<f64>,
-    coins: NoiseKey,
+    coins: Coins,
     noise: NoiseKey,
 }
 
@@ -140,7 +139,6 @@ impl SubsampledGaussian {
         Ok(Self {
             name,
             clip,
-            sampling_rate,
             noise_multiplier,
             expected_batch_size,
             steps,
@@ -150,7 +148,7 @@ impl SubsampledGaussian {
             leaves: Vec::new(),
             parts: Vec::new(),
             folded: Vec::new(),
-            coins: NoiseKey::from_system()?,
+            coins: Coins::new(NoiseKey::from_system()?, sampling_rate, done),
             noise: NoiseKey::from_system()?,
         })
     }
@@ -210,7 +208,8 @@ impl SubsampledGaussian {
     }
 
     /// Half of a step: draws its units and has their contributions added up, each the unit's whole one times
-    /// [`Clip::coefficient`] of the square of its largest norm. `terms(data, unit)` is the number of terms that a unit
+    /// [`Clip::coefficient`] of the square of its largest norm. `identity(data, unit)` tells a unit from all others in any
+    /// table; its coins hang on nothing else. `terms(data, unit)` is the number of terms that a unit
     /// gives; `sums(data, batch, clip, parts)` puts the sum of each leaf of the batch into the part of the same number.
     /// It is called for some leaves at a time, and not at all when no unit was drawn. A part that is left empty is nothing.
     ///
@@ -229,6 +228,7 @@ impl SubsampledGaussian {
         &mut self,
         data: &Sensitive<T>,
         units: impl FnOnce(&T) -> usize,
+        identity: impl Fn(&T, u32) -> u64,
         terms: impl Fn(&T, u32) -> usize,
         mut sums: impl FnMut(&T, Batch<'_>, &Clip, &mut [Vec<f32>]),
     ) -> Result<ClippedSum<'_>, Error> {
@@ -236,7 +236,7 @@ impl SubsampledGaussian {
             return Err(Error::StepsSpent { name: self.name.clone(), planned: self.steps });
         }
         let data = data.expose();
-        poisson_subsample(&self.coins, self.done, units(data), self.sampling_rate, &mut self.batch);
+        self.coins.toss(self.done, units(data) as u32, |unit| identity(data, unit), &mut self.batch);
         let terms = |unit| {
             let terms = terms(data, unit);
             assert!(terms <= MOST_TERMS, "a unit gives few terms");
@@ -317,8 +317,9 @@ impl ClippedSum<'_> {
         let scale = norm / GRID / mechanism.expected_batch_size;
         #[cfg(feature = "test-noise")]
         let replayed = crate::tape::is_on().then(|| {
-            let mut sums = if folded.is_empty() { vec![0.0; parameters] } else { folded.clone() };
-            add_parts(parts, 0, per_norm, &mut sums);
+            let mut sums = folded.clone();
+            sums.resize(parameters, 0.0);
+            fold(parts, per_norm, &mut sums);
             let steps = sums.iter().map(|sum| nearest(sum * (GRID / LEAF_GRID))).collect();
             crate::tape::play("DP-SGD step", steps, margin * GRID)
         });
@@ -333,8 +334,9 @@ impl ClippedSum<'_> {
             add_parts(parts, start, per_norm, sums);
             #[cfg(feature = "test-noise")]
             if let Some(replayed) = &replayed {
-                let finer = LEAF_GRID / GRID;
-                sums.iter_mut().zip(&replayed[start..]).for_each(|(sum, &steps)| *sum = steps as f64 * finer);
+                sums.iter_mut()
+                    .zip(&replayed[start..])
+                    .for_each(|(sum, &steps)| *sum = steps as f64 * (LEAF_GRID / GRID));
             }
             key.integers(step, block as u64, law, noise);
             pulp::Arch::new().dispatch(AddNoise { sums, noise, scale, means });
@@ -404,6 +406,7 @@ mod tests {
         let summed = m.accumulate(
             &data,
             Vec::len,
+            |_, unit| unit.into(),
             |_, _| 1,
             |_, batch, _, parts| {
                 for (leaf, part) in parts.iter_mut().enumerate() {
@@ -451,7 +454,7 @@ mod tests {
         let correlation = first.iter().zip(&second).map(|(a, b)| f64::from(a * b)).sum::<f64>() / 20_000.0;
         assert!(correlation.abs() < 0.03, "{correlation}");
         let data = Sensitive::new(vec![(); 4]);
-        let beyond = m.accumulate(&data, Vec::len, |_, _| 1, |_, _, _, _| ());
+        let beyond = m.accumulate(&data, Vec::len, |_, unit| unit.into(), |_, _| 1, |_, _, _, _| ());
         assert!(beyond.is_err(), "no step beyond the plan");
     }
 

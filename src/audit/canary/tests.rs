@@ -101,35 +101,43 @@ impl Laboratory {
         for step in 0..claim.steps as u64 {
             let one = clip.norm().powi(2);
             let terms = |codes: &CodeStore, unit| terms(codes.rows_of(unit as usize));
-            let summed = mechanism.accumulate(&data, CodeStore::units, terms, |codes, batch, _, sums| {
-                let honest = |squared_norm: f64| clip.coefficient(squared_norm);
-                let mut sum = |codes: &CodeStore, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
-                    let loss = trial.plant(self.vae.loss(codes, [3; 32], step as u32), units, step);
-                    clipped_sums(&loss, &self.parameters, |leaf| batch.leaf(leaf), coefficient, &mut workspace, sums);
-                    sums.to_vec()
-                };
-                let summed: Vec<Vec<f32>> = match fault {
-                    Fault::NoClip => sum(codes, &|_| 1.0),
-                    Fault::ClipPerRow => {
-                        let of_rows: Vec<_> = of_rows.iter().map(|codes| sum(codes, &honest)).collect();
-                        let leaves = 0..of_rows[0].len();
-                        let entry = |leaf: usize, i: usize| of_rows.iter().map(|sums| sums[leaf][i]).sum();
-                        leaves.map(|leaf| (0..length).map(|i| entry(leaf, i)).collect()).collect()
-                    }
-                    Fault::ClipPerBatch => {
-                        // The norms of all units first, then one coefficient for all.
-                        let total = Mutex::new(0.0);
-                        sum(codes, &|squared_norm| {
-                            *lock(&total) += squared_norm;
-                            1.0
-                        });
-                        let total = lock(&total).max(one);
-                        sum(codes, &|_| clip.coefficient(total))
-                    }
-                    _ => sum(codes, &honest),
-                };
-                sums.clone_from_slice(&summed);
-            });
+            let summed =
+                mechanism.accumulate(&data, CodeStore::units, CodeStore::identity, terms, |codes, batch, _, sums| {
+                    let honest = |squared_norm: f64| clip.coefficient(squared_norm);
+                    let mut sum = |codes: &CodeStore, coefficient: &(dyn Fn(f64) -> f32 + Sync)| {
+                        let loss = trial.plant(self.vae.loss(codes, [3; 32], step as u32), units, step);
+                        clipped_sums(
+                            &loss,
+                            &self.parameters,
+                            |leaf| batch.leaf(leaf),
+                            coefficient,
+                            &mut workspace,
+                            sums,
+                        );
+                        sums.to_vec()
+                    };
+                    let summed: Vec<Vec<f32>> = match fault {
+                        Fault::NoClip => sum(codes, &|_| 1.0),
+                        Fault::ClipPerRow => {
+                            let of_rows: Vec<_> = of_rows.iter().map(|codes| sum(codes, &honest)).collect();
+                            let leaves = 0..of_rows[0].len();
+                            let entry = |leaf: usize, i: usize| of_rows.iter().map(|sums| sums[leaf][i]).sum();
+                            leaves.map(|leaf| (0..length).map(|i| entry(leaf, i)).collect()).collect()
+                        }
+                        Fault::ClipPerBatch => {
+                            // The norms of all units first, then one coefficient for all.
+                            let total = Mutex::new(0.0);
+                            sum(codes, &|squared_norm| {
+                                *lock(&total) += squared_norm;
+                                1.0
+                            });
+                            let total = lock(&total).max(one);
+                            sum(codes, &|_| clip.coefficient(total))
+                        }
+                        _ => sum(codes, &honest),
+                    };
+                    sums.clone_from_slice(&summed);
+                });
             let blocks = (0..length.div_ceil(ClippedSum::BLOCK)).into_par_iter();
             let see = |block: usize, mean: &[f32]| trial.stepped(step, block * ClippedSum::BLOCK, mean);
             summed.unwrap().release(length, blocks, see);

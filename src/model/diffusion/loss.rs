@@ -77,10 +77,9 @@ impl DiffusionLoss<'_> {
         let rows: usize = units.iter().map(|&unit| self.rows(unit)).sum();
         // One place more: what is known after the unit's earlier rows.
         model.base.start(rows + 1, posterior);
-        let identities = self.codes.identities();
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for &unit in units {
-            rng.set_stream(identities[unit as usize]);
+            rng.set_stream(self.codes.identity(unit));
             rng.set_word_pos(first_word(self.step));
             model.base.forget(rows, posterior);
             own.clear();

@@ -115,10 +115,9 @@ impl VaeLoss<'_> {
         let posterior = encoder.output();
         let z = &mut decoder.latent;
         z.reshape(count, latent);
-        let identities = self.codes.identities();
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for (&unit, range) in units.iter().zip(rows.windows(2)) {
-            rng.set_stream(identities[unit as usize]);
+            rng.set_stream(self.codes.identity(unit));
             rng.set_word_pos(first_word(self.step));
             pool(posterior, range[0]..range[1], latent, shared);
             for r in range[0]..range[1] {

@@ -39,6 +39,7 @@ fn moved(network: &impl Network, parameters: &[f32], units: usize, expected_batc
         let sum = mechanism.accumulate(
             &Sensitive::new(units),
             |&units| units,
+            |_, unit| unit.into(),
             |_, unit| terms(network.rows(unit)),
             |_, batch, clip, sums| {
                 let coefficient = |squared_norm: f64| clip.coefficient(squared_norm);

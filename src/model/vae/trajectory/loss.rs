@@ -136,12 +136,11 @@ impl TrajectoryLoss<'_> {
             buffers.law.clear();
         }
         rows.clear();
-        let identities = self.codes.identities();
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for &unit in units {
             codes.clear();
             self.codes.append_unit(unit as usize, codes);
-            rng.set_stream(identities[unit as usize]);
+            rng.set_stream(self.codes.identity(unit));
             rng.set_word_pos(first_word(self.step) + FIRST_WORD_OF_ROWS);
             let (mut start, all) = (0, codes.len() / width);
             let mut looked_at = 0;
@@ -196,10 +195,9 @@ impl TrajectoryLoss<'_> {
         noise.reshape(units.len(), size);
         spread.reshape(units.len(), size);
         latent.reshape(units.len(), size);
-        let identities = self.codes.identities();
         let mut rng = ChaCha8Rng::from_seed(self.key);
         for (person, &unit) in units.iter().enumerate() {
-            rng.set_stream(identities[unit as usize]);
+            rng.set_stream(self.codes.identity(unit));
             rng.set_word_pos(first_word(self.step));
             let (mean, log_variance) = posterior.row(person).split_at(size);
             for l in 0..size {
