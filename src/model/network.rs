@@ -49,11 +49,6 @@ pub(super) fn first_word(step: u32) -> u128 {
 const LEAST_BATCH: usize = 256;
 const LARGEST_BATCH: usize = 8192;
 
-/// Where the draws of a step begin in the stream of a unit.
-pub(super) fn first_word(step: u32) -> u128 {
-    u128::from(step) << 32
-}
-
 /// How a network is trained by DP-SGD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
