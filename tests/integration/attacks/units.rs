@@ -215,8 +215,9 @@ fn an_empty_salt_is_refused_before_anything_is_spent() {
         );
         if shape == Shape::Folder {
             std::fs::create_dir(world.path("h")).unwrap();
-            let moved =
-                |text: &str| text.lines().map(|line| format!("9000{line}\n")).collect::<String>().replace("9000who", "who");
+            let moved = |text: &str| {
+                text.lines().map(|line| format!("9000{line}\n")).collect::<String>().replace("9000who", "who")
+            };
             world.write("h/people.csv", moved(&world.text("t/people.csv")));
             world.write("h/rows.csv", moved(&world.text("t/rows.csv")));
         }
