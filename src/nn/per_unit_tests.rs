@@ -250,7 +250,7 @@ fn units_of_a_thousand_rows_and_many_tiles_agree_with_the_oracle() {
 
 #[test]
 fn both_forms_of_the_norm_agree() {
-    // Wide layers and few rows take the Gram form, narrow ones and many rows the materialised form.
+    // Few rows take the Gram form, and more than `MOST_ROWS` are formed; of an embedding also few, where it is narrow.
     for (hidden, rows) in [([200, 150], 3), ([200, 150], 60), ([6, 5], 3)] {
         let (toy, parameters) = Toy::new(&[40, 30, 20], hidden, &[rows, 1, rows], 6);
         assert_agree(&toy, &parameters, &toy.units(), 1.0);
