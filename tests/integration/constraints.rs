@@ -345,7 +345,7 @@ fn real_rows_of_linked_tables_that_break_a_constraint_are_told_by_class() {
             rule("last", "age")
         ),
     );
-    let fit = "--epsilon 5 --delta 1e-4 --model independent -o";
+    let fit = "--epsilon 5 --delta 1e-5 --model independent -o";
     let outcome = world
         .run(&format!("fit folder --schema folder.toml --ledger folder.jsonl {fit} folder.safetensors"))
         .succeeds();
@@ -388,7 +388,7 @@ fn suggestions_are_refused_until_somebody_vouches_for_them() {
     let drawn = world.run("generate model.safetensors --rows 3000 -o cohort.csv").succeeds();
     let shorter = rows(&world, "cohort.csv").iter().filter(|row| row["discharged"] < row["admitted"]).count();
     assert!(shorter > 100, "a constraint that was left out is not held: {drawn}");
-    world.run("inspect stays.csv --unit patient --assume-public -o vouched.toml").succeeds();
+    world.run("inspect stays.csv --unit patient --assume-public --source-of schema.toml -o vouched.toml").succeeds();
     assert!(!world.text("vouched.toml").contains("\"data\"\n"));
     world.run(&fit.replace("schema.toml", "vouched.toml").replace("model.s", "vouched.s")).succeeds();
 }

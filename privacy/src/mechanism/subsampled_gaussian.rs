@@ -45,8 +45,10 @@
 //! most `n + 2 <= 322` leaves change, each by half a step in each of the `P`
 //! entries: `0.7 w sqrt(P) C`. What a double loses on the way is below `2^-40 C`.
 //! The sum is rounded once more, to `w C`: two numbers that are rounded move
-//! apart by one step at most, all entries together by `w sqrt(P) C`. Sums are
-//! cut off where integers end, which moves nothing apart.
+//! apart by one step at most, all entries together by `w sqrt(P) C`. No leaf comes
+//! near the 2^19 C at which its entries are cut off, and no batch of fewer than
+//! 2^31 units near the end of the integers. A sum that were cut off after each
+//! leaf would not do: it forgets, and one leaf more or less would show.
 //!
 //! **Underflow** adds less than 2^-80 to any entry's error, and C is at least
 //! 2^-40; that, the doubles and the clip's own rounding are paid by the `2^-13 C`
@@ -63,8 +65,10 @@ use std::ops::Range;
 const GRID: f64 = (1u64 << 24) as f64;
 /// Steps per clipping norm of the finer grid on which leaves are added.
 const LEAF_GRID: f64 = (1u64 << 32) as f64;
-/// Sums end here, in steps of the finer grid: doubles up to twice as large are exact integers.
-const LARGEST_SUM: f64 = (1u64 << 51) as f64;
+/// The same, as bits that the finer grid has more.
+const FINER: u32 = 8;
+/// A leaf's entries end here, in steps of the finer grid: the doubles that [`nearest`] makes integers of.
+const LARGEST_ENTRY: f64 = (1u64 << 51) as f64;
 
 /// Noise multipliers for which the error of [`GridGaussian`] is bounded: from 16 grid steps to 2^37, the margin included.
 const LEAST_NOISE_MULTIPLIER: f64 = 1.0 / (1u64 << 20) as f64;
@@ -113,7 +117,7 @@ pub struct SubsampledGaussian {
     /// Sums of leaves.
     parts: Vec<Vec<f32>>,
     /// Sums of those leaves that there are no parts for, on the finer grid.
-    folded: Vec<f64>,
+    folded: Vec<i64>,
     coins: Coins,
     noise: NoiseKey,
 }
@@ -258,13 +262,13 @@ impl SubsampledGaussian {
 }
 
 /// Adds parts to the sums on the finer grid, which are made when there are none.
-fn fold(parts: &[Vec<f32>], per_norm: f64, sums: &mut Vec<f64>) {
-    sums.resize(parts.iter().map(Vec::len).fold(sums.len(), usize::max), 0.0);
+fn fold(parts: &[Vec<f32>], per_norm: f64, sums: &mut Vec<i64>) {
+    sums.resize(parts.iter().map(Vec::len).fold(sums.len(), usize::max), 0);
     sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| add_parts(parts, block * BLOCK, per_norm, sums));
 }
 
 /// Adds what the parts say of the entries from `start` on.
-fn add_parts(parts: &[Vec<f32>], start: usize, per_norm: f64, sums: &mut [f64]) {
+fn add_parts(parts: &[Vec<f32>], start: usize, per_norm: f64, sums: &mut [i64]) {
     for part in parts.iter().filter(|part| !part.is_empty()) {
         let part = &part[start..start + sums.len()];
         pulp::Arch::new().dispatch(AddPart { sums, part, per_norm });
@@ -318,15 +322,15 @@ impl ClippedSum<'_> {
         #[cfg(feature = "test-noise")]
         let replayed = crate::tape::is_on().then(|| {
             let mut sums = folded.clone();
-            sums.resize(parameters, 0.0);
+            sums.resize(parameters, 0);
             fold(parts, per_norm, &mut sums);
-            let steps = sums.iter().map(|sum| nearest(sum * (GRID / LEAF_GRID))).collect();
+            let steps = sums.iter().map(|&sum| coarser(sum)).collect();
             crate::tape::play("DP-SGD step", steps, margin * GRID)
         });
         blocks.enumerate().for_each(|(block, item)| {
             let start = block * BLOCK;
             let length = BLOCK.min(parameters - start);
-            let (mut sums, mut noise, mut means) = ([0.0; BLOCK], [0; BLOCK], [0.0; BLOCK]);
+            let (mut sums, mut noise, mut means) = ([0; BLOCK], [0; BLOCK], [0.0; BLOCK]);
             let (sums, noise, means) = (&mut sums[..length], &mut noise[..length], &mut means[..length]);
             if !folded.is_empty() {
                 sums.copy_from_slice(&folded[start..start + length]);
@@ -334,9 +338,7 @@ impl ClippedSum<'_> {
             add_parts(parts, start, per_norm, sums);
             #[cfg(feature = "test-noise")]
             if let Some(replayed) = &replayed {
-                sums.iter_mut()
-                    .zip(&replayed[start..])
-                    .for_each(|(sum, &steps)| *sum = steps as f64 * (LEAF_GRID / GRID));
+                sums.iter_mut().zip(&replayed[start..]).for_each(|(sum, steps)| *sum = steps << FINER);
             }
             key.integers(step, block as u64, law, noise);
             pulp::Arch::new().dispatch(AddNoise { sums, noise, scale, means });
@@ -345,10 +347,15 @@ impl ClippedSum<'_> {
     }
 }
 
-/// Adds a part to the sums, in steps of the finer grid: integers in double precision, so that nothing is lost and the
-/// order is all one.
+/// The nearest step of the grid to a sum on the finer one.
+#[inline(always)]
+fn coarser(sum: i64) -> i64 {
+    sum.wrapping_add(1 << (FINER - 1)) >> FINER
+}
+
+/// Adds a part to the sums, in steps of the finer grid: integers, so that nothing is lost and the order is all one.
 struct AddPart<'a> {
-    sums: &'a mut [f64],
+    sums: &'a mut [i64],
     part: &'a [f32],
     /// Steps of the finer grid per unit of the part.
     per_norm: f64,
@@ -359,10 +366,10 @@ impl pulp::NullaryFnOnce for AddPart<'_> {
 
     #[inline(always)]
     fn call(self) {
-        const SHIFT: f64 = 1.5 * (1u64 << 52) as f64; // adding it leaves the nearest integer
-        let cut_off = |x: f64| x.clamp(-LARGEST_SUM, LARGEST_SUM);
         for (sum, &part) in self.sums.iter_mut().zip(self.part) {
-            *sum = cut_off(*sum + (cut_off(f64::from(part) * self.per_norm) + SHIFT - SHIFT));
+            // In this order no number is left over that is none.
+            let entry = (f64::from(part) * self.per_norm).max(-LARGEST_ENTRY).min(LARGEST_ENTRY);
+            *sum = sum.wrapping_add(nearest(entry));
         }
     }
 }
@@ -370,7 +377,7 @@ impl pulp::NullaryFnOnce for AddPart<'_> {
 /// Rounds sums to the grid, adds integer noise and scales what comes out.
 struct AddNoise<'a> {
     /// In steps of the finer grid.
-    sums: &'a [f64],
+    sums: &'a [i64],
     noise: &'a [i64],
     /// Unit of the means per grid step.
     scale: f64,
@@ -382,9 +389,8 @@ impl pulp::NullaryFnOnce for AddNoise<'_> {
 
     #[inline(always)]
     fn call(self) {
-        for ((mean, sum), noise) in self.means.iter_mut().zip(self.sums).zip(self.noise) {
-            let sum = nearest(sum * (GRID / LEAF_GRID));
-            *mean = ((sum + noise) as f64 * self.scale) as f32;
+        for ((mean, &sum), noise) in self.means.iter_mut().zip(self.sums).zip(self.noise) {
+            *mean = ((coarser(sum) + noise) as f64 * self.scale) as f32;
         }
     }
 }
@@ -500,16 +506,33 @@ mod tests {
     }
 
     #[test]
-    fn sums_off_the_grid_are_cut_off() {
-        let (mut sums, mut means) = ([0.0; 4], [0.0; 4]);
+    fn entries_off_the_grid_are_cut_off() {
+        let (mut sums, mut means) = ([0; 4], [0.0; 4]);
         let part = [f32::MAX, f32::NEG_INFINITY, 3.0, f32::NAN];
         for _ in 0..2 {
             pulp::Arch::new().dispatch(AddPart { sums: &mut sums, part: &part, per_norm: LEAF_GRID });
         }
         pulp::Arch::new().dispatch(AddNoise { sums: &sums, noise: &[5; 4], scale: 1.0, means: &mut means });
-        let largest = 2f32.powi(51 - 8);
+        let largest = 2f32.powi(52 - 8);
         assert_eq!(means[..3], [largest, -largest, 6.0 * GRID as f32 + 5.0]);
         assert!(means[3].is_finite());
+    }
+
+    /// A million leaves one way, and one more that was cut into a large one and its opposite: where sums were cut off after
+    /// each leaf, the two would leave a trace.
+    #[test]
+    fn a_large_batch_forgets_nothing() {
+        let mut sums = [0; 1];
+        let mut add = |part: f32, times: usize| {
+            (0..times).for_each(|_| {
+                pulp::Arch::new().dispatch(AddPart { sums: &mut sums, part: &[part], per_norm: LEAF_GRID })
+            });
+            sums[0]
+        };
+        let before = add(256.0, 1 << 20);
+        assert_eq!(before, 1 << 60);
+        add(100.0, 1);
+        assert_eq!(add(-100.0, 1), before);
     }
 
     proptest! {
@@ -527,7 +550,7 @@ mod tests {
             prop_assert_eq!(&forward, &backward);
             for (entry, &sum) in forward.iter().enumerate() {
                 let steps = parts.iter().map(|part| (f64::from(part[entry]) * LEAF_GRID).round_ties_even()).sum::<f64>();
-                prop_assert_eq!(sum, steps);
+                prop_assert_eq!(sum as f64, steps);
             }
         }
     }

@@ -127,8 +127,14 @@ fn hostile() -> Vec<Vec<&'static str>> {
     turned.chain(HOSTILE.map(|cell| vec![cell])).collect()
 }
 
+/// A draft, but for its source, which is drawn anew for each.
 fn draft(world: &World, arguments: &str) -> String {
-    world.run(&format!("inspect {arguments} --quiet")).succeeds().stdout
+    let draft = world.run(&format!("inspect {arguments} --quiet")).succeeds().stdout;
+    let (mut lines, count) = (Vec::new(), draft.lines().count());
+    let is_source = |line: &&str| line.split('=').next().is_some_and(|key| key.trim() == "source");
+    lines.extend(draft.lines().filter(|line| !is_source(line)));
+    assert_eq!(lines.len(), count - 1, "one source");
+    lines.join("\n") + "\n"
 }
 
 /// The draft of a table and of one person more are the same but for what is marked, and the marks are needed.

@@ -181,7 +181,10 @@ fn a_model_of_learnt_domains_is_audited_with_canaries() {
         .map(|line| if line.starts_with("who") { format!("{line}\n") } else { format!("9000{line}\n") })
         .collect();
     world.write("holdout.csv", others);
-    world.write("schema.toml", world.text("schema.toml").replace("domain_from = \"public\"", "domain_from = \"data\""));
+    world.write(
+        "schema.toml",
+        world.text("schema.toml").replace("domain_from = \"public\"", "domain_from = \"data\"\nkind_from = \"public\""),
+    );
     let fitted = world
         .run(&format!(
             "fit {table} --schema schema.toml --epsilon 20 --discover-epsilon 8 --model marginal -o model.safetensors --json"

@@ -145,6 +145,57 @@ fn several_rows_a_person() {
     neighbours(Shape::Bag, &MODELS, &[false, true]);
 }
 
+/// What `run` puts down for recipients, its report among it. The exit code is left out: it tells the verdict of an audit of
+/// the real rows, to whoever ran it.
+#[test]
+fn what_goes_with_a_cohort() {
+    for (number, shape) in [Shape::Flat, Shape::Bag, Shape::History, Shape::Folder].into_iter().enumerate() {
+        let mut world = World::new(shape, false, 70 + number as u64);
+        let folder = Folder::new();
+        std::fs::create_dir(folder.path("folder")).unwrap();
+        folder.write("schema.toml", &world.schema);
+        let fit = Fit { folder: &folder, model: "marginal", discover: false, shape };
+        let holdout = World::holdout(shape, 70 + number as u64);
+        std::fs::create_dir(folder.path("holdout")).unwrap();
+        for ((name, _), text) in holdout.files.iter().zip(holdout.texts()) {
+            let name = name.trim_start_matches("folder/");
+            folder.write(&format!("holdout/{name}"), text);
+        }
+        let holdout = if shape == Shape::Folder { "holdout" } else { "holdout/table.csv" };
+        folder.write(
+            "run.toml",
+            format!(
+                "[input]\ntable = \"{}\"\nholdout = \"{holdout}\"\nschema = \"schema.toml\"\n\
+                 [fit]\nepsilon = 3.0\ndelta = 1e-6\nmodel = \"{}\"\n[cohort]\nrows = 60\nseed = 3\n",
+                fit.table(),
+                fit.model
+            ),
+        );
+        let names: Vec<&str> = world.files.iter().map(|file| file.0).collect();
+        let kit = |texts: &[String], tape: &str| {
+            for (name, text) in names.iter().zip(texts) {
+                folder.write(name, text);
+            }
+            let ran = fit.run(&format!("run run.toml --ledger {tape}.jsonl -o out"), tape);
+            assert!(matches!(ran.code, Some(0 | 5 | 6)), "{ran}");
+            let mut files = folder.files();
+            files.retain(|path, _| {
+                let path = path.strip_prefix(folder.path("out")).ok();
+                let name = path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+                ["model.safetensors", "cohort", "release."].iter().any(|kind| name.starts_with(kind))
+            });
+            std::fs::remove_dir_all(folder.path("out")).unwrap();
+            files
+        };
+        let first = kit(&world.texts(), "record");
+        assert!(first.len() >= 4, "a model, a cohort and two reports: {:?}", first.keys());
+        let texts = world.with(Hostile::ALL[number]);
+        let second = kit(&texts, "replay");
+        let differing: Vec<_> = first.iter().filter(|(path, bytes)| second.get(*path) != Some(*bytes)).collect();
+        assert!(differing.is_empty() && first.len() == second.len(), "{shape:?}: {:?}", differing[0].0);
+    }
+}
+
 #[test]
 fn histories() {
     neighbours(Shape::History, &MODELS[..3], &[false]);

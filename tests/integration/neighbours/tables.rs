@@ -74,7 +74,8 @@ pub struct World {
     rng: ChaCha8Rng,
 }
 
-const BEFORE_ALL: i64 = 400;
+/// Between the number of the last person and that of the one who is put in.
+const APART: i64 = 400;
 
 impl World {
     /// `discover`: nobody vouches for a domain.
@@ -88,6 +89,18 @@ impl World {
         let mut world = Self { shape, schema, files: files(shape, &tables), tables, units: Vec::new(), rng };
         for number in 0..persons {
             let unit = world.unit(number, Hostile::Ordinary);
+            world.units.push(unit);
+        }
+        world
+    }
+
+    /// Other persons under the same schema.
+    pub fn holdout(shape: Shape, seed: u64) -> Self {
+        let mut world = Self::new(shape, false, seed);
+        let persons = world.units.len() as i64;
+        world.units.clear();
+        for number in 0..persons {
+            let unit = world.unit(2000 + number, Hostile::Ordinary);
             world.units.push(unit);
         }
         world
@@ -107,7 +120,7 @@ impl World {
 
     /// The same with one unit more, whose rows are put in at random places.
     pub fn with(&mut self, hostile: Hostile) -> Vec<String> {
-        let number = self.units.len() as i64 + BEFORE_ALL;
+        let number = self.units.len() as i64 + APART;
         let unit = self.unit(number, hostile);
         let mut texts = Vec::new();
         for (file, (_, head)) in self.files.iter().enumerate() {
@@ -204,7 +217,7 @@ impl Columns {
     }
 
     fn schema(&self, of: &str, discover: bool) -> String {
-        let from = if discover { "data" } else { "public" };
+        let from = if discover { "data\"\nkind_from = \"public" } else { "public" };
         self.0.iter().fold(String::new(), |mut text, Column { name, kind, nullable, .. }| {
             let list = |labels: &[String]| format!("categories = {labels:?}");
             let (kind, domain) = match kind {
