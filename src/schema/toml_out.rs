@@ -45,8 +45,6 @@ pub struct Notes {
 pub enum Read {
     #[default]
     Nothing,
-    /// All of a column but its type, which the file says.
-    AllButTypes,
     /// All of a column.
     All,
 }
@@ -120,7 +118,6 @@ pub(super) fn write_column(out: &mut String, column: &Column, read: Read) {
         if let Some(value) = value {
             let is_read = match name {
                 "domain_from" | "kind_from" => false,
-                "type" => read == Read::All,
                 _ => read.is_any(),
             };
             marked(out, FIELD, name, value, is_read);
@@ -393,7 +390,8 @@ mod tests {
     #[test]
     fn a_draft_says_beside_each_field_what_was_read_from_the_rows() {
         let schema = example();
-        for (read, types) in [(Read::All, true), (Read::AllButTypes, false)] {
+        {
+            let read = Read::All;
             let text = schema.to_toml_with(&Notes { read, ..Notes::default() });
             assert_eq!(Schema::from_toml(&text).unwrap(), schema, "{text}");
             let is_marked = |start: &str| {
@@ -401,10 +399,9 @@ mod tests {
                 assert!(lines.peek().is_some(), "{start}");
                 lines.all(|line| line.ends_with("   # read from rows"))
             };
-            for field in ["kind   ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
+            for field in ["kind   ", "type ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
                 assert!(is_marked(field), "{field}: {text}");
             }
-            assert_eq!(is_marked("type "), types);
             assert!(["name ", "domain_from ", "kind_from ", "privacy_unit ", "missing "].iter().all(|f| !is_marked(f)));
         }
     }

@@ -1,8 +1,9 @@
 //! A fit on the disk: its lines in the ledger, its checkpoint and its model.
 //!
 //! What shows anything of the rows is first written whole and sealed, under a name of its own that ends in `.next`: nobody
-//! can read it. Then the ledger names it, in one line that has the SHA-256 of what is sealed and the key. From there on it
-//! can be read, and it counts. A checkpoint stays sealed and is renamed; a model is written anew under its own name, as it
+//! can read it. Then the ledger names it by the SHA-256 of what is sealed, and once that line and the ledger's head are on the
+//! disk, in a second line that has the key. From there on it can be read, and it counts: whoever cuts the second line off
+//! leaves the first. A checkpoint stays sealed and is renamed; a model is written anew under its own name, as it
 //! is. All this happens under the ledger's lock.
 //!
 //! A process that dies before the line leaves what nobody can ever read: the fit goes on from what was named before. One that
@@ -104,6 +105,7 @@ impl<'a> Attempt<'a> {
         let mut turn = Self { ledger, output, fit: fit.to_owned(), line: last.number };
         let named = match word {
             Record::Outcome { model_sha256, key, .. } => return turn.ended(model_sha256, key, model),
+            Record::Sealed { sha256, .. } => return Err(lost("key", sha256).file(ledger.path())),
             Record::Checkpoint { sha256, key, .. } => Some((sha256, key)),
             // What a fit learns before it keeps anything is told on the terminal: it is not to be drawn twice.
             _ if plan.entries().iter().any(|entry| entry.share == Share::Discover) => {
@@ -169,8 +171,10 @@ impl<'a> Attempt<'a> {
     pub fn keep(&mut self, bytes: &[u8]) -> Result<()> {
         let (next, path) = (self.file(".checkpoint.next"), self.file(".checkpoint"));
         let Sealed { bytes: sealed, key } = Sealed::new(bytes)?;
-        let record = Record::Checkpoint { fit: self.fit.clone(), sha256: sha256(bytes), key };
-        self.name(|| output::write_private_bytes(&next, &sealed), record, || output::rename(&next, &path))
+        let sha256 = sha256(bytes);
+        self.seal(&next, &sealed, &sha256)?;
+        let record = Record::Checkpoint { fit: self.fit.clone(), sha256, key };
+        self.name(|| Ok(()), record, || output::rename(&next, &path))
     }
 
     /// Ends the fit with its model, and returns the SHA-256 of its file.
@@ -184,9 +188,16 @@ impl<'a> Attempt<'a> {
         let (model_sha256, next, path) = (sha256(bytes), self.file(".next"), self.output);
         let Sealed { bytes: sealed, key } = Sealed::new(bytes)?;
         let record = Record::Outcome { fit: self.fit.clone(), model_sha256: model_sha256.clone(), key };
-        self.name(|| output::write_private_bytes(&next, &sealed), record, || output::write_bytes(path, bytes))?;
+        self.seal(&next, &sealed, &model_sha256)?;
+        self.name(|| Ok(()), record, || output::write_bytes(path, bytes))?;
         self.clear()?;
         Ok(model_sha256)
+    }
+
+    /// Writes a sealed file, and names it in a line that no key stands in.
+    fn seal(&mut self, file: &Path, sealed: &[u8], sha256: &str) -> Result<()> {
+        let record = Record::Sealed { fit: self.fit.clone(), sha256: sha256.into() };
+        self.name(|| output::write_private_bytes(file, sealed), record, || Ok(()))
     }
 
     /// Writes a line about the fit, with what comes before and after it under the same lock.

@@ -11,7 +11,11 @@
 //! cannot be written, as on a full disk, what was written of it is taken back at once. What a crash leaves of a line
 //! therefore stands at the end, has no end of its own, and nothing was spent on it: it does not count, reading says so,
 //! and the next record takes its place. Anything else that does not verify is refused. A line that shows the key of a file
-//! has its room made before a letter of it is written, and once it is whole it is never taken back.
+//! comes after one that names the file, so a trace is left of it whatever becomes of it.
+//!
+//! # The head
+//! Beside the ledger lies its head: how many lines there are, and the hash of the last. It is there before the first line, and
+//! nothing is written to a ledger that has lines and no head.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
@@ -43,8 +47,9 @@ impl LedgerFile {
     /// Names the ledger of a table's source, with the cap and the public number of units
     /// that the table's schema states; nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>, table: &TableSpec) -> Self {
-        let TableSpec { name, source, epsilon_cap, units, .. } = table;
-        Self { path: path.into(), table: name.clone(), source: source.clone(), cap: *epsilon_cap, units: *units }
+        let TableSpec { name, source, epsilon_cap, units, at_least_units, .. } = table;
+        let units = units.or(*at_least_units);
+        Self { path: path.into(), table: name.clone(), source: source.clone(), cap: *epsilon_cap, units }
     }
 
     /// Where the ledger lies if nobody names another: beside the schema.
@@ -117,10 +122,9 @@ impl LedgerFile {
         if let Record::Intent { epsilon, delta, .. } = record {
             self.refuse(&ledger, epsilon, delta)?;
         }
-        let shows_key = record.shows_key();
         text.push_str(&with_end(&mut ledger, record));
         before()?;
-        self.write(&mut file, whole, &text, &ledger, shows_key)?;
+        self.write(&mut file, whole, &text, &ledger)?;
         after()?;
         Ok(ledger.lines().len() as u64 - 1)
     }
@@ -134,7 +138,7 @@ impl LedgerFile {
         let (mut file, mut ledger, whole) = self.locked()?;
         let is_known = ledger.keeps(self.source());
         let text = self.add_opening(&mut ledger)?;
-        self.write(&mut file, whole, &text, &ledger, false)?;
+        self.write(&mut file, whole, &text, &ledger)?;
         Ok(is_known)
     }
 
@@ -170,7 +174,7 @@ impl LedgerFile {
             TryLockError::Error(e) => Err(e),
         };
         file.try_lock().or_else(held).map_err(|e| self.cannot("locked", &e))?;
-        let (ledger, whole) = read(&mut file, path)?;
+        let (ledger, whole) = read(&mut file, path, true)?;
         Ok((file, ledger, whole))
     }
 
@@ -194,13 +198,19 @@ impl LedgerFile {
             records.push(Record::Table { table: self.table.clone(), source: self.source.clone() });
         }
         if ledger.cap(self.source()) != self.cap {
+            if let (Some(cap), None) = (ledger.cap(self.source()), self.cap) {
+                tracing::warn!(
+                    "the schema has no epsilon_cap: the cap of {cap} that {} has for its source is lifted, on record",
+                    self.path.display()
+                );
+            }
             records.push(Record::Cap { epsilon: self.cap, source: self.source.clone() });
         }
         Ok(records.into_iter().map(|record| with_end(ledger, record)).collect())
     }
 
     /// Puts lines behind the whole ones, and the ledger's head beside it.
-    fn write(&self, file: &mut File, whole: u64, text: &str, ledger: &Ledger, shows_key: bool) -> Result<()> {
+    fn write(&self, file: &mut File, whole: u64, text: &str, ledger: &Ledger) -> Result<()> {
         let cannot = |e: io::Error| self.cannot("written", &e);
         let take_back = |file: &File| {
             // If this fails too, either a line stays that is not whole, or one that is: then it counts as spent.
@@ -210,6 +220,10 @@ impl LedgerFile {
             file.seek(SeekFrom::Start(whole)).and_then(|_| file.write_all(bytes)).map_err(cannot)
         };
         file.set_len(whole).map_err(cannot)?;
+        // A ledger that has lines has a head from the first of them on.
+        if whole == 0 {
+            output::write_bytes(&head_path(&self.path), Ledger::default().head().as_bytes())?;
+        }
         // Its room is made first, so that a full disk leaves nothing of it.
         let room = put(file, &vec![b' '; text.len()]);
         if room.is_err() {
@@ -219,7 +233,7 @@ impl LedgerFile {
         let written = put(file, text.as_bytes()).and_then(|()| file.sync_all().map_err(cannot));
         // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
         let written = written.and_then(|()| output::write_bytes(&head_path(&self.path), ledger.head().as_bytes()));
-        if written.is_err() && !shows_key {
+        if written.is_err() {
             take_back(file);
         }
         written
@@ -313,7 +327,7 @@ pub fn read_ledger(path: &Path) -> Result<Ledger> {
     let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
     // Nobody writes a line between the reading of the ledger and that of its head.
     file.lock_shared().map_err(|e| unreadable(path, &e))?;
-    Ok(read(&mut file, path)?.0)
+    Ok(read(&mut file, path, false)?.0)
 }
 
 fn unreadable(path: &Path, e: &io::Error) -> Error {
@@ -321,7 +335,7 @@ fn unreadable(path: &Path, e: &io::Error) -> Error {
 }
 
 /// The ledger, and the bytes of its whole lines.
-fn read(file: &mut File, path: &Path) -> Result<(Ledger, u64)> {
+fn read(file: &mut File, path: &Path, for_writing: bool) -> Result<(Ledger, u64)> {
     let mut bytes = Vec::new();
     file.take(LARGEST_LEDGER + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
     if bytes.len() as u64 > LARGEST_LEDGER {
@@ -339,6 +353,11 @@ fn read(file: &mut File, path: &Path) -> Result<(Ledger, u64)> {
     match std::fs::read_to_string(head_path(path)) {
         Ok(head) => ledger.check_head(&head).map_err(changed)?,
         Err(_) if ledger.lines().is_empty() => {}
+        Err(e) if for_writing => {
+            return Err(unreadable(&head_path(path), &e)
+                .expected("the head of the ledger, which shows that no line was cut off its end")
+                .remedy("put it back from the copy that the ledger is from; nothing is fitted without it"));
+        }
         Err(_) => tracing::warn!("{} has no head file beside it: lines cut off its end would not show", path.display()),
     }
     if whole < bytes.len() {
@@ -515,19 +534,23 @@ mod tests {
         ledger.append(intent("two", 0.1)).unwrap();
     }
 
-    /// A line that shows a key is not taken back once it is whole, for somebody may have read it, and of one that has no room
-    /// nothing is written.
+    /// Whoever takes the head away to cut lines off gets no further fit.
     #[test]
-    fn a_line_with_a_key_stays() {
+    fn without_its_head_a_ledger_goes_no_further() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
         let ledger = LedgerFile::new(&path, &table("t", None));
         let line = ledger.append(intent("one", 0.1)).unwrap();
+        let (lines, head) = (std::fs::read(&path).unwrap(), std::fs::read(head_path(&path)).unwrap());
         std::fs::remove_file(head_path(&path)).unwrap();
-        std::fs::create_dir(head_path(&path)).unwrap();
-        let kept = Record::Checkpoint { fit: "one".into(), sha256: "0".into(), key: "1".into() };
-        assert!(ledger.append_after(kept.clone(), Some(line)).is_err());
-        assert_eq!(read_ledger(&path).unwrap().last_of("one").unwrap().record, kept);
+        for record in [intent("two", 0.1), Record::Resumed { fit: "one".into() }] {
+            let refused = ledger.append(record).unwrap_err();
+            assert_eq!(refused.kind.exit_code(), 3);
+            assert!(refused.to_string().contains("put it back"), "{refused}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), lines);
+        std::fs::write(head_path(&path), head).unwrap();
+        ledger.append_after(Record::Resumed { fit: "one".into() }, Some(line)).unwrap();
     }
 
     /// Without a source, or with the same name under another, nobody can tell whose budget it is.

@@ -367,8 +367,7 @@ impl pulp::NullaryFnOnce for AddPart<'_> {
     #[inline(always)]
     fn call(self) {
         for (sum, &part) in self.sums.iter_mut().zip(self.part) {
-            // In this order no number is left over that is none.
-            let entry = (f64::from(part) * self.per_norm).max(-LARGEST_ENTRY).min(LARGEST_ENTRY);
+            let entry = (f64::from(part) * self.per_norm).clamp(-LARGEST_ENTRY, LARGEST_ENTRY);
             *sum = sum.wrapping_add(nearest(entry));
         }
     }

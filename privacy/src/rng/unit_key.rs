@@ -14,8 +14,10 @@
 //!    advantage of whoever tells them from random ones, as with all noise of this crate.
 //! 2. Draws are functions of (subkey, identity, step), so under the same key every unit of D has in D' the draws that it
 //!    has in D, wherever u stands. So D and D' differ by one unit's contribution, key by key.
-//! 3. Equal rows that are persons are numbered 0 to k - 1. One more gives the numbers 0 to k: the others keep theirs, up
-//!    to who of them is called which, and they are equal.
+//! 3. Equal rows that are persons are numbered 0 to k - 1 in the order of the table. One more gives the numbers 0 to k, and
+//!    those behind it another number each. Draws of different identities are independent and of one law, so D and D' may be
+//!    compared with the draws of these rows handed on by place instead of by number: then each row of D has in D' what it
+//!    has in D, and the rows of a leaf stand in the same order.
 //! 4. Two units of one identity share their draws. Among the units of D alone this happens in D and D' alike. That u
 //!    meets the identity of another unit has a probability of at most n 2^-64 over the key, 5.5e-13 for ten million
 //!    units. Then the coins of the two are the same coin: what follows is bounded by adding that probability to delta. It

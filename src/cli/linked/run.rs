@@ -99,7 +99,11 @@ pub fn run(
         let rows = folders.rows_of_files(table)?[2] as u64;
         Ok(FileFact { rows: Some(rows), ..made("cohort", file.as_path(), sha256.clone()) })
     });
-    let released = std::iter::once(Ok(model_file.clone())).chain(drawn_files).collect::<Result<Vec<_>>>()?;
+    let copies = copied
+        .iter()
+        .map(|Reference { file, sha256 }| Ok(made("reference table, copied as it is", file, sha256.clone())));
+    let released = std::iter::once(Ok(model_file.clone())).chain(drawn_files).chain(copies);
+    let released = released.collect::<Result<Vec<_>>>()?;
     let title = format!("Synthetic cohort of {}", schema.linked.name);
     write_release(output, title, facts.collect(), &config.report, released)?;
 

@@ -222,7 +222,7 @@ impl Inspection {
         let notes = Notes {
             table: self.table_notes(),
             columns: self.columns.iter().map(ColumnReport::remarks).collect(),
-            read: read(self.typed),
+            read: Read::All,
         };
         self.schema.to_toml_with(&notes)
     }
@@ -271,11 +271,6 @@ impl ColumnReport {
     fn remarks(&self) -> Vec<String> {
         self.findings.iter().map(|finding| Notes::read_from_rows(&finding.note)).collect()
     }
-}
-
-/// What of a table's draft was read from the rows.
-fn read(typed: bool) -> Read {
-    if typed { Read::AllButTypes } else { Read::All }
 }
 
 impl Inspection {

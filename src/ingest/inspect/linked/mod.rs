@@ -12,13 +12,13 @@ mod render;
 mod roles;
 
 use super::profile::Profile;
-use super::{ColumnReport, Finding, FindingClass, Inspection, Vouched, draft, kinds, profiles, read, suggest};
+use super::{ColumnReport, Finding, FindingClass, Inspection, Vouched, draft, kinds, profiles, suggest};
 use crate::error::Result;
 use crate::ingest::Frame;
 use crate::ingest::load::Demand;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
-use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Rule};
+use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Rule};
 use keys::Link;
 use roles::Roles;
 use schemars::JsonSchema;
@@ -378,7 +378,7 @@ impl LinkedInspection {
                     true => Vec::new(),
                     false => report.columns.iter().map(ColumnReport::remarks).collect(),
                 },
-                read: read(report.typed),
+                read: Read::All,
             })
             .collect();
         self.schema.to_toml_with(&notes)
