@@ -220,16 +220,16 @@ impl LedgerFile {
             file.seek(SeekFrom::Start(whole)).and_then(|_| file.write_all(bytes)).map_err(cannot)
         };
         file.set_len(whole).map_err(cannot)?;
-        // A ledger that has lines has a head from the first of them on.
-        if whole == 0 {
-            output::write_bytes(&head_path(&self.path), Ledger::default().head().as_bytes())?;
-        }
         // Its room is made first, so that a full disk leaves nothing of it.
         let room = put(file, &vec![b' '; text.len()]);
         if room.is_err() {
             take_back(file);
         }
         room?;
+        // A ledger that has lines has a head from the first of them on.
+        if whole == 0 {
+            output::write_bytes(&head_path(&self.path), Ledger::default().head().as_bytes())?;
+        }
         let written = put(file, text.as_bytes()).and_then(|()| file.sync_all().map_err(cannot));
         // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
         let written = written.and_then(|()| output::write_bytes(&head_path(&self.path), ledger.head().as_bytes()));
@@ -516,9 +516,9 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), &whole[..whole.len() - 1]);
     }
 
-    /// The head cannot be written: the record is taken back, so that no fit is charged that never ran.
+    /// The head cannot be read: nothing is written, so that no fit is charged that never ran.
     #[test]
-    fn a_record_without_its_head_is_taken_back() {
+    fn a_record_without_its_head_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
         let ledger = LedgerFile::new(&path, &table("t", None));
@@ -527,7 +527,7 @@ mod tests {
         let head = std::fs::read(head_path(&path)).unwrap();
         std::fs::remove_file(head_path(&path)).unwrap();
         std::fs::create_dir(head_path(&path)).unwrap();
-        assert_eq!(ledger.append(intent("two", 0.1)).err().map(|e| e.kind.exit_code()), Some(1));
+        assert_eq!(ledger.append(intent("two", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
         assert_eq!(std::fs::read(&path).unwrap(), before);
         std::fs::remove_dir(head_path(&path)).unwrap();
         std::fs::write(head_path(&path), head).unwrap();

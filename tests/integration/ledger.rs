@@ -20,7 +20,7 @@ fn a_fit_is_intent_and_outcome_and_verifies() {
     world.run("ledger verify ledger.jsonl").succeeds();
     let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
     let kinds: Vec<&str> = shown["lines"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["opened", "table", "intent", "outcome"]);
+    assert_eq!(kinds, ["opened", "table", "intent", "sealed", "outcome"]);
     assert!(world.run("ledger show ledger.jsonl").succeeds().stdout.contains("table visits"));
 }
 
@@ -181,7 +181,9 @@ const OLDER: &str = include_str!("../../fixtures/ledger/version-0.1.0.jsonl");
 fn fits_of_affected_versions_are_named() {
     let world = world();
     let older = OLDER.lines().count();
+    let last: serde_json::Value = serde_json::from_str(OLDER.lines().last().unwrap()).unwrap();
     world.write("ledger.jsonl", OLDER).write("schema.toml", named("visits", 3.0));
+    world.write("ledger.jsonl.head", format!("{older} {}\n", last["hash"].as_str().unwrap()));
     world.run(FIT).succeeds();
     world.run(&FIT.replace("model.safetensors", "second.safetensors")).exits(4);
     let ledger = world.text("ledger.jsonl");

@@ -171,7 +171,7 @@ fn a_fit_that_was_broken_off_is_ended() {
     world.run(FIT).succeeds();
     let (ledger, model) = (world.text("ledger.jsonl"), world.read("model.safetensors"));
     let lines: Vec<&str> = ledger.lines().collect();
-    let [opened, table, intent, outcome] = lines[..] else { panic!("{ledger}") };
+    let [opened, table, intent, named, _] = lines[..] else { panic!("{ledger}") };
     let intent_of: serde_json::Value = serde_json::from_str(intent).unwrap();
     let next = format!("model.safetensors.{}.next", intent_of["fit"].as_str().unwrap());
     seal_model(&world, &next);
@@ -186,8 +186,8 @@ fn a_fit_that_was_broken_off_is_ended() {
 
     fs::remove_file(world.path("model.safetensors")).unwrap();
     world.run(&format!("{FIT} --resume")).exits(3).says(&["the fit is spent", "costs its epsilon again"]);
-    // As it was before the last line.
-    let previous: serde_json::Value = serde_json::from_str(outcome).unwrap();
+    // As it was before the model was named.
+    let previous: serde_json::Value = serde_json::from_str(named).unwrap();
     world.write("ledger.jsonl", [opened, table, intent, ""].join("\n"));
     world.write("ledger.jsonl.head", format!("3 {}\n", previous["previous"].as_str().unwrap()));
     world.write(&next, sealed);
