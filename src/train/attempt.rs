@@ -6,8 +6,9 @@
 //! leaves the first. A checkpoint stays sealed and is renamed; a model is written anew under its own name, as it
 //! is. All this happens under the ledger's lock.
 //!
-//! A process that dies before the line leaves what nobody can ever read: the fit goes on from what was named before. One that
-//! dies after it leaves what the line names: the fit goes on from there. What the line names and nobody finds any more may
+//! A process that dies before the first line leaves what nobody can ever read: the fit goes on from what was named before. One
+//! that dies after the second leaves what it names: the fit goes on from there. One that dies between the two leaves a fit that
+//! cannot be told from one whose second line was cut off: it is spent. What a line names and nobody finds any more may
 //! have been seen, so it is not made again: the fit is spent. So every planned release that anybody ever sees was made
 //! once.
 
