@@ -38,7 +38,7 @@ mutant "no noise" "$step" $core 's/GridGaussian::new\(noise_steps\)/GridGaussian
 mutant "same noise each step" "$step" $core 's/key\.integers\(step,/key.integers(0 * step,/'
 mutant "realised batch size" "$step" $core 's/GRID \/ mechanism\.expected_batch_size;/GRID \/ (mechanism.batch.len().max(1) as f64);/'
 mutant "empty batch without noise" "$step" $core 's/GridGaussian::new\(noise_steps\)/GridGaussian::new(if parts.is_empty() { 0.0 } else { noise_steps })/'
-mutant "no grid" "$step" $core 's/\(sum \+ noise\) as f64/((sum + noise) as f64 + 0.37)/'
+mutant "no grid" "$step" $core 's/\(coarser\(sum\) \+ noise\) as f64/((coarser(sum) + noise) as f64 + 0.37)/'
 mutant "blocks share their noise" privacy/src/rng.rs $core 's/first: block \* CIPHER_BLOCKS/first: block/'
 mutant "twelve rounds instead of twenty" privacy/src/rng/keystream.rs $core 's/in 0\.\.10/in 0..6/'
 mutant "noise without dither" privacy/src/rng/gaussian.rs $core 's/bits & self\.dither/0 * bits \& self.dither/'
