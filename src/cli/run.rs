@@ -12,10 +12,11 @@ use super::progress::Progress;
 use super::selftest::refuse_fault;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
+use crate::cohort::{self, Cohort, Format};
 use crate::config::{ReportConfig, RunConfig};
 use crate::error::{Error, Result};
-use crate::evaluate::Evaluation;
-use crate::ingest::{self, Source};
+use crate::evaluate::{Evaluation, compare_unconstrained};
+use crate::ingest::{self, Frame, Source};
 use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
 use crate::report::{
@@ -98,7 +99,7 @@ impl Run {
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let salt = Salt::of_folder(&self.output)?;
-        let (model, sha256) = {
+        let (mut model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
             let tables = salt.salted(&as_read.join("\n"));
             let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
@@ -119,10 +120,14 @@ impl Run {
         model.write(global, &sha256, (config.cohort.rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
+        let unconstrained = model.unconstrained(config.cohort.rows, config.cohort.seed)?;
         // With the discovered domains, if any.
         let schema = model.schema();
         let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        let mut evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        if let Some(unconstrained) = unconstrained {
+            compare_unconstrained(&mut evaluation, (&tables.real, &tables.holdout), &unconstrained, schema)?;
+        }
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
         drop(comparing);
 
@@ -249,6 +254,20 @@ impl Model {
         }
     }
 
+    /// A cohort of so many rows, [`MOST_COMPARED`] at most, as the model draws it without the constraints of its schema; none
+    /// where there are none, and of a table with an order, whose rules hold along a person's rows.
+    fn unconstrained(&mut self, rows: u64, seed: u64) -> Result<Option<Frame>> {
+        let Self::Flat(model) = self else { return Ok(None) };
+        let constraints = std::mem::take(&mut model.header.schema.constraints);
+        let drawn = if constraints.is_empty() {
+            Ok(None)
+        } else {
+            drawn_to_compare(model, rows.min(MOST_COMPARED), seed).map(Some)
+        };
+        model.header.schema.constraints = constraints;
+        drawn
+    }
+
     /// Writes a cohort of so many rows.
     fn write(&self, global: &Global, sha256: &str, (rows, seed): (u64, u64), path: &Path) -> Result<()> {
         match self {
@@ -256,6 +275,20 @@ impl Model {
             Self::History(model, _) => linked::generate_history(global, model, sha256, (rows, seed), path),
         }
     }
+}
+
+/// Rows that tell what the constraints changed.
+const MOST_COMPARED: u64 = 20_000;
+
+/// Rows of a model, by way of a file that goes at once.
+fn drawn_to_compare(model: &ModelFile, rows: u64, seed: u64) -> Result<Frame> {
+    let failed = |e: std::io::Error| {
+        Error::failed(format!("no folder for temporary files ({})", e.kind())).remedy("make room, or set TMPDIR")
+    };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("cohort.arrow");
+    cohort::write(&Cohort::new(model, Format::Arrow)?, rows, seed, &Vec::new(), &path, |_| {})?;
+    ingest::read(&Source::from(&path))?.load_cohort(&model.header.schema)
 }
 
 /// The error of a run of tables whose fits have no checkpoints.

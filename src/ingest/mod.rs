@@ -16,6 +16,8 @@ mod guard;
 pub mod inspect;
 mod linked;
 mod load;
+#[cfg(test)]
+mod one_value;
 mod raw;
 mod rules;
 mod source;
