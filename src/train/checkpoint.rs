@@ -125,13 +125,14 @@ pub(super) fn marginals(codecs: &[Codec], units: f64) -> Result<(Layout, Margina
 }
 
 /// Tensors under names that begin with this.
-pub(super) fn scoped(scope: &str, tensors: Vec<Tensor>) -> impl Iterator<Item = Tensor> {
+pub(super) fn scoped(scope: String, tensors: Vec<Tensor>) -> impl Iterator<Item = Tensor> {
     tensors.into_iter().map(move |(name, shape, values)| (format!("{scope}{name}"), shape, values))
 }
 
 /// The tensors under names that begin with this, without it.
 pub(super) fn of_scope(scope: &str, tensors: &[Tensor]) -> Vec<Tensor> {
-    let own = |(name, shape, values): &Tensor| Some((name.strip_prefix(scope)?.to_owned(), shape.clone(), values.clone()));
+    let own =
+        |(name, shape, values): &Tensor| Some((name.strip_prefix(scope)?.to_owned(), shape.clone(), values.clone()));
     tensors.iter().filter_map(own).collect()
 }
 

@@ -1,7 +1,6 @@
 //! From a table and a schema to a released model.
 
 use super::attempt::{Asked, Attempt, Found};
-use super::checkpoint::Checkpoint;
 use super::discover;
 use super::flat::{count, generator, labels, learn, release};
 use super::ledger_file::LedgerFile;
@@ -165,9 +164,14 @@ pub struct Place<'a> {
     pub tables: &'a str,
     /// Whether to go on with the last unfinished fit of the same plan; nothing more is spent then.
     pub resume: bool,
-    /// Ends a training after a step.
+    /// What else has to be so before anything is drawn.
+    pub check: &'a Check<'a>,
+    /// Takes the intent back as long as nothing was drawn, and ends a training after a step.
     pub stop: &'a Stop,
 }
+
+/// What has to be so before anything is drawn.
+pub type Check<'a> = dyn Fn() -> Result<()> + 'a;
 
 /// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
 ///
@@ -180,14 +184,17 @@ pub struct Place<'a> {
 /// its last checkpoint was seen by nobody, and is released again with other noise.
 pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
-    let Place { ledger, output, tables, resume, stop } = *place;
+    let Place { ledger, output, tables, resume, check, stop } = *place;
     let asked_for = asked_for(request, &planned.schema, output, tables)?;
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, stop };
-    let (mut attempt, checkpoint) = match Attempt::of(asked, resume, ModelFile::from_bytes, Checkpoint::from_bytes)? {
+    let (mut attempt, checkpoint) = match Attempt::of(asked, resume, ModelFile::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
         Found::Model(model, sha256) => return Ok((*model, sha256)),
     };
-    let table = attempt.before_noise(|| read_table(request, &planned.schema))?;
+    let table = attempt.before_noise(|| {
+        check()?;
+        read_table(request, &planned.schema)
+    })?;
     let model = release(request, planned, table, checkpoint, Some(&mut attempt), observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;
     Ok((model, sha256))

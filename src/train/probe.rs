@@ -1,6 +1,7 @@
 //! What a fit will take, measured on invented rows before a real one is read.
 
-use super::fit::{FitRequest, imitate, labels, plan};
+use super::fit::{FitRequest, imitate, plan};
+use super::flat::labels;
 use super::network::{self, Start, train_network};
 use super::tables;
 use super::witness::Unwatched;

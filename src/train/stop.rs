@@ -107,6 +107,11 @@ impl Stop {
         Ok(written)
     }
 
+    /// A fit is gone on with: its intent counts.
+    pub(super) fn resume(&self) {
+        *self.moment() = Moment::Drawn;
+    }
+
     /// A training begins to look whether it is to stop, or has ended.
     pub(super) fn train(&self, trains: bool) {
         *self.moment() = if trains { Moment::Training } else { Moment::Drawn };
