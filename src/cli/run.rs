@@ -21,7 +21,7 @@ use crate::output;
 use crate::report::{
     Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
 };
-use crate::schema::{AnySchema, Kind, Schema};
+use crate::schema::{AnySchema, Kind, LinkedSchema, Schema};
 use crate::selftest::selftest;
 use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
@@ -58,20 +58,15 @@ impl Run {
         let ledger = self.ledger.of(config.input.ledger.as_ref().map(|ledger| base.join(ledger)), &schema_file);
         let schema = match AnySchema::read(&schema_file)? {
             AnySchema::Linked(schema) => {
-                if self.resume {
-                    return Err(no_resume("--resume is for runs on single tables"));
-                }
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
-                return linked::run(global, asked, what, (&self.output, &ledger), self.memory.of_table()?);
+                let place = (&*self.output, &*ledger, self.resume);
+                return linked::run(global, asked, what, place, self.memory.of_table()?);
             }
             AnySchema::Table(schema) => schema,
         };
         let history = schema.history().map_err(|e| e.file(&schema_file))?;
         if history.is_some() {
             linked::refuse_settings(&config, &self.config)?;
-            if self.resume {
-                return Err(no_resume("--resume is for runs on tables without an order"));
-            }
         }
         let source: Source = table.as_str().into();
         let request = FitRequest {
@@ -101,7 +96,9 @@ impl Run {
         let (model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
             let tables = salt.salted(&as_read.join("\n"));
-            let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
+            let check = || holdout_fits(&request, history.as_ref(), &holdout.as_str().into());
+            let kept =
+                Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume, check: &check };
             match &history {
                 None => {
                     let (model, sha256) = fit_and_write(global, &request, &kept)?;
@@ -258,12 +255,16 @@ impl Model {
     }
 }
 
-/// The error of a run of tables whose fits have no checkpoints.
-fn no_resume(what: &str) -> Error {
-    Error::usage(what).remedy(
-        "end the fit by `synthward fit --resume` with the run's settings, ledger and model; then generate, evaluate and \
-         audit",
-    )
+/// An error where the holdout does not fit the schema, as far as that is public: it is read before anything is drawn, and
+/// forgotten.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing but that the holdout fits the schema or where it does not.
+fn holdout_fits(request: &FitRequest, history: Option<&LinkedSchema>, holdout: &Source) -> Result<()> {
+    match history {
+        None => ingest::store(holdout, &train::plan(request)?.schema, request.memory / 2).map(drop),
+        Some(schema) => ingest::read_linked(holdout.as_path(), schema, request.memory / 2).map(drop),
+    }
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
