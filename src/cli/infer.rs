@@ -79,7 +79,7 @@ impl Infer {
         }
         Format::of(&self.output)?;
         output::check_writable(&self.output)?;
-        let table = ingest::read(&Source::from(&self.table))?;
+        let table = ingest::read(&Source::from(&self.table), &model.header.schema.table.reading)?;
         tell_real();
         if self.score {
             self.score(global, &model, &sha256, &table)

@@ -93,7 +93,10 @@ impl Run {
         let checked = selftest()?;
         refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
-        let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
+        let (members, others) = {
+            let read = |source: &Source| ingest::read(source, &schema.table.reading);
+            (read(&source)?, read(&holdout.as_str().into())?)
+        };
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));

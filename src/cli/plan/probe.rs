@@ -146,7 +146,7 @@ fn draw(invented: &ModelFile, rows: u64, seed: u64, path: &Path) -> Result<()> {
 }
 
 fn load(path: &Path, schema: &Schema) -> Result<Frame> {
-    ingest::read(&Source::from(path.as_os_str()))?.load_cohort(schema)
+    ingest::read_cohort(&Source::from(path.as_os_str()), schema)?.load_cohort(schema)
 }
 
 /// Forgets the largest memory so far, where the system can.
