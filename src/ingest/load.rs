@@ -10,7 +10,7 @@ use super::frame::{Frame, FrameColumn, MISSING, Values};
 use super::header::ROW_NAMES;
 use super::raw::{RawColumn, RawTable, Rows, Stored};
 use crate::error::{Error, Result};
-use crate::schema::{ArrowType, Column, Kind, Schema, Spelling};
+use crate::schema::{ArrowType, Column, Kind, Schema, Notation};
 
 /// What a column must be present for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -222,7 +222,7 @@ impl Rows<'_> {
             .map_err(|_| self.source.bad("the column cannot be read").column(&raw.name))?;
         texts.remove(|text| schema.table.is_missing(text));
         let column = schema.column(&raw.name).filter(|_| matches!(raw.stored, Stored::Text(_)));
-        if let Some(spelling) = column.and_then(|column| Spelling::of(self.reading, column)) {
+        if let Some(spelling) = column.and_then(|column| Notation::of(self.reading, column)) {
             texts.rename(|text| spelling.plain(text).map_or_else(|| text.to_owned(), Cow::into_owned));
         }
         Ok(texts)

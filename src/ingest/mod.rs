@@ -23,6 +23,7 @@ mod load;
 mod raw;
 mod rules;
 mod source;
+mod split;
 
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
@@ -32,6 +33,7 @@ pub use load::{count_outside, outside};
 pub use raw::{RawTable, read, read_cohort, read_linked_table, read_to_inspect};
 pub use rules::{broken, count_broken};
 pub use source::Source;
+pub use split::{Division, Sides, split_folder};
 
 use synthward_privacy::Sensitive;
 

@@ -126,13 +126,13 @@ fn is_mark(mark: char, c: char) -> bool {
 }
 
 /// How the numbers of one column are written in a text.
-pub struct Spelling<'a> {
+pub struct Notation<'a> {
     reading: &'a Reading,
     suffix: Option<&'a str>,
     limits: bool,
 }
 
-impl<'a> Spelling<'a> {
+impl<'a> Notation<'a> {
     /// `suffix` and `limits` as in [`Column`].
     pub fn new(reading: &'a Reading, suffix: Option<&'a str>, limits: bool) -> Self {
         Self { reading, suffix, limits }
@@ -142,8 +142,8 @@ impl<'a> Spelling<'a> {
     pub fn of(reading: &'a Reading, column: &'a Column) -> Option<Self> {
         let of_numbers = matches!(column.kind, Kind::Integer | Kind::Real)
             || column.arrow_type.as_ref().is_some_and(super::ArrowType::is_numeric);
-        let spelling = Self::new(reading, column.suffix.as_deref(), column.limits);
-        (of_numbers && !spelling.is_plain()).then_some(spelling)
+        let notation = Self::new(reading, column.suffix.as_deref(), column.limits);
+        (of_numbers && !notation.is_plain()).then_some(notation)
     }
 
     /// True when cells are numbers as programs write them.
@@ -205,10 +205,10 @@ mod tests {
     #[test]
     fn a_suffix_and_a_limit_are_no_part_of_the_number() {
         let comma = reading(',', None);
-        let spelling = Spelling::new(&comma, Some("%"), true);
+        let notation = Notation::new(&comma, Some("%"), true);
         for (cell, expected) in [("12,5 %", Some("12.5")), ("< 0,5%", Some("0.5")), (">=100", Some("100")), ("<", None)]
         {
-            assert_eq!(spelling.plain(cell).as_deref(), expected, "{cell}");
+            assert_eq!(notation.plain(cell).as_deref(), expected, "{cell}");
         }
     }
 

@@ -37,6 +37,7 @@ mod run;
 mod schemas;
 mod selftest;
 mod small_cells;
+mod split;
 mod terminal;
 mod test_noise;
 mod tidy;

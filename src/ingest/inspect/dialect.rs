@@ -6,7 +6,7 @@ use super::super::cells::Texts;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::profile::is_marker;
 use crate::error::Result;
-use crate::schema::{ConstraintFrom, Reading, Spelling, limit};
+use crate::schema::{ConstraintFrom, Reading, Notation, limit};
 
 /// Share of the different cells of a column that are plain numbers where others are limits.
 const NUMBERS_SHARE: f64 = 0.5;
@@ -136,7 +136,7 @@ impl Marks {
 
     /// The cell as plain text has it.
     pub fn plain<'t>(self, reading: &Reading, label: &'t str) -> Option<Cow<'t, str>> {
-        Spelling::new(reading, self.suffix(), self.limits).plain(label)
+        Notation::new(reading, self.suffix(), self.limits).plain(label)
     }
 }
 

@@ -112,7 +112,7 @@ pub enum FindingClass {
     /// In a folder: another column decides it.
     Follows,
     /// Numbers are not written as programs write them.
-    Spelling,
+    Notation,
 }
 
 /// A column that may name the privacy unit.

@@ -90,7 +90,7 @@ impl Finding {
             FindingClass::QuasiIdentifier => "narrows down a person",
             FindingClass::Decimals => "uneven decimals",
             FindingClass::Key => "key",
-            FindingClass::Spelling => "numbers as text",
+            FindingClass::Notation => "numbers as text",
             FindingClass::DirectIdentifier | FindingClass::CodeSystem | FindingClass::Follows => {
                 self.note.split(". ").next().unwrap_or_default().trim_end_matches('.')
             }
