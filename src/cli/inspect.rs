@@ -115,7 +115,9 @@ impl Inspect {
         let mark = |mark: &String| match mark.as_str() {
             "tab" | "\\t" => Ok('\t'),
             mark => mark.parse().map_err(|_| {
-                Error::usage("--separator is not one character").expected("a mark such as ; or |, or tab").remedy("mend it")
+                Error::usage("--separator is not one character")
+                    .expected("a mark such as ; or |, or tab")
+                    .remedy("mend it")
             }),
         };
         let reading = Reading {

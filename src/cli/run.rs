@@ -58,7 +58,8 @@ impl Run {
         let mut schema = AnySchema::read(&schema_file)?;
         let _removed_at_the_end = Divided::of_run(&mut config, base, &mut schema, &ledger, &self.output)?;
         let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
-        let (table, holdout) = (path(&config.input.table), config.input.holdout.as_deref().map(path).unwrap_or_default());
+        let (table, holdout) =
+            (path(&config.input.table), config.input.holdout.as_deref().map(path).unwrap_or_default());
         let schema = match schema {
             AnySchema::Linked(schema) => {
                 if self.resume {

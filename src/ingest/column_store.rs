@@ -89,8 +89,13 @@ pub(super) fn stored(
     parts.know(schema);
     let mut builder = Builder::new(memory, key.clone())?;
     while let Some((rows, columns)) = parts.next()? {
-        let part =
-            Rows { source: &parts.source, before: builder.store.rows, rows, reading: &parts.reading, columns: &columns };
+        let part = Rows {
+            source: &parts.source,
+            before: builder.store.rows,
+            rows,
+            reading: &parts.reading,
+            columns: &columns,
+        };
         also(&part)?;
         builder.append(rows, part.columns(schema, demand)?, part.units(schema)?)?;
     }

@@ -72,8 +72,17 @@ impl Reader {
             .from_reader(tail);
         let record = StringRecord::new();
         let reading = Reading { separator: Some(delimiter as char), ..reading.clone() };
-        let mut table =
-            Self { source: source.clone(), is_packed, encoding: encoding.name(), reader, reading, names: vec![], record, rows: 0, last_start: 0 };
+        let mut table = Self {
+            source: source.clone(),
+            is_packed,
+            encoding: encoding.name(),
+            reader,
+            reading,
+            names: vec![],
+            record,
+            rows: 0,
+            last_start: 0,
+        };
         let is_there = table.advance().map_err(|e| Error { what: format!("header: {}", e.what), row: None, ..e })?;
         if !is_there {
             return Err(source.bad("the file has no header line").remedy("export the table again"));

@@ -1,6 +1,6 @@
 //! A sheet of a workbook, as the text that CSV would have.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -32,7 +32,9 @@ impl Reader {
     pub fn new(source: &Source, bytes: Bytes, sheet: Option<&str>) -> Result<Self> {
         let bytes = match bytes {
             Bytes::Memory(bytes) => bytes,
-            Bytes::File(mut file) => read(&mut file).map_err(|e| source.unreadable(e.kind()))?,
+            Bytes::File(mut file) => {
+                file.rewind().and_then(|()| read(&mut file)).map_err(|e| source.unreadable(e.kind()))?
+            }
             Bytes::Stream(mut stream) => read(&mut stream).map_err(|e| source.unreadable(e.kind()))?,
         };
         let sheets = guard::quietly(|| {

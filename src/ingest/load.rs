@@ -10,7 +10,7 @@ use super::frame::{Frame, FrameColumn, MISSING, Values};
 use super::header::ROW_NAMES;
 use super::raw::{RawColumn, RawTable, Rows, Stored};
 use crate::error::{Error, Result};
-use crate::schema::{ArrowType, Column, Kind, Schema, Notation};
+use crate::schema::{ArrowType, Column, Kind, Notation, Schema};
 
 /// What a column must be present for.
 #[derive(Clone, Copy, PartialEq, Eq)]

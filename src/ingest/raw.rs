@@ -287,9 +287,7 @@ impl Parts {
             Reader::Excel(reader) => reader.next().map(|(rows, cells)| {
                 (rows, reader.names.iter().zip(cells).map(|(name, cells)| RawColumn::text(name, cells)).collect())
             }),
-            Reader::Json(reader) => {
-                reader.next()?.map(|(rows, cells)| (rows, objects(reader, cells.into_iter())))
-            }
+            Reader::Json(reader) => reader.next()?.map(|(rows, cells)| (rows, objects(reader, cells.into_iter()))),
             Reader::Fhir(reader) => reader.next()?.map(|(rows, cells)| {
                 (rows, cells.into_iter().map(|(name, cells)| RawColumn::text(name, cells)).collect())
             }),

@@ -163,8 +163,7 @@ fn of_tables(
         let persons = tables.file_rows(table)?.iter().zip(tables.person_of_rows(table)?);
         let persons: Vec<(u32, bool)> = persons.map(|(&row, &person)| (row, of_persons[person as usize])).collect();
         let side = |wanted: bool| {
-            let mut own: Vec<u32> =
-                persons.iter().filter(|(_, side)| *side == wanted).map(|(row, _)| *row).collect();
+            let mut own: Vec<u32> = persons.iter().filter(|(_, side)| *side == wanted).map(|(row, _)| *row).collect();
             own.sort_unstable();
             take_record_batch(&rows, &UInt32Array::from(own)).map_err(|_| Error::failed("the rows cannot be divided"))
         };

@@ -90,7 +90,7 @@ pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
 pub(crate) use constraint::{Unit, common_unit, is_sum};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
-pub use reading::{Reading, Notation, limit};
+pub use reading::{Notation, Reading, limit};
 pub use regression::Regression;
 pub use source::new_source;
 pub use survival::Survival;

@@ -56,7 +56,9 @@ impl Reading {
         let bad =
             |what: &str, expected: &str| Err(Error::bad_input(what).expected(expected).remedy("mend or remove it"));
         let decimal = self.decimal.unwrap_or('.');
-        if self.separator.is_some_and(|mark| !mark.is_ascii() || mark.is_ascii_alphanumeric() || "\"\r\n".contains(mark))
+        if self
+            .separator
+            .is_some_and(|mark| !mark.is_ascii() || mark.is_ascii_alphanumeric() || "\"\r\n".contains(mark))
         {
             return bad("the separator is none", "one character such as , ; | or \\t");
         }
@@ -176,9 +178,8 @@ mod tests {
 
     #[test]
     fn numbers_of_any_reading_become_plain_ones() {
-        let plain = |decimal, thousands, text: &str| {
-            reading(decimal, thousands).plain(text).map(std::borrow::Cow::into_owned)
-        };
+        let plain =
+            |decimal, thousands, text: &str| reading(decimal, thousands).plain(text).map(std::borrow::Cow::into_owned);
         for (decimal, thousands, text, expected) in [
             (',', None, " 1,5 ", Some("1.5")),
             (',', None, "-0,25e3", Some("-0.25e3")),

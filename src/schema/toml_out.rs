@@ -89,7 +89,7 @@ impl Schema {
             field(&mut out, TABLE_FIELD, "order", text(order));
         }
         field(&mut out, TABLE_FIELD, "missing", list(&table.missing));
-        if let Some(reading) = reading(&table.reading) {
+        if let Some(reading) = table.reading.to_toml() {
             marked(&mut out, TABLE_FIELD, "reading", reading, notes.read.is_any());
         }
         if let Some(units) = table.units {
@@ -173,21 +173,23 @@ fn bound(bound: &Bound) -> String {
     }
 }
 
-/// How a file is read, on one line; nothing where nothing is said.
-pub(super) fn reading(reading: &Reading) -> Option<String> {
-    let Reading { separator, decimal, thousands, encoding, sheet, from } = reading;
-    let mark = |mark: &Option<char>| mark.map(|mark| text(&mark.to_string()));
-    let fields = [
-        ("separator", mark(separator)),
-        ("decimal", mark(decimal)),
-        ("thousands", mark(thousands)),
-        ("encoding", encoding.as_deref().map(text)),
-        ("sheet", sheet.as_deref().map(text)),
-        ("from", from.map(|from| text(from.name()))),
-    ];
-    let said = fields.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?)));
-    let said = said.collect::<Vec<_>>().join(", ");
-    (!said.is_empty()).then(|| format!("{{ {said} }}"))
+impl Reading {
+    /// How a file is read, on one line; nothing where nothing is said.
+    pub fn to_toml(&self) -> Option<String> {
+        let Self { separator, decimal, thousands, encoding, sheet, from } = self;
+        let mark = |mark: &Option<char>| mark.map(|mark| text(&mark.to_string()));
+        let fields = [
+            ("separator", mark(separator)),
+            ("decimal", mark(decimal)),
+            ("thousands", mark(thousands)),
+            ("encoding", encoding.as_deref().map(text)),
+            ("sheet", sheet.as_deref().map(text)),
+            ("from", from.map(|from| text(from.name()))),
+        ];
+        let said = fields.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?)));
+        let said = said.collect::<Vec<_>>().join(", ");
+        (!said.is_empty()).then(|| format!("{{ {said} }}"))
+    }
 }
 
 fn parents(parents: &Parents) -> String {
@@ -431,7 +433,18 @@ mod tests {
                 assert!(lines.peek().is_some(), "{start}");
                 lines.all(|line| line.ends_with("   # read from rows"))
             };
-            for field in ["reading ", "limits ", "kind   ", "type ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
+            for field in [
+                "reading ",
+                "limits ",
+                "kind   ",
+                "type ",
+                "min ",
+                "categories ",
+                "nullable ",
+                "drop ",
+                "units ",
+                "[[constraint]]",
+            ] {
                 assert!(is_marked(field), "{field}: {text}");
             }
             assert!(["name ", "domain_from ", "kind_from ", "privacy_unit ", "missing "].iter().all(|f| !is_marked(f)));

@@ -46,7 +46,8 @@ fn people() -> Vec<[String; 5]> {
 
 impl Dialect {
     fn number(&self, plain: &str) -> String {
-        let (whole, decimals) = plain.split_once('.').map_or((plain, None), |(whole, decimals)| (whole, Some(decimals)));
+        let (whole, decimals) =
+            plain.split_once('.').map_or((plain, None), |(whole, decimals)| (whole, Some(decimals)));
         let mut grouped = String::new();
         for (place, digit) in whole.chars().enumerate() {
             if place > 0 && (whole.len() - place) % 3 == 0 {
@@ -66,7 +67,9 @@ impl Dialect {
             let cells = [vec![city], numbers.to_vec(), vec![admitted]].concat();
             cells.into_iter().map(quoted).collect::<Vec<_>>().join(&separator) + "\n"
         };
-        (self.encode)(&std::iter::once(HEAD.join(&separator) + "\n").chain(people().into_iter().map(line)).collect::<String>())
+        (self.encode)(
+            &std::iter::once(HEAD.join(&separator) + "\n").chain(people().into_iter().map(line)).collect::<String>(),
+        )
     }
 }
 
@@ -205,7 +208,8 @@ fn a_table_with_semicolons_goes_the_whole_way() {
     // The model knows how its tables are read.
     world.run("infer m.safetensors people.csv --score -o scores.csv").succeeds();
     // A later file in the same spelling with one cell that is none.
-    let wrong = latin1(&String::from_utf8(Dialect { encode: utf8, ..dialect }.table()).unwrap().replacen("55,0", "55.0.1", 1));
+    let wrong =
+        latin1(&String::from_utf8(Dialect { encode: utf8, ..dialect }.table()).unwrap().replacen("55,0", "55.0.1", 1));
     world.write("wrong.csv", wrong);
     let refused = "evaluate --real people.csv --holdout wrong.csv --schema schema.toml --synthetic cohort.parquet";
     world.refuses(3, refused, &["wrong.csv", "row 1", "column `weight`"]);
@@ -268,7 +272,9 @@ fn lines_of_objects_are_told_by_their_number() {
     let schema = Schema::read(world.path("schema.toml")).unwrap();
     let found: Vec<(&str, bool)> = schema.columns.iter().map(|column| (column.name.as_str(), column.drop)).collect();
     assert_eq!(found, [("a", false), ("b", true), ("d", false)]);
-    for (line, what) in [("[1]", "no JSON object"), ("{\"a\":1,\"a\":2}", "a key twice"), ("{\"a\":zq-secret-7741}", "no JSON object")] {
+    for (line, what) in
+        [("[1]", "no JSON object"), ("{\"a\":1,\"a\":2}", "a key twice"), ("{\"a\":zq-secret-7741}", "no JSON object")]
+    {
         world.write("t.ndjson", format!("{{\"a\":1}}\n{line}\n"));
         world.refuses(3, "inspect t.ndjson", &["t.ndjson", "row 2", what]);
     }
@@ -282,7 +288,8 @@ fn the_tables_of_a_folder_have_their_own_readings() {
     let world = World::new();
     std::fs::create_dir(world.path("ward")).unwrap();
     let patients: String = (0..30).map(|n| format!("p{n:03};{};M\u{fc}ller{}\n", 1930 + n, n % 3)).collect();
-    let stays: String = (0..60).map(|n| format!("s{n:03}|p{:03}|2020-01-{:02}|{}.5\n", n % 30, n % 28 + 1, n % 9)).collect();
+    let stays: String =
+        (0..60).map(|n| format!("s{n:03}|p{:03}|2020-01-{:02}|{}.5\n", n % 30, n % 28 + 1, n % 9)).collect();
     world.write("ward/patients.csv", latin1(&format!("Id;born;doctor\n{patients}")));
     world.write("ward/stays.csv", format!("Id|patient|start|dose\n{stays}"));
     world.run("inspect ward --assume-public -o schema.toml").succeeds();

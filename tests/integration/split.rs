@@ -26,7 +26,8 @@ fn drafted(world: &World, table: &str, unit: &str) {
 fn sides(world: &World, table: &str, seed: u64, folder: &str) -> [BTreeSet<String>; 2] {
     let split = format!("split {table} --schema schema.toml --holdout 0.3 --seed {seed} -o {folder}");
     world.run(&split).succeeds();
-    ["train", "holdout"].map(|side| texts(&rows(world, &format!("{folder}/{side}.parquet")), "patient").into_iter().collect())
+    ["train", "holdout"]
+        .map(|side| texts(&rows(world, &format!("{folder}/{side}.parquet")), "patient").into_iter().collect())
 }
 
 /// All rows of a person are on one side, no row is lost, and whoever is added, everybody else stays where they are.
@@ -69,7 +70,8 @@ fn rows_that_are_people_are_divided_by_what_they_are() {
         world.run(&format!("split people.csv --schema schema.toml -o {folder}")).succeeds();
         ["train", "holdout"].map(|side| {
             let rows = rows(&world, &format!("{folder}/{side}.parquet"));
-            let mut rows: Vec<String> = texts(&rows, "age").into_iter().zip(texts(&rows, "sex")).map(|(a, s)| a + &s).collect();
+            let mut rows: Vec<String> =
+                texts(&rows, "age").into_iter().zip(texts(&rows, "sex")).map(|(a, s)| a + &s).collect();
             rows.sort();
             rows
         })
@@ -135,7 +137,8 @@ fn a_table_in_another_spelling_is_divided_into_plain_ones() {
     drafted(&world, "people.csv", "id");
     world.run("split people.csv --schema schema.toml -o split").succeeds();
     world.run("generate --help").succeeds();
-    let fit = "fit split/train.parquet --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o m.safetensors";
+    let fit =
+        "fit split/train.parquet --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o m.safetensors";
     world.run(fit).succeeds();
     assert!(texts(&self::rows(&world, "split/train.parquet"), "weight").iter().all(|weight| weight.ends_with(".5")));
 }
@@ -188,7 +191,8 @@ fn a_run_without_a_holdout_divides_its_table() {
     let report = world.json("out/report.json");
     assert!(report["stated"]["split"].as_str().unwrap().contains("20 % of the people"), "{}", report["stated"]);
     // Four fifths of the people with as many rows as they have on average, as the noisy counts say: within a third.
-    let (drawn, real) = (rows(&world, "out/cohort.parquet").num_rows() as f64, world.text("visits.csv").lines().count() as f64 - 1.0);
+    let (drawn, real) =
+        (rows(&world, "out/cohort.parquet").num_rows() as f64, world.text("visits.csv").lines().count() as f64 - 1.0);
     let expected = 0.8 * real;
     assert!((drawn / expected - 1.0).abs() < 0.34, "{drawn} of {expected}");
     // It can be gone on with: the same people are held out.

@@ -32,7 +32,8 @@ pub fn run(
     (output, ledger): (&Path, &Path),
     memory: u64,
 ) -> Result<()> {
-    let (table, holdout) = (base.join(&config.input.table), base.join(config.input.holdout.as_deref().unwrap_or(Path::new(""))));
+    let (table, holdout) =
+        (base.join(&config.input.table), base.join(config.input.holdout.as_deref().unwrap_or(Path::new(""))));
     refuse_settings(config, run_file)?;
     let request = LinkedRequest {
         folder: &table,

@@ -87,13 +87,7 @@ fn parse_share(text: &str) -> std::result::Result<f64, &'static str> {
 }
 
 /// Writes both sides into a folder. Returns the rows of each, of linked tables those of the root.
-fn divide(
-    table: &Path,
-    schema: &AnySchema,
-    division: Division,
-    output: &Path,
-    copies: &Copies,
-) -> Result<[usize; 2]> {
+fn divide(table: &Path, schema: &AnySchema, division: Division, output: &Path, copies: &Copies) -> Result<[usize; 2]> {
     let folder = |path: &Path| {
         std::fs::create_dir_all(path)
             .map_err(|e| Error::failed(format!("the folder cannot be made ({})", e.kind())).file(path))
@@ -128,7 +122,9 @@ fn divide(
                     let bytes = std::fs::read(file)
                         .map_err(|e| Error::bad_input(format!("cannot be read ({})", e.kind())).file(file))?;
                     if model::sha256(&bytes) != *sha256 {
-                        return Err(Error::bad_input("the file changed while it was read").file(file).remedy("run again"));
+                        return Err(Error::bad_input("the file changed while it was read")
+                            .file(file)
+                            .remedy("run again"));
                     }
                     copies.write(&output.join(side).join(file.file_name().unwrap_or_default()), &bytes)?;
                 }
@@ -208,7 +204,9 @@ impl Divided {
         *at_least = at_least.map(trained);
         config.input.table = side(SIDES[0]);
         config.input.holdout = Some(side(SIDES[1]));
-        let said = || format!("by the run, {:.0} % of the people by a hash of each and seed {}", 100.0 * HOLDOUT, config.fit.seed);
+        let said = || {
+            format!("by the run, {:.0} % of the people by a hash of each and seed {}", 100.0 * HOLDOUT, config.fit.seed)
+        };
         config.report.split.get_or_insert_with(said);
         Ok(Some(divided))
     }

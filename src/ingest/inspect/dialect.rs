@@ -6,7 +6,7 @@ use super::super::cells::Texts;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::profile::is_marker;
 use crate::error::Result;
-use crate::schema::{ConstraintFrom, Reading, Notation, limit};
+use crate::schema::{ConstraintFrom, Notation, Reading, limit};
 
 /// Share of the different cells of a column that are plain numbers where others are limits.
 const NUMBERS_SHARE: f64 = 0.5;
@@ -90,7 +90,10 @@ fn bare(label: &str) -> &str {
 
 fn may_be_number(text: &str) -> bool {
     let text = text.trim();
-    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | ',' | '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{202f}' | 'e' | 'E');
+    let is_part = |c: char| {
+        c.is_ascii_digit()
+            || matches!(c, '+' | '-' | '.' | ',' | '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{202f}' | 'e' | 'E')
+    };
     text.contains(|c: char| c.is_ascii_digit()) && text.chars().all(is_part)
 }
 

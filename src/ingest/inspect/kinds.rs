@@ -136,7 +136,8 @@ pub(super) fn draft(profile: &Profile, is_unit: bool) -> Draft {
         draft.column.suffix = marks.suffix().map(str::to_owned);
         draft.column.limits = marks.limits;
         let limits = if marks.limits { " A cell such as <0.5 stands for the number that it names." } else { "" };
-        draft = draft.note(FindingClass::Notation, format!("Numbers, as `reading`, `suffix` and `limits` say.{limits}"));
+        draft =
+            draft.note(FindingClass::Notation, format!("Numbers, as `reading`, `suffix` and `limits` say.{limits}"));
     }
     if draft.column.is_modelled() {
         draft.findings.extend(oddities(profile));

@@ -22,7 +22,8 @@ use serde::Serialize;
 use super::raw::RawTable;
 use crate::error::{Error, Result};
 use crate::schema::{
-    ArrowType, Column, ConstraintFrom, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Read, Reading, Schema, TableSpec,
+    ArrowType, Column, ConstraintFrom, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Read, Reading, Schema,
+    TableSpec,
 };
 pub use linked::{LinkedInspection, TableReport, inspect_folder};
 use profile::Profile;

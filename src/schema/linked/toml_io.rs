@@ -2,7 +2,7 @@
 
 use super::{LinkedSchema, LinkedTable, Policy, Since};
 use crate::error::{Error, Result};
-use crate::schema::toml_out::{HEADER, comments, field, list, marked, marked_rules, reading, text, write_column};
+use crate::schema::toml_out::{HEADER, comments, field, list, marked, marked_rules, text, write_column};
 use crate::schema::{Constraint, Notes, Schema, parse_toml};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,7 @@ fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
         ("on_broken", drop(table.on_broken)),
         ("structure_from", table.structure_from.map(|from| text(from.name()))),
         ("missing", (!is_plain).then(|| list(&table.missing))),
-        ("reading", reading(&table.reading)),
+        ("reading", table.reading.to_toml()),
     ];
     let is_said = ["name", "reference", "reference_from", "sha256", "structure_from", "missing"];
     for (name, value) in fields {

@@ -18,7 +18,9 @@ use crate::ingest::Frame;
 use crate::ingest::load::Demand;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
-use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Reading, Rule};
+use crate::schema::{
+    ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Reading, Rule,
+};
 use keys::Link;
 use roles::Roles;
 use schemars::JsonSchema;
