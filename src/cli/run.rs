@@ -10,6 +10,7 @@ use super::ledger::LedgerPlace;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
+use super::split::Divided;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::{ReportConfig, RunConfig};
@@ -50,13 +51,16 @@ pub struct Run {
 
 impl Run {
     pub fn run(self, global: &Global) -> Result<()> {
-        let (config, text) = RunConfig::read(&self.config)?;
+        let (mut config, text) = RunConfig::read(&self.config)?;
         let base = self.config.parent().unwrap_or(Path::new(""));
-        let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
-        let (table, holdout) = (path(&config.input.table), path(&config.input.holdout));
         let schema_file = base.join(&config.input.schema);
         let ledger = self.ledger.of(config.input.ledger.as_ref().map(|ledger| base.join(ledger)), &schema_file);
-        let schema = match AnySchema::read(&schema_file)? {
+        let mut schema = AnySchema::read(&schema_file)?;
+        let _removed_at_the_end = Divided::of_run(&mut config, base, &mut schema, &ledger, &self.output)?;
+        let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
+        let (table, holdout) =
+            (path(&config.input.table), config.input.holdout.as_deref().map(path).unwrap_or_default());
+        let schema = match schema {
             AnySchema::Linked(schema) => {
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
                 let place = (&*self.output, &*ledger, self.resume);
@@ -88,7 +92,10 @@ impl Run {
         let checked = selftest()?;
         refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
-        let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
+        let (members, others) = {
+            let read = |source: &Source| ingest::read(source, &schema.table.reading);
+            (read(&source)?, read(&holdout.as_str().into())?)
+        };
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
@@ -113,7 +120,8 @@ impl Run {
                 }
             }
         };
-        model.write(global, &sha256, (config.cohort.rows, config.cohort.seed), &cohort_path)?;
+        let rows = config.cohort.rows.unwrap_or_else(|| model.expected_rows());
+        model.write(global, &sha256, (rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
         // With the discovered domains, if any.
@@ -236,6 +244,14 @@ impl Model {
         match self {
             Self::Flat(model) => &model.header.plan,
             Self::History(model, _) => &model.header.plan,
+        }
+    }
+
+    /// Rows of a cohort of which nothing else is said.
+    fn expected_rows(&self) -> u64 {
+        match self {
+            Self::Flat(model) => model.expected_rows(),
+            Self::History(model, _) => model.expected_rows(),
         }
     }
 
