@@ -25,7 +25,8 @@ pub struct Generate {
     /// Only rows that satisfy a condition, such as "age >= 65 and readmitted = '<30'"; of linked tables, persons
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
-    /// The cohort: .parquet, .csv or .arrow; of a model of linked tables, a new folder
+    /// The cohort: .parquet, .csv, .csv.gz or .arrow; `-` writes CSV to standard output; of a model of linked tables, a new
+    /// folder
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// The files in the folder of linked tables [default: parquet]
@@ -60,6 +61,7 @@ impl Generate {
             return Err(Error::usage("--format and --reference are for linked tables").remedy("leave them out"));
         }
         Format::of(&self.output)?;
+        global.may_write(&self.output)?;
         let condition = self.condition.as_deref().map(|text| Condition::new(&model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {
             log_rarity(condition.rarity(), "units");
@@ -117,6 +119,8 @@ impl Generate {
             return Err(Error::usage("--format and --reference are for linked tables").remedy("leave them out"));
         }
         let (rows, seed, output) = (self.rows, self.seed, &*self.output);
+        Format::of(output)?;
+        global.may_write(output)?;
         linked::generate_history(global, model, sha256, (rows, seed), output)?;
         let private = model.header.plan.is_private();
         let answer = Generated { rows, seed, model_sha256: sha256, private, output, condition: None };

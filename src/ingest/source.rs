@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 
 /// A table on disk, or on standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Source {
             io::ErrorKind::Interrupted => self
                 .bad("the file was changed while it was read")
                 .remedy("run again when nobody writes to it, or make a copy and name that"),
-            kind => self.bad(format!("the file cannot be read ({kind})")).remedy("check the path and the disk"),
+            kind => self.bad(format!("the file cannot be read ({})", why(kind))).remedy("check the path and the disk"),
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::refined::Sampler;
 use super::{DiffusionGenerator, DiffusionSettings, Generator, Mixture, Refined, Training, VaeGenerator, VaeSettings};
 use crate::encode::{Codec, Layout, TableDomain};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::nn::Tensor;
 use crate::schema::Schema;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -206,7 +206,7 @@ impl ModelFile {
     /// newer version, or does not fit together.
     pub fn read(path: &Path) -> Result<(Self, String)> {
         let bytes = std::fs::read(path)
-            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
+            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", why(e.kind()))).file(path))?;
         Ok((Self::from_bytes(&bytes).map_err(|e| e.file(path))?, sha256(&bytes)))
     }
 

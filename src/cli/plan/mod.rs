@@ -9,9 +9,10 @@ use super::ledger::LedgerPlace;
 use super::linked::refuse_settings;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
+use super::run::refuse_made;
 use super::{Global, print, print_json};
 use crate::config::RunConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, why};
 use crate::ingest::{Source, table_file};
 use crate::output;
 use crate::report::{BudgetLine, ColumnFact, by_share, number_or_infinity};
@@ -103,6 +104,7 @@ impl PlanCommand {
         let plan = planned.as_ref().map(|planned| &planned.plan);
         let ledger = LedgerFile::new(ledger, &schema.table);
         let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
+        missing.found(refuse_made(global, &self.output, false, &[]));
         if self.output.exists() {
             missing.found(output::check_writable(&self.output.join("report.html")));
         }
@@ -157,6 +159,7 @@ impl PlanCommand {
         };
         let mut missing = Missing::default();
         missing.found(refuse_settings(config, &self.config));
+        missing.found(refuse_made(global, &self.output, false, &["cohort"]));
         let flat = schema.history.as_deref();
         for path in [&folder, &holdout] {
             if flat.is_some() {
@@ -241,7 +244,7 @@ fn is_readable(path: &Path) -> Result<()> {
     match opened {
         Ok(file) if file.is_file() => Ok(()),
         Ok(_) => Err(bad("this is not a file".into())),
-        Err(e) => Err(bad(format!("the file cannot be read ({})", e.kind()))),
+        Err(e) => Err(bad(format!("the file cannot be read ({})", why(e.kind())))),
     }
 }
 
