@@ -76,7 +76,7 @@ pub struct GeneratedLinked<'a> {
     pub persons: u64,
     pub seed: u64,
     pub model_sha256: &'a str,
-    /// False where the noise was left out or seeded.
+    /// False where the noise was left out or seeded, or epsilon is so large that it protects nobody.
     pub private: bool,
     pub output: &'a Path,
     /// What the persons were to satisfy.
@@ -92,7 +92,7 @@ pub struct Generated<'a> {
     pub rows: u64,
     pub seed: u64,
     pub model_sha256: &'a str,
-    /// False where the noise was left out or seeded.
+    /// False where the noise was left out or seeded, or epsilon is so large that it protects nobody.
     pub private: bool,
     pub output: &'a Path,
     /// What the rows were to satisfy.

@@ -10,6 +10,7 @@ use crate::audit::{Audit, AuditRequest, Verdict, audit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::{AnyModel, ModelFile};
+use crate::report::words::figure;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
 use crate::train::{FitRequest, LedgerFile, Planned, TABLE_MEMORY, plan_again};
 use std::collections::{HashMap, HashSet};
@@ -301,8 +302,11 @@ pub fn summary(audit: &Audit) -> String {
     for attack in audit.attacks.iter().take(SHOWN) {
         let interval = format!("{:.3} to {:.3}", attack.auc_ci.0, attack.auc_ci.1);
         let line = format!(
-            "{:<24}{:<40}{:>8.3}{interval:>18}{:>12.2e}\n",
-            attack.name, attack.stratum, attack.auc, attack.p_holm
+            "{:<24}{:<40}{:>8.3}{interval:>18}{:>12}\n",
+            attack.name,
+            attack.stratum,
+            attack.auc,
+            figure(attack.p_holm)
         );
         text.push_str(&line);
     }
@@ -311,8 +315,10 @@ pub fn summary(audit: &Audit) -> String {
         let interval = format!("{:.3} to {:.3}", risk.excess_ci.0, risk.excess_ci.1);
         let name = risk.risk.to_string();
         text.push_str(&format!(
-            "{name:<24}{:<40}{:>8.3}{interval:>18}{:>12.2e}\n",
-            risk.what, risk.excess, risk.p_holm
+            "{name:<24}{:<40}{:>8.3}{interval:>18}{:>12}\n",
+            risk.what,
+            risk.excess,
+            figure(risk.p_holm)
         ));
     }
     text

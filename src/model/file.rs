@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use synthward_privacy::plan::Plan;
+use synthward_privacy::plan::{NOMINAL_EPSILON, Plan};
 
 /// Version of the header that this code writes.
 pub const FORMAT: u32 = 3;
@@ -174,6 +174,15 @@ fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a [usize
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether what is made of a model is private, in words; an epsilon that protects nobody is no privacy.
+fn is_private(plan: &Plan) -> String {
+    match plan.not_private() {
+        Some(reason) => format!("not private: {reason}"),
+        None if plan.protects() => "yes".into(),
+        None => format!("no: an epsilon above {NOMINAL_EPSILON} protects nobody"),
+    }
+}
+
 /// A loaded model.
 pub struct ModelFile {
     pub header: Header,
@@ -263,7 +272,7 @@ impl ModelFile {
             ("model", self.header.model.to_string()),
             ("model_sha256", model_sha256.to_owned()),
             ("schema", self.header.schema.table.name.clone()),
-            ("private", plan.not_private().map_or("yes".to_owned(), |reason| format!("not private: {reason}"))),
+            ("private", is_private(plan)),
             ("epsilon", plan.epsilon().to_string()),
             ("delta", plan.delta().to_string()),
             ("unit", plan.unit().to_string()),

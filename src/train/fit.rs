@@ -197,6 +197,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     let planned = plan(request)?;
     let Place { ledger, output, tables, resume, overwrites, check, stop } = *place;
     let asked_for = asked_for(request, &planned.schema, output, tables)?;
+    PublicUnits::of(&request.schema.table).tell(&planned.plan);
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, overwrites, stop };
     let (mut attempt, checkpoint) = match Attempt::of(asked, resume, ModelFile::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
@@ -204,7 +205,7 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     };
     let table = attempt.before_noise(|| {
         check()?;
-        read_table(request, &planned.schema)
+        read_table(request, &planned.schema, &planned.plan)
     })?;
     let model = release(request, planned, table, checkpoint, Some(&mut attempt), observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;

@@ -177,6 +177,7 @@ pub fn fit_linked(
     }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}\n{tables}", request.model, request.seed).as_bytes());
+    PublicUnits::of(&request.schema.linked.table()).tell(&planned.plan);
     let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, overwrites, stop };
     let (mut attempt, checkpoint) = match Attempt::of(asked, resume, LinkedModel::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
@@ -185,7 +186,7 @@ pub fn fit_linked(
     let tables = attempt.before_noise(|| {
         check()?;
         let tables = read_linked(request.folder, request.schema, request.memory / 2)?;
-        with_persons(request, tables.map(Arc::new))
+        with_persons(request, tables.map(Arc::new), &planned.plan)
     })?;
     let model = release(request, planned, &tables, checkpoint, &mut attempt, observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;
@@ -510,13 +511,17 @@ fn known_codec(
 
 /// Tables of which the root has rows. The operator is told, outside the guarantee, where it has another number of them than
 /// is declared.
-fn with_persons(request: &LinkedRequest, tables: Sensitive<Arc<LinkedTables>>) -> Result<Sensitive<Arc<LinkedTables>>> {
+fn with_persons(
+    request: &LinkedRequest,
+    tables: Sensitive<Arc<LinkedTables>>,
+    plan: &Plan,
+) -> Result<Sensitive<Arc<LinkedTables>>> {
     let found = tables.map(|tables| match tables.persons()? {
         0 => Err(Error::bad_input("the table of persons has no rows")
             .file(request.folder)
             .remedy("export the tables again")),
         persons => {
-            PublicUnits::of(&request.schema.linked.table()).compare(persons);
+            PublicUnits::of(&request.schema.linked.table()).compare(persons, plan);
             Ok(tables)
         }
     });

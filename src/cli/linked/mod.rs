@@ -137,7 +137,7 @@ pub fn generate_history(
 pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel, copied: &[Reference]) -> Result<()> {
     let (persons, seed, output) = (asked.persons, asked.seed, asked.output);
     let condition = asked.condition.map(|asked| answers::Asked { condition: asked.text(), rarity: asked.rarity() });
-    let private = model.header.plan.is_private();
+    let private = model.header.plan.protects();
     print_json(&GeneratedLinked { persons, seed, model_sha256, private, output, condition, copied })
 }
 
