@@ -21,6 +21,7 @@ pub mod probe;
 mod rows;
 mod stop;
 mod tables;
+mod tails;
 mod units;
 mod witness;
 
