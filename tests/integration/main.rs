@@ -26,6 +26,7 @@ mod linked_infer;
 mod linked_inspect;
 mod linked_where;
 mod load;
+mod manners;
 mod memory;
 mod model_file;
 mod neighbours;

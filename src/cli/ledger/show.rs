@@ -50,7 +50,7 @@ fn in_words(record: &Record, ledger: &Ledger) -> String {
         Record::Opened { table: None, .. } => "opened".to_owned(),
         Record::Continued { version } => format!("format   {version} from here on"),
         Record::Table { table, source } => format!("table    {table}{}", of(source)),
-        Record::Intent { fit, source, epsilon, delta, tool, .. } => {
+        Record::Intent { fit, source, epsilon, delta, file, tool, .. } => {
             let tool = tool.as_deref().unwrap_or("0.1.0 or earlier");
             let epsilon = figure(*epsilon);
             format!(
