@@ -19,6 +19,7 @@ mod history;
 mod hospital;
 mod infer;
 mod inspect;
+mod keys;
 mod ledger;
 mod linked;
 mod linked_faults;
