@@ -153,6 +153,9 @@ pub struct Column {
     /// Digits after the point of a real column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u32>,
+    /// Numbers of the column are whole multiples of this, where that is coarser than its digits: 5000, .25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
     /// The categories of a categorical or ordinal column, spelled as in the table; optional for a code column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
@@ -205,6 +208,7 @@ impl Column {
             min: None,
             max: None,
             decimals: None,
+            step: None,
             categories: Vec::new(),
             other: None,
             nullable: true,

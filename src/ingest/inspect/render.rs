@@ -89,6 +89,7 @@ impl Finding {
             FindingClass::ManyCategories => "many categories",
             FindingClass::QuasiIdentifier => "narrows down a person",
             FindingClass::Decimals => "uneven decimals",
+            FindingClass::FewValues => "values or numbers?",
             FindingClass::Key => "key",
             FindingClass::DirectIdentifier | FindingClass::CodeSystem | FindingClass::Follows => {
                 self.note.split(". ").next().unwrap_or_default().trim_end_matches('.')
