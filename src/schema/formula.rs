@@ -149,7 +149,8 @@ pub(crate) fn parse(text: &str) -> Result<Formula> {
     let characters: Vec<char> = text.chars().collect();
     if characters.len() > MAX_CHARACTERS {
         return Err(Error::bad_input(format!("the formula has {} characters", characters.len()))
-            .expected(format!("at most {MAX_CHARACTERS}")));
+            .expected(format!("at most {MAX_CHARACTERS}"))
+            .remedy("compute it in steps, or in the table"));
     }
     let mut parser = Parser { characters, next: 0 };
     let formula = parser.sum(0)?;

@@ -46,8 +46,10 @@ impl Formula {
         let Some(computed) = self.value(rules, row) else { return true };
         if setting.is_free(self.of) {
             let Some(scale) = &rules.scales[self.of] else { return false };
-            row.positions[self.of] = scale.nearest(computed);
-            return setting.allows(self.of, row.positions[self.of]) && self.holds(rules, row);
+            // Where the nearest one is not allowed, the tolerance may leave another one.
+            let allowed = setting.allowed(rules, self.of).nearest(scale.nearest(computed));
+            row.positions[self.of] = allowed.unwrap_or(row.positions[self.of]);
+            return allowed.is_some() && self.holds(rules, row);
         }
         let Some(&last) = self.inputs.iter().rev().find(|&&input| setting.is_free(input)) else { return true };
         self.solve(rules, row.value(rules, self.of), last, row);

@@ -325,7 +325,7 @@ proptest! {
 #[test]
 fn rows_without_rules_break_them() {
     let model = model(&schema(&[]), 7);
-    let frame = frame(&schema(&[]), &draw(&model, None, 3000, 1).unwrap());
+    let frame = frame(&schema(&[]), &draw(&model, None, 6000, 1).unwrap());
     for rule in RULES {
         let broken = broken(&schema(&[rule]), None, &frame);
         assert!(broken.len() == 1 && broken[0].1 > 5, "{rule}: {broken:?}");

@@ -494,7 +494,7 @@ mod tests {
         let read: Schema = serde_json::from_str(&json).unwrap();
         assert_eq!(read.constraints, schema.constraints);
         // The sum needs the ward, which the dependency decides.
-        assert_eq!(schema.computing(), [5, 6, 3]);
+        assert_eq!(schema.computing(), [6, 7, 8, 5, 3]);
     }
 
     #[test]
@@ -525,6 +525,31 @@ mod tests {
             ("kind = \"dependency\"\nof = \"admitted\"\non = \"sex\"", "`admitted` has kind datetime"),
             ("kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmap = { F = 99 }", "a value of the map"),
             ("kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmap = { X = 1 }", "a key of the map"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"ward +\"", "the formula cannot be read at character 7"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"2\"", "names no column"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"cost + ward\"", "computed from itself"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"clock * 2\"", "`clock` is no number"),
+            ("kind = \"formula\"\nof = \"sex\"\nformula = \"ward * 2\"", "`sex` has kind categorical"),
+            ("kind = \"formula\"\nof = \"mass\"\nformula = \"ward * 2\"", "how many decimals it has"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"ward * 2\"\ntolerance = 0.001", "below what the digits"),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"admitted\"\nstarts = [1]\nvalues = [\"F\", \"M\"]",
+                "`admitted` has kind datetime",
+            ),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"cost\"\nstarts = [9, 9]\nvalues = [\"F\", \"M\", \"F\"]",
+                "no numbers that grow",
+            ),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"cost\"\nstarts = [9]\nvalues = [\"F\"]",
+                "1 starts make 2 groups, and there are 1 values",
+            ),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"cost\"\nstarts = [9]\nvalues = [\"F\", \"X\"]",
+                "a value is not a value",
+            ),
+            ("kind = \"missing\"\ncolumns = [\"sex\"]\nunless = \"ward = 1\"", "`sex` is never missing"),
+            ("kind = \"missing\"\ncolumns = [\"ward\"]\nunless = \"gone = 1\"", "unless: `gone` at character 1"),
             (
                 "kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmissing_together = true",
                 "only one of `ward` and `sex`",
