@@ -115,7 +115,8 @@ impl Ledger {
     /// Touches no data.
     pub fn check_head(&self, head: &str) -> Result<(), Error> {
         let bad = |what| Error::Ledger { line: self.lines.len(), what };
-        let (count, hash) = head.trim().split_once(' ').ok_or_else(|| bad("its head file is damaged"))?;
+        let (count, hash) =
+            head.lines().next().unwrap_or("").split_once(' ').ok_or_else(|| bad("its head file is damaged"))?;
         let count: usize = count.parse().map_err(|_| bad("its head file is damaged"))?;
         // The hash of line n is what line n + 1 calls the previous one.
         let found = match self.lines.get(count) {

@@ -206,7 +206,6 @@ pub fn ledger_lines(path: &Path, source: Option<&str>) -> Result<Vec<LedgerLine>
             Record::Opened { .. } => ("opened", None, None),
             Record::Intent { epsilon, delta, .. } if epsilon.is_finite() => ("intent", Some(*epsilon), Some(*delta)),
             Record::Intent { epsilon, delta, .. } => ("intent, without noise", Some(*epsilon), Some(*delta)),
-            Record::Sealed { .. } => ("sealed", None, None),
             Record::Checkpoint { .. } => ("checkpoint", None, None),
             Record::Resumed { .. } => ("resumed", None, None),
             Record::Outcome { .. } => ("released", None, None),

@@ -39,6 +39,14 @@ impl Domain {
         }
     }
 
+    /// The position of zero, or of the number nearest to it; the first of labels.
+    pub fn position_of_zero(&self) -> u32 {
+        match self {
+            Self::Labels { .. } => 0,
+            Self::Numbers { min, step, positions } => (-min / step).round().clamp(0.0, f64::from(positions - 1)) as u32,
+        }
+    }
+
     /// Where a value without a place goes in a column that is declared complete.
     pub(super) fn fallback(&self) -> u32 {
         match self {
@@ -73,6 +81,11 @@ pub struct TableDomain {
 }
 
 impl TableDomain {
+    /// The place of the column of this name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
     /// The public domain of a schema that has passed `check_for_fit`. A domain
     /// that is yet to be discovered counts as the widest range, and as a list
     /// of what is known of it.

@@ -1,14 +1,12 @@
 //! A fit on the disk: its lines in the ledger, its checkpoint and its model.
 //!
 //! What shows anything of the rows is first written whole and sealed, under a name of its own that ends in `.next`: nobody
-//! can read it. Then the ledger names it by the SHA-256 of what is sealed, and once that line and the ledger's head are on the
-//! disk, in a second line that has the key. From there on it can be read, and it counts: whoever cuts the second line off
-//! leaves the first. A checkpoint stays sealed and is renamed; a model is written anew under its own name, as it
-//! is. All this happens under the ledger's lock.
+//! can read it. Then a line of the ledger names it by the SHA-256 of what is sealed and tells its key. That line counts
+//! before anybody can read it ([`super::ledger_file`]). A checkpoint stays sealed and is renamed; a model is
+//! written anew under its own name, as it is. All this happens under the ledger's lock.
 //!
-//! A process that dies before the first line leaves what nobody can ever read: the fit goes on from what was named before. One
-//! that dies after the second leaves what it names: the fit goes on from there. One that dies between the two leaves a fit that
-//! cannot be told from one whose second line was cut off: it is spent. What a line names and nobody finds any more may
+//! A process that dies before that moment leaves what nobody can ever read: the fit goes on from what was named before. One
+//! that dies after it leaves what the line names: the fit goes on from there. What a line names and nobody finds any more may
 //! have been seen, so it is not made again: the fit is spent. So every planned release that anybody ever sees was made
 //! once.
 
@@ -106,7 +104,6 @@ impl<'a> Attempt<'a> {
         let mut turn = Self { ledger, output, fit: fit.to_owned(), line: last.number };
         let named = match word {
             Record::Outcome { model_sha256, key, .. } => return turn.ended(model_sha256, key, model),
-            Record::Sealed { sha256, .. } => return Err(lost("key", sha256).file(ledger.path())),
             Record::Checkpoint { sha256, key, .. } => Some((sha256, key)),
             // What a fit learns before it keeps anything is told on the terminal: it is not to be drawn twice.
             _ if plan.entries().iter().any(|entry| entry.share == Share::Discover) => {
@@ -172,10 +169,8 @@ impl<'a> Attempt<'a> {
     pub fn keep(&mut self, bytes: &[u8]) -> Result<()> {
         let (next, path) = (self.file(".checkpoint.next"), self.file(".checkpoint"));
         let Sealed { bytes: sealed, key } = Sealed::new(bytes)?;
-        let sha256 = sha256(bytes);
-        self.seal(&next, &sealed, &sha256)?;
-        let record = Record::Checkpoint { fit: self.fit.clone(), sha256, key };
-        self.name(|| Ok(()), record, || output::rename(&next, &path))
+        let record = Record::Checkpoint { fit: self.fit.clone(), sha256: sha256(bytes), key };
+        self.name(|| output::write_private_bytes(&next, &sealed), record, || output::rename(&next, &path))
     }
 
     /// Ends the fit with its model, and returns the SHA-256 of its file.
@@ -189,16 +184,9 @@ impl<'a> Attempt<'a> {
         let (model_sha256, next, path) = (sha256(bytes), self.file(".next"), self.output);
         let Sealed { bytes: sealed, key } = Sealed::new(bytes)?;
         let record = Record::Outcome { fit: self.fit.clone(), model_sha256: model_sha256.clone(), key };
-        self.seal(&next, &sealed, &model_sha256)?;
-        self.name(|| Ok(()), record, || output::write_bytes(path, bytes))?;
+        self.name(|| output::write_private_bytes(&next, &sealed), record, || output::write_bytes(path, bytes))?;
         self.clear()?;
         Ok(model_sha256)
-    }
-
-    /// Writes a sealed file, and names it in a line that no key stands in.
-    fn seal(&mut self, file: &Path, sealed: &[u8], sha256: &str) -> Result<()> {
-        let record = Record::Sealed { fit: self.fit.clone(), sha256: sha256.into() };
-        self.name(|| output::write_private_bytes(file, sealed), record, || Ok(()))
     }
 
     /// Writes a line about the fit, with what comes before and after it under the same lock.

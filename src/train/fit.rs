@@ -8,7 +8,7 @@ use super::ledger_file::LedgerFile;
 use super::measure::{measure, requests, rounds};
 use super::network::{self, MEASURED_SHARE, Start, train_network};
 use super::stop::Stop;
-use super::tables::{self, measure_tables};
+use super::tables::{self, Analysis, measure_tables};
 use super::units::{COUNT, COUNT_SHARE, PublicUnits};
 use super::witness::{Unwatched, Witness};
 use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
@@ -17,9 +17,10 @@ use crate::ingest::{ColumnStore, Frame, Source, broken, count_class, load, outsi
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
 };
-use crate::schema::{DomainFrom, Schema, Target};
+use crate::schema::{DomainFrom, Schema};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use synthward_privacy::mechanism::Part;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
 
@@ -306,14 +307,15 @@ pub(crate) fn imitate(
     release(request, planned, table, None, observe)
 }
 
-/// The groups of columns of which a fit of this kind counts all cells at once: pairs, and pairs with a label.
+/// The groups of columns of which a fit of this kind counts all cells at once: pairs, pairs with a label, and what declared
+/// analyses hang on.
 pub(crate) fn counted_together(model: &ModelFile) -> Vec<Vec<usize>> {
     let Header { model: kind, schema, codecs, .. } = &model.header;
     if *kind == ModelKind::Independent {
         return Vec::new();
     }
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    tables::choose(&layout, &labels(schema, &model.domain)).0
+    chosen(&layout, schema, &model.domain).0
 }
 
 /// From a table to a released model.
@@ -401,7 +403,7 @@ fn count<W: Witness>(
         None
     } else {
         let codes = grid.map(|grid| grid.encode(&codecs, request.memory / 2)).transpose()?;
-        let chosen = tables::choose(&layout, &labels(&schema, &domain));
+        let chosen = chosen(&layout, &schema, &domain);
         let measured = measure_tables(&mut plan, "", &codes, &columns, marginals.clone(), chosen, units, witness)?;
         Some((codes, measured))
     };
@@ -437,13 +439,27 @@ fn generator<W: Witness>(
     train_network(plan, codes, settings, start, keeper, witness, observe)
 }
 
-/// The modelled columns that the schema names as targets.
-pub(super) fn labels(schema: &Schema, domain: &TableDomain) -> Vec<usize> {
-    let name = |target: &Target| domain.columns.iter().position(|column| column.name == target.column);
-    let mut labels: Vec<usize> = schema.targets.iter().filter_map(name).collect();
+/// The tables that a fit counts, and their weights: see [`tables::choose`].
+pub(super) fn chosen(layout: &Layout, schema: &Schema, domain: &TableDomain) -> (Vec<Vec<usize>>, Vec<Part>) {
+    let mut labels: Vec<usize> = schema.targets.iter().filter_map(|target| domain.index(&target.column)).collect();
     labels.sort_unstable();
     labels.dedup();
-    labels
+    tables::choose(layout, &labels, &analyses(schema, domain))
+}
+
+/// The regressions and survival curves of the schema: of a curve the event is what is to be explained, by the time and the
+/// group.
+fn analyses(schema: &Schema, domain: &TableDomain) -> Vec<Analysis> {
+    let analysis = |outcome: &String, covariates: Vec<&String>| {
+        let covariates: Option<Vec<usize>> = covariates.into_iter().map(|name| domain.index(name)).collect();
+        Some(Analysis { outcome: domain.index(outcome)?, covariates: covariates? })
+    };
+    let regressions = schema.regressions.iter().map(|fit| analysis(&fit.outcome, fit.covariates.iter().collect()));
+    let curves = schema
+        .survival
+        .iter()
+        .map(|curve| analysis(&curve.event, [&curve.time].into_iter().chain(&curve.by).collect()));
+    regressions.chain(curves).flatten().collect()
 }
 
 /// Reads the table and bounds the rows of each unit.

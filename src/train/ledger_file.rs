@@ -6,16 +6,13 @@
 //! the caller names, else the one beside the schema ([`LedgerFile::beside`]), wherever tables and models lie. It may hold
 //! the lines of several sources; each has a sum and a cap of its own.
 //!
-//! # A line that is not whole
-//! A record counts once its line, the end of the line included, is on the disk: only then is a row read. Where a line
-//! cannot be written, as on a full disk, what was written of it is taken back at once. What a crash leaves of a line
-//! therefore stands at the end, has no end of its own, and nothing was spent on it: it does not count, reading says so,
-//! and the next record takes its place. Anything else that does not verify is refused. A line that shows the key of a file
-//! comes after one that names the file, so a trace is left of it whatever becomes of it.
-//!
-//! # The head
-//! Beside the ledger lies its head: how many lines there are, and the hash of the last. It is there before the first line, and
-//! nothing is written to a ledger that has lines and no head.
+//! # The head, and a line that is not whole
+//! Beside the ledger lies its head: how many lines there are, the hash of the last, and the text of the lines that were added
+//! last. It is replaced as a whole, and on the disk before those lines are; from then on they stand, and whoever reads the
+//! ledger next adds what a crash kept from it. So there is one moment at which a record begins to count. What a crash leaves
+//! of a line that no head knows stands at the end and has no end of its own: nothing was spent on it, it does not count,
+//! reading says so, and the next record takes its place. Anything else that does not verify is refused, and nothing is
+//! written to a ledger that has lines and no head.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
@@ -108,7 +105,7 @@ impl LedgerFile {
         if is_intent && !self.path.exists() {
             self.refuse_lost(&Ledger::default())?;
         }
-        let (mut file, mut ledger, whole) = self.locked()?;
+        let (mut file, mut ledger, end) = self.locked()?;
         if is_intent {
             self.refuse_lost(&ledger)?;
         }
@@ -124,7 +121,7 @@ impl LedgerFile {
         }
         text.push_str(&with_end(&mut ledger, record));
         before()?;
-        self.write(&mut file, whole, &text, &ledger)?;
+        self.write(&mut file, end, &text, &ledger)?;
         after()?;
         Ok(ledger.lines().len() as u64 - 1)
     }
@@ -135,10 +132,10 @@ impl LedgerFile {
     /// # Errors
     /// As [`LedgerFile::append`].
     pub fn open(&self) -> Result<bool> {
-        let (mut file, mut ledger, whole) = self.locked()?;
+        let (mut file, mut ledger, end) = self.locked()?;
         let is_known = ledger.keeps(self.source());
         let text = self.add_opening(&mut ledger)?;
-        self.write(&mut file, whole, &text, &ledger)?;
+        self.write(&mut file, end, &text, &ledger)?;
         Ok(is_known)
     }
 
@@ -161,7 +158,7 @@ impl LedgerFile {
     }
 
     /// The file, locked, and what is in it. It is made where there is none.
-    fn locked(&self) -> Result<(File, Ledger, u64)> {
+    fn locked(&self) -> Result<(File, Ledger, End)> {
         let path = &self.path;
         // Not truncated: it is read first.
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
@@ -174,8 +171,8 @@ impl LedgerFile {
             TryLockError::Error(e) => Err(e),
         };
         file.try_lock().or_else(held).map_err(|e| self.cannot("locked", &e))?;
-        let (ledger, whole) = read(&mut file, path, true)?;
-        Ok((file, ledger, whole))
+        let (ledger, end) = read(&mut file, path, true)?;
+        Ok((file, ledger, end))
     }
 
     fn cannot(&self, what: &str, e: &io::Error) -> Error {
@@ -209,34 +206,23 @@ impl LedgerFile {
         Ok(records.into_iter().map(|record| with_end(ledger, record)).collect())
     }
 
-    /// Puts lines behind the whole ones, and the ledger's head beside it.
-    fn write(&self, file: &mut File, whole: u64, text: &str, ledger: &Ledger) -> Result<()> {
+    /// Puts lines in the ledger's head, and then behind the whole ones.
+    fn write(&self, file: &mut File, end: End, text: &str, ledger: &Ledger) -> Result<()> {
+        let End { whole, owed } = end;
         let cannot = |e: io::Error| self.cannot("written", &e);
-        let take_back = |file: &File| {
-            // If this fails too, either a line stays that is not whole, or one that is: then it counts as spent.
-            let _ = file.set_len(whole).and_then(|()| file.sync_all());
-        };
         let put = |file: &mut File, bytes: &[u8]| {
             file.seek(SeekFrom::Start(whole)).and_then(|_| file.write_all(bytes)).map_err(cannot)
         };
+        let head = || output::write_bytes(&head_path(&self.path), format!("{}{text}", ledger.head()).as_bytes());
         file.set_len(whole).map_err(cannot)?;
-        // Its room is made first, so that a full disk leaves nothing of it.
-        let room = put(file, &vec![b' '; text.len()]);
-        if room.is_err() {
-            take_back(file);
+        let lines = owed + text;
+        // Its room is made before, so that a full disk leaves nothing of it.
+        if let Err(e) = put(file, &vec![b' '; lines.len()]).and_then(|()| head()) {
+            // If this fails too, a line of spaces stays, which is not whole.
+            let _ = file.set_len(whole);
+            return Err(e);
         }
-        room?;
-        // A ledger that has lines has a head from the first of them on.
-        if whole == 0 {
-            output::write_bytes(&head_path(&self.path), Ledger::default().head().as_bytes())?;
-        }
-        let written = put(file, text.as_bytes()).and_then(|()| file.sync_all().map_err(cannot));
-        // After the ledger: a crash between the two leaves a head that is behind, never one ahead.
-        let written = written.and_then(|()| output::write_bytes(&head_path(&self.path), ledger.head().as_bytes()));
-        if written.is_err() {
-            take_back(file);
-        }
-        written
+        put(file, lines.as_bytes()).and_then(|()| file.sync_all().map_err(cannot))
     }
 
     /// Refuses what [`LedgerFile::append`] would refuse of a fit, and writes nothing. A ledger that does not exist yet
@@ -334,8 +320,16 @@ fn unreadable(path: &Path, e: &io::Error) -> Error {
     Error::bad_input(format!("the ledger cannot be read ({})", e.kind())).file(path)
 }
 
-/// The ledger, and the bytes of its whole lines.
-fn read(file: &mut File, path: &Path, for_writing: bool) -> Result<(Ledger, u64)> {
+/// Where the next line of a ledger goes.
+struct End {
+    /// The bytes of the whole lines that are there.
+    whole: u64,
+    /// Lines that come before it, which stand in the head alone so far.
+    owed: String,
+}
+
+/// The ledger, and its end.
+fn read(file: &mut File, path: &Path, for_writing: bool) -> Result<(Ledger, End)> {
     let mut bytes = Vec::new();
     file.take(LARGEST_LEDGER + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
     if bytes.len() as u64 > LARGEST_LEDGER {
@@ -349,25 +343,40 @@ fn read(file: &mut File, path: &Path, for_writing: bool) -> Result<(Ledger, u64)
             .file(path)
             .remedy("restore the ledger from a copy; a changed ledger cannot say what is left of the budget")
     };
-    let ledger = Ledger::parse(text).map_err(changed)?;
-    match std::fs::read_to_string(head_path(path)) {
-        Ok(head) => ledger.check_head(&head).map_err(changed)?,
-        Err(_) if ledger.lines().is_empty() => {}
+    let head = match std::fs::read_to_string(head_path(path)) {
+        Ok(head) => Some(head),
+        Err(_) if whole == 0 => None,
         Err(e) if for_writing => {
             return Err(unreadable(&head_path(path), &e)
                 .expected("the head of the ledger, which shows that no line was cut off its end")
                 .remedy("put it back from the copy that the ledger is from; nothing is fitted without it"));
         }
-        Err(_) => tracing::warn!("{} has no head file beside it: lines cut off its end would not show", path.display()),
+        Err(_) => {
+            tracing::warn!("{} has no head file beside it: lines cut off its end would not show", path.display());
+            None
+        }
+    };
+    let owed = head.as_deref().map_or_else(String::new, |head| owed(head, text.lines().count()));
+    let ledger = Ledger::parse(&format!("{text}{owed}")).map_err(changed)?;
+    if let Some(head) = head {
+        ledger.check_head(&head).map_err(changed)?;
     }
-    if whole < bytes.len() {
+    if whole < bytes.len() && owed.is_empty() {
         tracing::warn!(
             "{}: the last line is not whole, as after a crash while it was written; nothing was spent on it, and it does \
              not count",
             path.display()
         );
     }
-    Ok((ledger, whole as u64))
+    Ok((ledger, End { whole: whole as u64, owed }))
+}
+
+/// The lines of a head that are behind this many; none where others are missing before them.
+fn owed(head: &str, lines: usize) -> String {
+    let (first, last) = head.split_once('\n').unwrap_or((head, ""));
+    let count: usize = first.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let before = count.saturating_sub(last.lines().count());
+    lines.checked_sub(before).map_or_else(String::new, |there| last.split_inclusive('\n').skip(there).collect())
 }
 
 fn now() -> String {
@@ -453,17 +462,26 @@ mod tests {
         assert_eq!(ledger.append(intent("three", 0.1)).unwrap_err().kind.exit_code(), 4, "3e-6 * 400,000 > 1");
     }
 
+    /// The last line is put back from the head; where more are missing, nothing is written.
     #[test]
     fn lines_cut_off_the_end_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("l.jsonl");
         let ledger = LedgerFile::new(&path, &table("t", None));
-        ledger.append(intent("one", 0.1)).unwrap();
-        let one = std::fs::read(&path).unwrap();
-        ledger.append(intent("two", 0.1)).unwrap();
-        std::fs::write(&path, one).unwrap();
+        let after = ["one", "two", "three"].map(|fit| {
+            ledger.append(intent(fit, 0.1)).unwrap();
+            std::fs::read(&path).unwrap()
+        });
+        for cut in [after[1].len(), after[1].len() + 20, after[2].len() - 1] {
+            std::fs::write(&path, &after[2][..cut]).unwrap();
+            assert!((read_ledger(&path).unwrap().spent(None).0 - 0.3).abs() < 1e-9, "cut at {cut}");
+        }
+        ledger.append(intent("four", 0.1)).unwrap();
+        assert!(std::fs::read(&path).unwrap().starts_with(&after[2]), "what was cut off is there again");
+        std::fs::write(&path, &after[1]).unwrap();
         assert_eq!(read_ledger(&path).err().map(|e| e.kind.exit_code()), Some(3));
-        assert_eq!(ledger.append(intent("three", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
+        assert_eq!(ledger.append(intent("five", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
+        assert_eq!(std::fs::read(&path).unwrap(), after[1]);
     }
 
     /// Who goes on with a fit shuts out whoever had it before.
@@ -501,19 +519,6 @@ mod tests {
             ledger.append(intent("again", 0.4)).unwrap();
             assert_eq!(read_ledger(&path).unwrap().spent(None).0, 1.0, "cut at {cut}");
         }
-    }
-
-    /// A whole line that lost nothing but its end was acknowledged if the head knows it: then it was cut off.
-    #[test]
-    fn a_line_that_the_head_knows_cannot_be_passed_off_as_unfinished() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("l.jsonl");
-        let ledger = LedgerFile::new(&path, &table("t", None));
-        ledger.append(intent("one", 0.1)).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        assert_eq!(ledger.append(intent("two", 0.1)).err().map(|e| e.kind.exit_code()), Some(3));
-        assert_eq!(std::fs::read(&path).unwrap(), &whole[..whole.len() - 1]);
     }
 
     /// The head cannot be read: nothing is written, so that no fit is charged that never ran.

@@ -5,8 +5,12 @@
 //! bins follow the mass and a wild outlier cannot flatten the column (the idea
 //! of PrivTree: Zhang, Xiao and Xie 2016, arXiv:1601.03229). Each round is one
 //! planned histogram over a partition of the column; all rounds are averaged
-//! where they overlap.
+//! where they overlap. Then noise is told from persons ([`super::tails`]).
+//!
+//! Equal cells of a wide range are too wide for what lies near zero, and zero itself is a value that many have: a cost, a
+//! count. So zero, or the end of the range that is nearest to it, has a cell of its own, and cells grow from there.
 
+use super::tails::settle;
 use super::units::Total;
 use super::witness::{CellsOf, Witness};
 use crate::encode::{Codec, Domain, Grid, GridColumn, Leaf, ModelColumn, TableDomain};
@@ -17,8 +21,10 @@ use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 
 /// Cells of the first round.
 const BASE_CELLS: u32 = 128;
-/// Where cells grow, each is as wide as this part of its distance from where they begin ...
-const GROWTH: u32 = 4;
+/// Where cells grow, each is as wide as this part of its distance from where they begin.
+const GROWTH: u32 = 8;
+/// Where a column is known to grow from somewhere, there are no other cells, which are as wide as this part ...
+const SOLE_GROWTH: u32 = 4;
 /// ... and this many splitting rounds are enough.
 const GROWING_ROUNDS: u32 = 3;
 /// A heavy cell is split into so many.
@@ -32,7 +38,7 @@ const HEAVY_NOISE: f64 = 16.0;
 
 /// Standard deviation of noise, in units, below which the fit takes a count for as good as exact. Which patients are in
 /// the table is chance too and moves counts by more; and what divides by the noise stays finite where there is none.
-const LEAST_NOISE_STD: f64 = 0.25;
+pub(super) const LEAST_NOISE_STD: f64 = 0.2;
 
 /// Variance of counts that carry no weight.
 const NO_WEIGHT: f64 = 1e18;
@@ -108,9 +114,10 @@ pub(super) fn measure<W: Witness>(
                     let positions = (0..labels as u32).chain(column.nullable.then_some(MISSING));
                     Ok(Column::new(codec, positions.map(|position| (position, noise_std.powi(2)))))
                 }
-                Domain::Numbers { positions, .. } => {
-                    let (estimates, missing) = measure_numbers(&mut counter, column, *positions, rounds)?;
-                    let missing = column.nullable.then_some(missing);
+                Domain::Numbers { .. } => {
+                    let (mut estimates, missing) = measure_numbers(&mut counter, column, rounds)?;
+                    let mut missing = column.nullable.then_some(missing);
+                    settle(&mut estimates, &mut missing, counter.total.get());
                     let variances = estimates.iter().map(|e| (e.leaf.first, e.variance));
                     let variances: Vec<(u32, f64)> =
                         variances.chain(missing.as_ref().map(|m| (MISSING, m.variance))).collect();
@@ -159,11 +166,11 @@ fn rounds_of(column: &ModelColumn) -> u32 {
 }
 
 /// A leaf and the variance of its estimate.
-struct Estimate {
-    leaf: Leaf,
-    variance: f64,
+pub(super) struct Estimate {
+    pub leaf: Leaf,
+    pub variance: f64,
     /// Index among the leaves before the last split, or `None` when it was not split.
-    parent: Option<usize>,
+    pub parent: Option<usize>,
 }
 
 /// Runs of equal width, at most `parts`, that cover `first..=last`.
@@ -172,16 +179,35 @@ fn split(first: u32, last: u32, parts: u32) -> impl Iterator<Item = (u32, u32)> 
     (first..=last).step_by(width as usize).map(move |start| (start, last.min(start + (width - 1))))
 }
 
-/// Runs that cover `0..positions` and grow with the distance from `start`.
-fn growing(start: u32, positions: u32) -> Vec<(u32, u32)> {
+/// Runs that cover `0..positions` and grow with the distance from `start`, by one part in `growth`.
+fn growing(start: u32, positions: u32, growth: u32) -> Vec<(u32, u32)> {
     let ends = |most: u32| {
-        let next = move |&far: &u32| (far < most).then(|| (far + 1 + far / GROWTH).min(most));
+        let next = move |&far: &u32| (far < most).then(|| (far + 1 + far / growth).min(most));
         std::iter::successors(Some(0), next)
     };
     let below: Vec<u32> = ends(start).collect();
     let above: Vec<u32> = ends(positions - start).collect();
     let below = below.windows(2).rev().map(|w| (start - w[1], start - w[0] - 1));
     below.chain(above.windows(2).map(|w| (start + w[0], start + w[1] - 1))).collect()
+}
+
+/// The cells of the first round: single positions where there are few. Else equal cells, cut where cells that grow from the
+/// position of zero begin, or the one nearest to it.
+fn first_cells(column: &ModelColumn) -> Vec<(u32, u32)> {
+    let positions = column.domain.positions();
+    let equal = split(0, positions - 1, BASE_CELLS);
+    if positions <= BASE_CELLS {
+        return equal.collect();
+    }
+    if let Some(start) = column.grows_from {
+        return growing(start, positions, SOLE_GROWTH);
+    }
+    let zero = column.domain.position_of_zero();
+    let mut starts: Vec<u32> = equal.chain(growing(zero, positions, GROWTH)).map(|(first, _)| first).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let ends = starts[1..].iter().copied().chain([positions]);
+    starts.iter().zip(ends).map(|(&first, end)| (first, end - 1)).collect()
 }
 
 /// Takes planned histograms of a column, one after the other.
@@ -212,16 +238,11 @@ impl<W: Witness> Counter<'_, W> {
 fn measure_numbers<W: Witness>(
     counter: &mut Counter<'_, W>,
     column: &ModelColumn,
-    positions: u32,
     rounds: u32,
 ) -> Result<(Vec<Estimate>, Estimate)> {
     let new =
         |first, last, parent| Estimate { leaf: Leaf { first, last, count: 0.0 }, variance: f64::INFINITY, parent };
-    let cells: Vec<(u32, u32)> = match column.grows_from {
-        Some(start) if positions > BASE_CELLS => growing(start, positions),
-        _ => split(0, positions - 1, BASE_CELLS).collect(),
-    };
-    let mut leaves: Vec<Estimate> = cells.into_iter().map(|(a, b)| new(a, b, None)).collect();
+    let mut leaves: Vec<Estimate> = first_cells(column).into_iter().map(|(a, b)| new(a, b, None)).collect();
     let mut parents: Vec<Estimate> = Vec::new();
     let mut missing = new(MISSING, MISSING, None);
     for round in 0..=rounds {
@@ -320,14 +341,14 @@ mod tests {
     #[test]
     fn growing_runs_cover_the_column_and_are_few() {
         for (start, positions) in [(0, 1_401), (0, 1 << 30), (500, 1_000), (1 << 29, 1 << 30), (129, 130)] {
-            let runs = growing(start, positions);
+            let runs = growing(start, positions, SOLE_GROWTH);
             assert!(
                 runs.first().is_some_and(|run| run.0 == 0) && runs.last().is_some_and(|run| run.1 == positions - 1)
             );
             assert!(runs.windows(2).all(|w| w[0].1 + 1 == w[1].0) && runs.iter().all(|run| run.0 <= run.1));
             assert!(runs.len() < 200, "{}", runs.len());
             let width = |run: &&(u32, u32)| (run.1 - run.0 + 1, run.0.abs_diff(start).max(run.1.abs_diff(start)));
-            assert!(runs.iter().all(|run| width(&run).0 <= width(&run).1 / GROWTH + 1));
+            assert!(runs.iter().all(|run| width(&run).0 <= width(&run).1 / SOLE_GROWTH + 1));
         }
     }
 

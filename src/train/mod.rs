@@ -19,6 +19,7 @@ mod network;
 pub mod probe;
 mod stop;
 mod tables;
+mod tails;
 mod units;
 mod witness;
 

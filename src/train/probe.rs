@@ -1,6 +1,6 @@
 //! What a fit will take, measured on invented rows before a real one is read.
 
-use super::fit::{FitRequest, imitate, labels, plan};
+use super::fit::{FitRequest, chosen, imitate, plan};
 use super::network::{self, Start, train_network};
 use super::tables;
 use super::witness::Unwatched;
@@ -130,7 +130,7 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     }
     let Header { codecs, schema, units, plan, .. } = &invented.header;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    let measured = measured(codecs, &layout, &labels(schema, &invented.domain))?;
+    let measured = measured(codecs, &layout, chosen(&layout, schema, &invented.domain).0)?;
     let steps = (units * request.budget.epsilon() / UNITS_EPSILON_PER_STEP).clamp(1.0, mixture::STEPS as f64);
     let mut fitted = mixture::fit(&measured, request.seed, 0, &|_| ());
     let mixture = extrapolated(steps, |steps| {
@@ -191,7 +191,7 @@ pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
 }
 
 /// Marginals as the plan would release, without anything behind them.
-fn measured(codecs: &[Codec], layout: &Layout, labels: &[usize]) -> Result<Measured> {
+fn measured(codecs: &[Codec], layout: &Layout, tables: Vec<Vec<usize>>) -> Result<Measured> {
     let shares: Vec<f64> = codecs.iter().flat_map(Codec::marginal).collect();
     let marginals = Marginals::from_noisy(layout, &shares)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -201,7 +201,7 @@ fn measured(codecs: &[Codec], layout: &Layout, labels: &[usize]) -> Result<Measu
         let shares = (0..cells).map(|_| rng.random::<f32>() * 2.0 / cells as f32).collect();
         MeasuredTable { columns, shares, noise_std: 1e-3 / cells as f32 }
     };
-    let tables = tables::choose(layout, labels).0.into_iter().map(table).collect();
+    let tables = tables.into_iter().map(table).collect();
     let marginals_noise_std = vec![1e-6; layout.total()];
     Ok(Measured { layout: layout.clone(), marginals, marginals_noise_std, tables })
 }

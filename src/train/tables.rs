@@ -20,7 +20,7 @@ const FINE_FROM: f64 = 200_000.0;
 /// pair gets less of the budget and the time grows with the square of the cells.
 const LEAST_BINS: usize = 8;
 const MOST_CELLS: usize = 640;
-/// Share of the squared weights for pairs with a label, when there is one.
+/// Share of the squared weights for pairs with a label and for declared analyses, when there is one of either.
 const LABELLED_SHARE: f64 = 0.4;
 /// A label has at most so many joint cells: more would be noise alone.
 const MOST_LABEL_CELLS: usize = 4;
@@ -99,9 +99,28 @@ pub(super) fn measure_tables<W: Witness>(
     Ok(Measured { layout, marginals, marginals_noise_std, tables })
 }
 
-/// Tables and their weights: squares in proportion to a power of the number of cells. A column of one cell has no pairs:
-/// they would be the other column's counts once more.
-pub(super) fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec<Part>) {
+/// An outcome, and the columns that are to explain it.
+pub(super) struct Analysis {
+    pub outcome: usize,
+    pub covariates: Vec<usize>,
+}
+
+impl Analysis {
+    /// What an estimate of it hangs on: each two covariates with the outcome, or, where that has many cells, all pairs.
+    fn tables(&self, layout: &Layout) -> Vec<Vec<usize>> {
+        let Self { outcome, covariates } = self;
+        let pairs = covariates.iter().enumerate().flat_map(|(i, &a)| covariates[i + 1..].iter().map(move |&b| [a, b]));
+        let has_few = layout.cells[*outcome] <= MOST_LABEL_CELLS;
+        if has_few && covariates.len() > 1 {
+            return pairs.map(|pair| [&pair[..], &[*outcome]].concat()).collect();
+        }
+        covariates.iter().map(|&covariate| [covariate, *outcome]).chain(pairs).map(|pair| pair.to_vec()).collect()
+    }
+}
+
+/// Tables and their weights: all pairs, all pairs with each label, and what analyses hang on; squares in proportion to a power of
+/// the number of cells. A column of one cell has no pairs: they would be the other column's counts once more.
+pub(super) fn choose(layout: &Layout, labels: &[usize], analyses: &[Analysis]) -> (Vec<Vec<usize>>, Vec<Part>) {
     let varying: &Vec<usize> = &(0..layout.width()).filter(|&column| layout.cells[column] > 1).collect();
     let pairs = |without: Option<usize>| {
         let pairs =
@@ -111,10 +130,35 @@ pub(super) fn choose(layout: &Layout, labels: &[usize]) -> (Vec<Vec<usize>>, Vec
     let labels = labels.iter().filter(|&&label| (2..=MOST_LABEL_CELLS).contains(&layout.cells[label]));
     let labelled: Vec<Vec<usize>> =
         labels.flat_map(|&label| pairs(Some(label)).map(move |pair| [pair, vec![label]].concat())).collect();
+    let mut analysed: Vec<Vec<usize>> = Vec::new();
+    for table in analyses.iter().flat_map(|analysis| analysis.tables(layout)) {
+        if table.iter().all(|column| varying.contains(column)) && !analysed.iter().any(|other| is_same(other, &table)) {
+            analysed.push(table);
+        }
+    }
     let plain: Vec<Vec<usize>> = pairs(None).collect();
-    let labelled_share = if labelled.is_empty() { 0.0 } else { LABELLED_SHARE };
-    let parts = [weighted(layout, &plain, 1.0 - labelled_share), weighted(layout, &labelled, labelled_share)].concat();
-    ([plain, labelled].concat(), parts)
+    let special = [labelled, analysed];
+    let filled = special.iter().filter(|tables| !tables.is_empty()).count();
+    let share = LABELLED_SHARE / filled.max(1) as f64;
+    let mut parts = weighted(layout, &plain, if filled == 0 { 1.0 } else { 1.0 - LABELLED_SHARE });
+    let mut tables = plain;
+    for more in special {
+        for (table, part) in more.iter().zip(weighted(layout, &more, share)) {
+            match tables.iter().position(|other| is_same(other, table)) {
+                Some(there) => parts[there].weight = parts[there].weight.hypot(part.weight),
+                None => {
+                    tables.push(table.clone());
+                    parts.push(part);
+                }
+            }
+        }
+    }
+    (tables, parts)
+}
+
+/// Whether two tables are of the same columns.
+fn is_same(a: &[usize], b: &[usize]) -> bool {
+    a.len() == b.len() && a.iter().all(|column| b.contains(column))
 }
 
 /// The pairs of which both columns have more than one cell, with their weights: each group of them has the same share, and
@@ -163,17 +207,35 @@ mod tests {
     #[test]
     fn all_pairs_and_the_label_with_every_other_pair() {
         let layout = Layout { cells: vec![30, 2, 5, 40] };
-        let (tables, parts) = choose(&layout, &[1, 3]);
+        let (tables, parts) = choose(&layout, &[1, 3], &[]);
         assert_eq!(tables.len(), 6 + 3, "the fourth column has too many cells for a label");
         assert_eq!(tables[6..], [vec![0, 2, 1], vec![0, 3, 1], vec![2, 3, 1]]);
         let squares = |parts: &[Part]| parts.iter().map(|part| part.weight * part.weight).sum::<f64>();
         assert!((squares(&parts) - 1.0).abs() < 1e-12 && (squares(&parts[6..]) - LABELLED_SHARE).abs() < 1e-12);
         assert!(parts[2].cells == 1200 && parts[2].weight > parts[0].weight);
-        let (tables, parts) = choose(&layout, &[]);
+        let (tables, parts) = choose(&layout, &[], &[]);
         assert!(tables.len() == 6 && (squares(&parts) - 1.0).abs() < 1e-12);
-        assert!(choose(&Layout { cells: vec![4] }, &[0]).0.is_empty());
-        let (tables, _) = choose(&Layout { cells: vec![3, 1, 5, 2, 1] }, &[3, 4]);
+        assert!(choose(&Layout { cells: vec![4] }, &[0], &[]).0.is_empty());
+        let (tables, _) = choose(&Layout { cells: vec![3, 1, 5, 2, 1] }, &[3, 4], &[]);
         assert_eq!(tables, [vec![0, 2], vec![0, 3], vec![2, 3], vec![0, 2, 3]], "a column of one cell has no pairs");
+    }
+
+    /// What is in two groups is counted once, with the weight of both.
+    #[test]
+    fn analyses_have_a_share() {
+        let layout = Layout { cells: vec![30, 2, 5, 40] };
+        let analysis = |outcome, covariates: &[usize]| Analysis { outcome, covariates: covariates.to_vec() };
+        let squares = |parts: &[Part]| parts.iter().map(|part| part.weight * part.weight).sum::<f64>();
+        let (tables, parts) = choose(&layout, &[], &[analysis(1, &[0, 2, 3])]);
+        assert_eq!(tables[6..], [vec![0, 2, 1], vec![0, 3, 1], vec![2, 3, 1]]);
+        assert!((squares(&parts[6..]) - LABELLED_SHARE).abs() < 1e-12 && (squares(&parts) - 1.0).abs() < 1e-12);
+        let (tables, parts) = choose(&layout, &[1], &[analysis(1, &[2, 0]), analysis(3, &[0, 1])]);
+        assert_eq!(tables.len(), 6 + 3, "nothing is counted twice");
+        let (_, without) = choose(&layout, &[1], &[]);
+        assert!((squares(&parts) - 1.0).abs() < 1e-12);
+        assert!(parts[6].weight > without[6].weight && parts[7].weight < without[7].weight);
+        assert_eq!(tables[2], [0, 3]);
+        assert!(parts[2].weight > without[2].weight && parts[1].weight == without[1].weight);
     }
 
     #[test]

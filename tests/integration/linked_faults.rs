@@ -171,7 +171,7 @@ fn a_fit_that_was_broken_off_is_ended() {
     world.run(FIT).succeeds();
     let (ledger, model) = (world.text("ledger.jsonl"), world.read("model.safetensors"));
     let lines: Vec<&str> = ledger.lines().collect();
-    let [opened, table, intent, named, _] = lines[..] else { panic!("{ledger}") };
+    let [opened, table, intent, named] = lines[..] else { panic!("{ledger}") };
     let intent_of: serde_json::Value = serde_json::from_str(intent).unwrap();
     let next = format!("model.safetensors.{}.next", intent_of["fit"].as_str().unwrap());
     seal_model(&world, &next);

@@ -53,9 +53,6 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tool: Option<String>,
     },
-    /// Names a checkpoint or a model that lies whole on the disk, where nobody can read it: its key comes in the next line. If
-    /// no such line follows, somebody may have seen it and cut it off; the fit is spent.
-    Sealed { fit: String, sha256: String },
     /// Names a checkpoint that lies whole on the disk, where nobody can read it without the key in this line. A fit goes on
     /// from its last checkpoint and from no other, or else steps would be taken twice.
     Checkpoint {
@@ -115,7 +112,6 @@ impl Record {
         match self {
             Self::Intent { fit, .. }
             | Self::Checkpoint { fit, .. }
-            | Self::Sealed { fit, .. }
             | Self::Resumed { fit }
             | Self::Outcome { fit, .. }
             | Self::Refused { fit } => Some(fit),

@@ -56,7 +56,6 @@ fn in_words(record: &Record) -> String {
         }
         Record::Cap { epsilon: Some(cap), source } => format!("cap      epsilon {cap} in all{}", of(source)),
         Record::Cap { epsilon: None, source } => format!("cap      none{}", of(source)),
-        Record::Sealed { fit, sha256 } => format!("sealed   fit {fit}: {sha256}, whose key comes next"),
         Record::Refused { fit } => format!("refused  fit {fit}: nothing was spent"),
         Record::Checkpoint { fit, sha256, .. } => format!("kept     fit {fit}: checkpoint {sha256}"),
         Record::Resumed { fit } => format!("resumed  fit {fit}: nothing more is spent"),
