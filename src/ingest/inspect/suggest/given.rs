@@ -1,6 +1,6 @@
 //! Columns that follow from one other column: they group its numbers, or have one value for each of its values.
 
-use super::{Facts, Found, ROWS, round};
+use super::{COMMONEST, Facts, Found, ROWS, round};
 use crate::ingest::MISSING;
 use crate::schema::{Kind, MapValue, Rule};
 use rayon::prelude::*;
@@ -52,14 +52,20 @@ fn value(of: &Facts, code: usize) -> MapValue {
     }
 }
 
+/// Some, where enough rows have both columns for so many groups, and the one that follows is not nearly the same in all.
+fn is_told(on: &Facts, of: &Facts, groups: usize) -> Option<()> {
+    let mut counts = vec![0; of.firsts.len()];
+    (0..of.rows()).filter(|&row| on.has(row) && of.has(row)).for_each(|row| counts[of.codes[row] as usize] += 1);
+    let (rows, most) = (counts.iter().sum::<usize>(), counts.iter().copied().max().unwrap_or(0));
+    (rows >= ROWS.max(ROWS_EACH * groups) && most as f64 <= COMMONEST * rows as f64).then_some(())
+}
+
 /// The values of a column stand for runs of the numbers of another one.
 fn groups(on: &Facts, of: &Facts) -> Option<Rule> {
     let mut ends = vec![(f64::INFINITY, f64::NEG_INFINITY); of.firsts.len()];
-    let mut rows = 0;
     for (&x, &code) in on.numbers.iter().zip(&of.codes).filter(|(x, code)| !x.is_nan() && **code != MISSING) {
         let (low, high) = &mut ends[code as usize];
         (*low, *high) = (low.min(x), high.max(x));
-        rows += 1;
     }
     let mut runs: Vec<(usize, (f64, f64))> =
         ends.into_iter().enumerate().filter(|(_, (low, high))| low <= high).collect();
@@ -67,9 +73,10 @@ fn groups(on: &Facts, of: &Facts) -> Option<Rule> {
     // A group of one number each is a map, which names do better.
     let is_finer = runs.iter().any(|(_, (low, high))| low < high);
     let are_apart = runs.windows(2).all(|w| w[0].1.1 < w[1].1.0);
-    if !are_apart || !is_finer || runs.len() < 2 || rows < ROWS.max(ROWS_EACH * runs.len()) {
+    if !are_apart || !is_finer || runs.len() < 2 {
         return None;
     }
+    is_told(on, of, runs.len())?;
     Some(Rule::Bins {
         of: of.name().to_owned(),
         on: on.name().to_owned(),
@@ -82,14 +89,12 @@ fn groups(on: &Facts, of: &Facts) -> Option<Rule> {
 /// Each value of one column has one value of the other.
 fn map(on: &Facts, of: &Facts) -> Option<Rule> {
     let mut image = vec![MISSING; on.firsts.len()];
-    let mut rows = 0;
     for (&on, &of) in on.codes.iter().zip(&of.codes).filter(|(on, of)| **on != MISSING && **of != MISSING) {
         let own = &mut image[on as usize];
         if *own != MISSING && *own != of {
             return None;
         }
         *own = of;
-        rows += 1;
     }
     let map: BTreeMap<String, MapValue> = image
         .iter()
@@ -102,7 +107,8 @@ fn map(on: &Facts, of: &Facts) -> Option<Rule> {
             )
         })
         .collect();
-    (map.len() > 1 && rows >= ROWS.max(ROWS_EACH * map.len())).then(|| Rule::Dependency {
+    is_told(on, of, map.len())?;
+    Some(Rule::Dependency {
         of: of.name().to_owned(),
         on: on.name().to_owned(),
         map,

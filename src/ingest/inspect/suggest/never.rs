@@ -7,6 +7,9 @@ use crate::schema::formula::quoted;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
+/// Part of the rows that would break an implication if its columns had nothing to do with each other, at least: of columns that
+/// have to do with each other, rare values miss each other by chance.
+const SURPRISING: f64 = 0.01;
 /// Of the rows that a bound excludes, the part that a rounder one has to exclude, too.
 const KEPT: f64 = 0.7;
 
@@ -34,6 +37,10 @@ pub(super) fn find(facts: &[Facts], found: &Found) -> Vec<Rule> {
     rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
+fn surprising(rows: usize) -> f64 {
+    SURPRISING_ROWS.max(SURPRISING * rows as f64)
+}
+
 fn implication(when: String, then: String) -> Rule {
     Rule::Implication { when, then }
 }
@@ -49,7 +56,7 @@ fn excluded(a: &Facts, b: &Facts) -> Vec<Weighed> {
     let of_a: Vec<usize> = together.chunks(width.max(1)).map(|row| row.iter().sum()).collect();
     let of_b: Vec<usize> = (0..width).map(|y| together.iter().skip(y).step_by(width).sum()).collect();
     let expected = |x: usize, y: usize| of_a[x] as f64 * of_b[y] as f64 / rows.max(1) as f64;
-    let is_never = |x: usize, y: usize| together[x * width + y] == 0 && expected(x, y) >= SURPRISING_ROWS;
+    let is_never = |x: usize, y: usize| together[x * width + y] == 0 && expected(x, y) >= surprising(rows);
     let is_seen = |x: usize, y: usize| together[x * width + y] > 0;
     let (xs, ys) = (a.firsts.len(), width);
     let by_a = rules(a, b, (xs, ys), &is_never, &is_seen, &expected);
@@ -106,13 +113,13 @@ fn bounds(on: &Facts, sorted: &[f64], of: &Facts) -> Vec<Weighed> {
     for (code, &(low, high, rows)) in ends.iter().enumerate().filter(|(_, end)| end.2 > 0) {
         let expected = |others: usize| rows as f64 * others as f64 / sorted.len() as f64;
         let below = sorted.partition_point(|x| *x < low);
-        if expected(below) >= SURPRISING_ROWS {
+        if expected(below) >= surprising(sorted.len()) {
             let kept = sorted[((KEPT * below as f64) as usize).min(below - 1)];
             add(format!("{name} >= {}", round::between(kept, low)), expected(below), code);
         }
         let up_to = sorted.partition_point(|x| *x <= high);
         let above = sorted.len() - up_to;
-        if expected(above) >= SURPRISING_ROWS {
+        if expected(above) >= surprising(sorted.len()) {
             let kept = sorted[(sorted.len() - 1 - (KEPT * above as f64) as usize).max(up_to)];
             add(format!("{name} <= {}", round::above(high, kept)), expected(above), code);
         }
