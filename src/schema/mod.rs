@@ -54,7 +54,7 @@
 //!
 //! ```toml
 //! [[constraint]]
-//! kind = "inequality"            # implication forbidden sum unique dependency
+//! kind = "inequality"            # implication forbidden missing sum formula bins dependency unique
 //! low  = "admitted"
 //! high = "discharged"
 //! ```
@@ -72,6 +72,7 @@ mod column;
 mod constraint;
 pub mod datetime;
 pub(crate) mod expression;
+pub(crate) mod formula;
 pub mod linked;
 mod parents;
 mod reading;
@@ -87,7 +88,7 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
-pub(crate) use constraint::{Unit, common_unit, is_sum};
+pub(crate) use constraint::{Unit, common_unit, counted, group, is_computed, is_sum, own_tolerance};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
 pub use reading::{Notation, Reading, limit};

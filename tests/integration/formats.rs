@@ -77,7 +77,7 @@ impl Dialect {
 fn drafted(path: &Path) -> (Schema, Vec<(String, Values)>) {
     let source = Source::from(path);
     let raw = read_to_inspect(&source, &Reading::default()).unwrap();
-    let schema = inspect(&raw, Some("row"), Vouched::All).unwrap().schema;
+    let schema = inspect(&raw, &[], Some("row"), Vouched::All).unwrap().schema;
     let schema = Schema::from_toml(&schema.to_toml()).unwrap();
     let frame = load(&source, &schema).unwrap().for_controller();
     (schema, frame.columns.into_iter().map(|column| (column.name, column.values)).collect())

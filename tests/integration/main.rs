@@ -14,6 +14,7 @@ mod constraints;
 mod discover;
 mod faults;
 mod fhir;
+mod follows;
 mod formats;
 mod golden;
 mod history;

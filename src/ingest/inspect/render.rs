@@ -92,6 +92,7 @@ impl Finding {
             FindingClass::ManyCategories => "many categories",
             FindingClass::QuasiIdentifier => "narrows down a person",
             FindingClass::Decimals => "uneven decimals",
+            FindingClass::FewValues => "values or numbers?",
             FindingClass::Key => "key",
             FindingClass::Notation => "numbers as text",
             FindingClass::DirectIdentifier | FindingClass::CodeSystem | FindingClass::Follows => {
