@@ -14,7 +14,7 @@ use super::split::Divided;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::{ReportConfig, RunConfig};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::evaluate::Evaluation;
 use crate::ingest::{self, Source};
 use crate::model::{self, LinkedModel, ModelFile};
@@ -82,8 +82,9 @@ impl Run {
             seed: config.fit.seed,
             memory: self.memory.of_table()?,
         };
+        refuse_made(global, &self.output, self.resume, &[])?;
         std::fs::create_dir_all(&self.output).map_err(|e| {
-            Error::failed(format!("the folder cannot be made ({})", e.kind()))
+            Error::failed(format!("the folder cannot be made ({})", why(e.kind())))
                 .file(&self.output)
                 .remedy("name a folder that you may write to with -o")
         })?;
@@ -271,6 +272,27 @@ impl Model {
     }
 }
 
+/// What a run writes into its folder, beside its reports.
+const MADE: [&str; 4] = ["model.safetensors", "cohort.parquet", "evaluation.json", "audit.json"];
+
+/// An error where a folder has what another run made, which this one would write over. `more` are names of other files.
+pub fn refuse_made(global: &Global, folder: &Path, resume: bool, more: &[&str]) -> Result<()> {
+    let is_made = |name: &str| {
+        let stem = name.strip_suffix(".html").or(name.strip_suffix(".json")).unwrap_or(name);
+        let of_report = |stem: &str| stem == "report" || stem == "release" || stem.starts_with("report-");
+        MADE.contains(&name) || more.contains(&name) || name != stem && of_report(stem)
+    };
+    let Some(entries) = std::fs::read_dir(folder).ok().filter(|_| !global.force && !resume) else { return Ok(()) };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    match names.iter().find(|name| name.to_str().is_some_and(is_made)) {
+        Some(name) => Err(Error::failed("is there already, of another run").file(folder.join(name)).remedy(
+            "name another folder with -o, or add --force to write over it; --resume goes on with a run that was interrupted",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// An error where the holdout does not fit the schema, as far as that is public: it is read before anything is drawn, and
 /// forgotten.
 ///
@@ -331,7 +353,7 @@ impl Salt {
                 output::write_private_bytes(&path, &salt)?;
                 Ok(Self(salt))
             }
-            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", e.kind()))
+            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", why(e.kind())))
                 .file(&path)
                 .remedy("make the file readable")),
         }
