@@ -51,6 +51,14 @@ pub fn folder_atomically(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) ->
     Ok(())
 }
 
+/// Removes a folder with all that is in it, if it is there.
+///
+/// # Errors
+/// Exit code 1: it is there and cannot be removed.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    removed(path, std::fs::remove_dir_all(path))
+}
+
 /// Refuses a folder that holds anything: nothing is overwritten.
 ///
 /// # Errors
@@ -123,7 +131,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Exit code 1: it is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+    removed(path, std::fs::remove_file(path))
+}
+
+fn removed(path: &Path, removed: std::io::Result<()>) -> Result<()> {
+    match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::failed(format!("cannot be removed ({})", e.kind())).file(path).remedy("remove it by hand"))
         }

@@ -13,7 +13,13 @@ use std::collections::HashSet;
 ///
 /// # Privacy
 /// Public.
-pub const LEDGER_VERSION: u32 = 3;
+pub const LEDGER_VERSION: u32 = 4;
+
+/// Since this version a line says that noise is drawn, before it is, and nothing that a fit learns is told before it is kept.
+///
+/// # Privacy
+/// Public.
+pub const DRAWN_SINCE: u32 = 4;
 
 /// One line.
 ///
@@ -32,6 +38,14 @@ pub struct Line {
     pub record: Record,
     /// Hash of the line before; zeros in the first.
     pub previous: String,
+}
+
+/// The format version that the last of some lines has.
+fn version(lines: &[Line]) -> Option<u32> {
+    lines.iter().rev().find_map(|line| match line.record {
+        Record::Opened { version, .. } | Record::Continued { version } => Some(version),
+        _ => None,
+    })
 }
 
 /// Whether what is on record of one source counts for another: where either has no name they may be the same, and what is
@@ -144,10 +158,16 @@ impl Ledger {
     /// # Privacy
     /// Touches no data.
     pub fn version(&self) -> Option<u32> {
-        self.lines.iter().rev().find_map(|line| match line.record {
-            Record::Opened { version, .. } | Record::Continued { version } => Some(version),
-            _ => None,
-        })
+        version(&self.lines)
+    }
+
+    /// The format version in which the line of this number was written; 0 where there is none.
+    ///
+    /// # Privacy
+    /// Touches no data.
+    pub fn version_at(&self, number: u64) -> u32 {
+        let end = self.lines.len().min(number as usize + 1);
+        version(&self.lines[..end]).unwrap_or(0)
     }
 
     /// The tables whose budgets are kept here, each with its source, in the order in which they came. A table without a
@@ -220,7 +240,7 @@ impl Ledger {
         self.lines.iter().rev().find(|line| line.record.fit() == Some(fit))
     }
 
-    /// Epsilon and delta of all intents on a source that were not refused, by basic
+    /// Epsilon and delta of all intents on a source that were not taken back, by basic
     /// composition; of all intents, where no source is named. An intent without an outcome counts: a crash is spent.
     ///
     /// # Privacy
@@ -336,6 +356,7 @@ mod tests {
         ledger.append(Record::Refused { fit: "one".into() }, "t".into(), "a".into());
         assert!((ledger.spent(None).0 - 0.3).abs() < 1e-12, "what was released cannot be refused afterwards");
         for seen in [
+            Record::Drawn { fit: "two".into() },
             Record::Resumed { fit: "two".into() },
             Record::Checkpoint { fit: "two".into(), sha256: "0".into(), key: "1".into() },
         ] {
@@ -464,6 +485,8 @@ mod tests {
             written(&mut ledger, [Record::Continued { version: LEDGER_VERSION }, intent("new", 0.5, Some("aa"))]);
         let read = Ledger::parse(&format!("{}{more}", V2)).unwrap();
         assert_eq!((read.version(), read.spent(Some("aa")).0), (Some(LEDGER_VERSION), spent + 0.5));
+        let number = |fit: &str| read.last_of(fit).map_or(u64::MAX, |line| line.number);
+        assert_eq!([0, number("new")].map(|number| read.version_at(number)), [2, LEDGER_VERSION]);
     }
 
     const V2: &str = include_str!("../../fixtures/ledger/version-0.1.0.jsonl");

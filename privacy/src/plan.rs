@@ -148,7 +148,7 @@ pub struct PlanEntry {
     steps_done: u64,
 }
 
-/// How far a plan was carried out when its DP-SGD was interrupted: what a checkpoint keeps of it.
+/// How far a plan was carried out: what a checkpoint keeps of it.
 ///
 /// # Privacy
 /// Public: names from the plan and a number of steps, which do not depend on the data.
@@ -156,19 +156,25 @@ pub struct PlanEntry {
 pub struct PlanProgress {
     /// The mechanisms that were handed out, but for the running one.
     taken: Vec<String>,
-    /// The running DP-SGD ...
-    running: String,
-    /// ... and the steps that it has taken.
+    /// The DP-SGD that is between two of its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    running: Option<Running>,
+}
+
+/// A DP-SGD between two of its steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Running {
+    name: String,
     steps_done: u64,
 }
 
 impl PlanProgress {
-    /// Steps that the running DP-SGD has taken.
+    /// Steps that the running DP-SGD has taken; 0 where none is running.
     ///
     /// # Privacy
     /// Public: the number of steps does not depend on the data.
     pub fn steps_done(&self) -> u64 {
-        self.steps_done
+        self.running.as_ref().map_or(0, |running| running.steps_done)
     }
 }
 
@@ -512,18 +518,19 @@ impl Plan {
         }
     }
 
-    /// How far the plan was carried out, while `running` is between two of its steps.
+    /// How far the plan was carried out, while `running`, if any, is between two of its steps.
     ///
     /// # Privacy
     /// Public: names from the plan and a number of steps.
-    pub fn progress(&self, running: &SubsampledGaussian) -> PlanProgress {
-        let is_running =
-            |e: &PlanEntry| e.name == running.name() && matches!(e.mechanism, Mechanism::SubsampledGaussian { .. });
+    pub fn progress(&self, running: Option<&SubsampledGaussian>) -> PlanProgress {
+        let is_running = |e: &PlanEntry| {
+            running.is_some_and(|running| e.name == running.name())
+                && matches!(e.mechanism, Mechanism::SubsampledGaussian { .. })
+        };
         let taken = self.entries.iter().filter(|e| e.taken && !is_running(e));
         PlanProgress {
             taken: taken.map(|e| e.name.clone()).collect(),
-            running: running.name().into(),
-            steps_done: running.steps_done(),
+            running: running.map(|r| Running { name: r.name().into(), steps_done: r.steps_done() }),
         }
     }
 
@@ -538,23 +545,31 @@ impl Plan {
     /// # Privacy
     /// Touches no data; never adds to what the plan allows.
     pub fn resume(&mut self, progress: &PlanProgress) -> Result<(), Error> {
-        let PlanProgress { taken, running, steps_done } = progress;
+        let PlanProgress { taken, running } = progress;
         let resumed = self.entries.iter().all(|e| !e.taken && e.steps_done == 0)
             && taken.iter().all(|name| self.take(name, |m| !matches!(m, Mechanism::SubsampledGaussian { .. })).is_ok());
-        let is_running = |e: &&mut PlanEntry| match e.mechanism {
-            Mechanism::SubsampledGaussian { steps, .. } => e.name == *running && *steps_done <= steps,
-            _ => false,
+        let goes_on = match running {
+            None => resumed,
+            Some(Running { name, steps_done }) => {
+                let is_running = |e: &&mut PlanEntry| match e.mechanism {
+                    Mechanism::SubsampledGaussian { steps, .. } => e.name == *name && *steps_done <= steps,
+                    _ => false,
+                };
+                match self.entries.iter_mut().find(is_running) {
+                    Some(entry) if resumed => {
+                        entry.steps_done = *steps_done;
+                        true
+                    }
+                    _ => false,
+                }
+            }
         };
-        match self.entries.iter_mut().find(is_running) {
-            Some(entry) if resumed => {
-                entry.steps_done = *steps_done;
-                Ok(())
-            }
-            _ => {
-                self.entries.iter_mut().for_each(|e| e.taken = true);
-                Err(Error::NotPlanned { name: running.clone() })
-            }
+        if goes_on {
+            return Ok(());
         }
+        self.entries.iter_mut().for_each(|e| e.taken = true);
+        let name = running.as_ref().map(|running| &running.name).or(taken.first());
+        Err(Error::NotPlanned { name: name.cloned().unwrap_or_default() })
     }
 
     fn take(&mut self, name: &str, kind: impl Fn(&Mechanism) -> bool) -> Result<PlanEntry, Error> {
@@ -757,7 +772,7 @@ mod tests {
         for _ in 0..200 {
             step(&mut running).unwrap();
         }
-        let kept = serde_json::to_string(&first.progress(&running)).unwrap();
+        let kept = serde_json::to_string(&first.progress(Some(&running))).unwrap();
         let beyond = step(&mut running).unwrap();
 
         let progress: PlanProgress = serde_json::from_str(&kept).unwrap();
@@ -774,9 +789,24 @@ mod tests {
             step(&mut running).unwrap();
         }
         assert!(matches!(step(&mut running), Err(Error::StepsSpent { planned: 500, .. })));
-        assert_eq!(second.progress(&running).steps_done(), 500);
+        assert_eq!(second.progress(Some(&running)).steps_done(), 500);
         second.gaussian_sum("prior").unwrap();
         assert!((second.epsilon_spent(500).unwrap() - second.epsilon()).abs() < 1e-9);
+    }
+
+    /// Between two mechanisms, before any training: what was taken is taken, and nothing else.
+    #[test]
+    fn a_plan_goes_on_between_two_counts() {
+        let mut first = plan();
+        first.histogram("age").unwrap();
+        let kept = serde_json::to_string(&first.progress(None)).unwrap();
+        let progress: PlanProgress = serde_json::from_str(&kept).unwrap();
+        assert_eq!(progress.steps_done(), 0);
+        let mut second = plan();
+        second.resume(&progress).unwrap();
+        assert!(second.histogram("age").is_err(), "the first process took it");
+        assert!(second.histogram("sex").is_ok() && second.gaussian_sum("prior").is_ok());
+        assert_eq!(second.subsampled_gaussian("train", 1e4).unwrap().steps_done(), 0);
     }
 
     /// A progress that is not of this plan gives nothing out, not even what it leaves.
@@ -784,8 +814,7 @@ mod tests {
     fn a_progress_that_does_not_fit_ends_the_plan() {
         let progress = |taken: &[&str], running: &str, steps_done| PlanProgress {
             taken: taken.iter().map(|&name| name.into()).collect(),
-            running: running.into(),
-            steps_done,
+            running: Some(Running { name: running.into(), steps_done }),
         };
         for wrong in [
             progress(&["age", "age"], "train", 1),
@@ -799,6 +828,8 @@ mod tests {
             assert!(matches!(plan.resume(&wrong), Err(Error::NotPlanned { .. })), "{wrong:?}");
             assert!(plan.histogram("sex").is_err() && plan.subsampled_gaussian("train", 1e4).is_err(), "{wrong:?}");
         }
+        let counts = PlanProgress { taken: vec!["age".into(), "train".into()], running: None };
+        assert!(plan().resume(&counts).is_err(), "steps that were not all taken cannot count as taken");
         let mut begun = plan();
         begun.histogram("age").unwrap();
         assert!(begun.resume(&progress(&["age"], "train", 1)).is_err(), "a plan that has begun cannot begin again");

@@ -94,7 +94,7 @@ impl Tables {
         Ok(Self {
             real: ingest::load(&source(real), schema)?.for_controller(),
             holdout: ingest::load(&source(holdout), schema)?.for_controller(),
-            synthetic: ingest::read(&source(synthetic))?.load_cohort(schema)?,
+            synthetic: ingest::read_cohort(&source(synthetic), schema)?.load_cohort(schema)?,
         })
     }
 

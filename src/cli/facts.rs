@@ -213,6 +213,7 @@ pub fn ledger_lines(path: &Path, source: Option<&str>) -> Result<Vec<LedgerLine>
             Record::Continued { .. } => ("format", None, None),
             Record::Table { .. } => ("table", None, None),
             Record::Rehearsed { .. } => ("tested by throwaway fits", None, None),
+            Record::Drawn { .. } => ("drawn", None, None),
             Record::Refused { .. } => ("refused, not spent", None, None),
         };
         LedgerLine {

@@ -11,7 +11,7 @@ use crate::ingest::Source;
 use crate::model::{ModelFile, ModelKind};
 use crate::output;
 use crate::schema::{AnySchema, LinkedSchema};
-use crate::train::{self, FitRequest, LinkedRequest, Place};
+use crate::train::{self, Check, FitRequest, LedgerFile, LinkedRequest, Place};
 use std::path::{Path, PathBuf};
 use synthward_privacy::Budget;
 
@@ -74,10 +74,7 @@ impl Fit {
             seed: self.seed,
             memory: self.memory.of_table()?,
         };
-        let (model, sha256) = {
-            let kept = Kept { ledger: &ledger, output: &self.output, tables: "", resume: self.resume };
-            fit_and_write(global, &request, &kept)?
-        };
+        let (model, sha256) = fit_and_write(global, &request, &Kept::of(&ledger, &self))?;
         if global.json {
             print_json(&Fitted { output: &self.output, model_sha256: &sha256, header: &model.header })
         } else {
@@ -104,8 +101,7 @@ impl Fit {
             seed: self.seed,
             memory: self.memory.of_table()?,
         };
-        let kept = Kept { ledger: &ledger, output: &self.output, tables: "", resume: self.resume };
-        let (model, sha256) = linked::fit(global, &request, &kept)?;
+        let (model, sha256) = linked::fit(global, &request, &Kept::of(&ledger, &self))?;
         if global.json { linked::tell_fitted(&self.output, &sha256, &model) } else { Ok(()) }
     }
 }
@@ -141,14 +137,27 @@ pub struct Kept<'a> {
     pub output: &'a Path,
     pub tables: &'a str,
     pub resume: bool,
+    pub check: &'a Check<'a>,
+}
+
+impl<'a> Kept<'a> {
+    /// What a fit alone keeps.
+    fn of(ledger: &'a Path, fit: &'a Fit) -> Self {
+        Self { ledger, output: &fit.output, tables: "", resume: fit.resume, check: &|| Ok(()) }
+    }
+
+    pub fn place(&self, ledger: &'a LedgerFile) -> Place<'a> {
+        let Self { output, tables, resume, check, .. } = *self;
+        Place { ledger, output, tables, resume, check, stop: stop() }
+    }
 }
 
 /// Fits and writes a model, or goes on with it. Returns the model and the SHA-256 of its file.
 pub fn fit_and_write(global: &Global, request: &FitRequest, kept: &Kept<'_>) -> Result<(ModelFile, String)> {
-    let Kept { ledger, output, tables, resume } = *kept;
+    let output = kept.output;
     // Before anything is spent on it.
     output::check_writable(output)?;
-    let ledger = ledger_of(ledger, &request.schema.table)?;
+    let ledger = ledger_of(kept.ledger, &request.schema.table)?;
     if request.schema.table.assumed_public {
         tracing::warn!(
             "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"
@@ -158,8 +167,7 @@ pub fn fit_and_write(global: &Global, request: &FitRequest, kept: &Kept<'_>) -> 
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let place = Place { ledger: &ledger, output, tables, resume, stop: stop() };
-    let (model, sha256) = train::fit(request, &place, &mut |progress| bars.at(progress))?;
+    let (model, sha256) = train::fit(request, &kept.place(&ledger), &mut |progress| bars.at(progress))?;
     drop(bars);
     let plan = &model.header.plan;
     let (file, kind) = (output.display(), model.header.model);

@@ -25,11 +25,12 @@ mod replay;
 mod run;
 mod secrecy;
 mod selftest;
+mod split;
 
 pub use plan::RunPlan;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::train::Stop;
+use crate::train::{Heard, Stop};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing::Level;
@@ -71,6 +72,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Fit a differentially private model to a table
     Fit(fit::Fit),
+    /// Divide a table into training rows and a holdout, by person
+    Split(split::Split),
     /// Draw a synthetic cohort from a model
     Generate(generate::Generate),
     /// Score rows by a model, or fill their missing cells
@@ -131,6 +134,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Inspect(command) => command.run(global),
         Command::Fit(command) => command.run(global),
+        Command::Split(command) => command.run(global),
         Command::Generate(command) => command.run(global),
         Command::Infer(command) => command.run(global),
         Command::Evaluate(command) => command.run(global),
@@ -183,15 +187,21 @@ fn stop() -> &'static Stop {
     &STOP
 }
 
-/// Ctrl-C, or a signal to end, lets a training take its step to the end and keep itself; the next one, or any where
-/// nothing is trained, ends the process at once.
+/// Ctrl-C, or a signal to end, takes an intent back of which nothing was drawn, and lets a training take its step to the end
+/// and keep itself; the next one, or any where nothing is trained, ends the process at once.
 fn hear_signals() -> Result<()> {
     ctrlc::set_handler(|| {
-        if STOP.wish() {
-            secrecy::say("stopping after this step; once more to stop at once");
-        } else {
-            std::process::exit(i32::from(ErrorKind::Interrupted.exit_code()));
+        match STOP.wish() {
+            Heard::AfterStep => return secrecy::say("stopping after this step; once more to stop at once"),
+            Heard::Nothing => {}
+            Heard::TakenBack(Ok(())) => secrecy::say("stopped: nothing was drawn, and nothing is spent"),
+            Heard::TakenBack(Err(e)) => secrecy::say(&format!("stopped: nothing was drawn, but its epsilon counts: {e}")),
+            Heard::Drawn => secrecy::say(
+                "stopped: the epsilon of the fit counts\n  remedy: give the same command with --resume to go on; it spends \
+                 nothing more",
+            ),
         }
+        std::process::exit(i32::from(ErrorKind::Interrupted.exit_code()));
     })
     .map_err(|e| Error::failed(format!("signals cannot be heard: {e}")))
 }

@@ -10,6 +10,7 @@ use super::ledger::LedgerPlace;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
+use super::split::Divided;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::config::{ReportConfig, RunConfig};
@@ -21,7 +22,7 @@ use crate::output;
 use crate::report::{
     Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
 };
-use crate::schema::{AnySchema, Kind, Schema};
+use crate::schema::{AnySchema, Kind, LinkedSchema, Schema};
 use crate::selftest::selftest;
 use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
@@ -50,28 +51,26 @@ pub struct Run {
 
 impl Run {
     pub fn run(self, global: &Global) -> Result<()> {
-        let (config, text) = RunConfig::read(&self.config)?;
+        let (mut config, text) = RunConfig::read(&self.config)?;
         let base = self.config.parent().unwrap_or(Path::new(""));
-        let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
-        let (table, holdout) = (path(&config.input.table), path(&config.input.holdout));
         let schema_file = base.join(&config.input.schema);
         let ledger = self.ledger.of(config.input.ledger.as_ref().map(|ledger| base.join(ledger)), &schema_file);
-        let schema = match AnySchema::read(&schema_file)? {
+        let mut schema = AnySchema::read(&schema_file)?;
+        let _removed_at_the_end = Divided::of_run(&mut config, base, &mut schema, &ledger, &self.output)?;
+        let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
+        let (table, holdout) =
+            (path(&config.input.table), config.input.holdout.as_deref().map(path).unwrap_or_default());
+        let schema = match schema {
             AnySchema::Linked(schema) => {
-                if self.resume {
-                    return Err(no_resume("--resume is for runs on single tables"));
-                }
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
-                return linked::run(global, asked, what, (&self.output, &ledger), self.memory.of_table()?);
+                let place = (&*self.output, &*ledger, self.resume);
+                return linked::run(global, asked, what, place, self.memory.of_table()?);
             }
             AnySchema::Table(schema) => schema,
         };
         let history = schema.history().map_err(|e| e.file(&schema_file))?;
         if history.is_some() {
             linked::refuse_settings(&config, &self.config)?;
-            if self.resume {
-                return Err(no_resume("--resume is for runs on tables without an order"));
-            }
         }
         let source: Source = table.as_str().into();
         let request = FitRequest {
@@ -93,7 +92,10 @@ impl Run {
         let checked = selftest()?;
         refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
-        let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
+        let (members, others) = {
+            let read = |source: &Source| ingest::read(source, &schema.table.reading);
+            (read(&source)?, read(&holdout.as_str().into())?)
+        };
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
@@ -101,7 +103,9 @@ impl Run {
         let (model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
             let tables = salt.salted(&as_read.join("\n"));
-            let kept = Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume };
+            let check = || holdout_fits(&request, history.as_ref(), &holdout.as_str().into());
+            let kept =
+                Kept { ledger: &ledger, output: &model_path, tables: &tables, resume: self.resume, check: &check };
             match &history {
                 None => {
                     let (model, sha256) = fit_and_write(global, &request, &kept)?;
@@ -116,7 +120,8 @@ impl Run {
                 }
             }
         };
-        model.write(global, &sha256, (config.cohort.rows, config.cohort.seed), &cohort_path)?;
+        let rows = config.cohort.rows.unwrap_or_else(|| model.expected_rows());
+        model.write(global, &sha256, (rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
         // With the discovered domains, if any.
@@ -242,6 +247,14 @@ impl Model {
         }
     }
 
+    /// Rows of a cohort of which nothing else is said.
+    fn expected_rows(&self) -> u64 {
+        match self {
+            Self::Flat(model) => model.expected_rows(),
+            Self::History(model, _) => model.expected_rows(),
+        }
+    }
+
     fn facts(&self, seed: u64) -> Report {
         match self {
             Self::Flat(model) => facts(model, seed),
@@ -258,12 +271,16 @@ impl Model {
     }
 }
 
-/// The error of a run of tables whose fits have no checkpoints.
-fn no_resume(what: &str) -> Error {
-    Error::usage(what).remedy(
-        "end the fit by `synthward fit --resume` with the run's settings, ledger and model; then generate, evaluate and \
-         audit",
-    )
+/// An error where the holdout does not fit the schema, as far as that is public: it is read before anything is drawn, and
+/// forgotten.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing but that the holdout fits the schema or where it does not.
+fn holdout_fits(request: &FitRequest, history: Option<&LinkedSchema>, holdout: &Source) -> Result<()> {
+    match history {
+        None => ingest::store(holdout, &train::plan(request)?.schema, request.memory / 2).map(drop),
+        Some(schema) => ingest::read_linked(holdout.as_path(), schema, request.memory / 2).map(drop),
+    }
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of

@@ -123,6 +123,18 @@ pub fn write_batches_as(
     })
 }
 
+/// A file of these rows, in memory.
+///
+/// # Errors
+/// A type that the format does not know.
+pub fn parquet_bytes(rows: RecordBatch) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut sink = sink(Format::Parquet, ("", &mut bytes), &rows.schema(), &Vec::new())?;
+    sink.write(vec![rows])?;
+    sink.finish()?;
+    Ok(bytes)
+}
+
 /// What went wrong is not repeated: the error of a writer may quote a cell, and `infer` writes real ones.
 pub(super) fn failed<E>(_error: E) -> Error {
     Error::failed("the table cannot be written").remedy(

@@ -1,13 +1,16 @@
 //! The schema applied to a table.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use synthward_privacy::Sensitive;
 
 use super::cells::{Texts, numbers, ticks};
 use super::frame::{Frame, FrameColumn, MISSING, Values};
-use super::raw::{RawColumn, RawTable, Rows};
+use super::header::ROW_NAMES;
+use super::raw::{RawColumn, RawTable, Rows, Stored};
 use crate::error::{Error, Result};
-use crate::schema::{ArrowType, Column, Kind, Schema};
+use crate::schema::{ArrowType, Column, Kind, Notation, Schema};
 
 /// What a column must be present for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,7 +156,8 @@ impl Rows<'_> {
         };
         let absent =
             quoted(schema.columns.iter().filter(needed).map(|c| c.name.as_str()).filter(|n| self.column(n).is_none()));
-        let unknown = quoted(self.names().filter(|n| schema.column(n).is_none()));
+        // Names or numbers of rows may be there or not, as whoever wrote the file liked.
+        let unknown = quoted(self.names().filter(|n| schema.column(n).is_none() && *n != ROW_NAMES));
         let bad = |what: String, remedy: &str| Err(self.source.bad(what).remedy(remedy));
         let known = self.names().filter(|n| schema.column(n).is_some()).count();
         match (absent.as_str(), unknown.as_str()) {
@@ -217,6 +221,10 @@ impl Rows<'_> {
         let mut texts = Texts::of(raw.stored.cells()?)
             .map_err(|_| self.source.bad("the column cannot be read").column(&raw.name))?;
         texts.remove(|text| schema.table.is_missing(text));
+        let column = schema.column(&raw.name).filter(|_| matches!(raw.stored, Stored::Text(_)));
+        if let Some(spelling) = column.and_then(|column| Notation::of(self.reading, column)) {
+            texts.rename(|text| spelling.plain(text).map_or_else(|| text.to_owned(), Cow::into_owned));
+        }
         Ok(texts)
     }
 
@@ -529,7 +537,7 @@ mod tests {
         let path = folder.path().join("cohort.csv");
         let cohort = |text: &str| {
             fs::write(&path, text).unwrap();
-            read(&Source::from(&path)).unwrap().load_cohort(&schema())
+            read(&Source::from(&path), &Default::default()).unwrap().load_cohort(&schema())
         };
         assert!(cohort("sex,age,cost,day,dead\nF,3,1,01.01.2000,\n").is_ok_and(|frame| frame.unit.is_none()));
         assert!(cohort("sex,age,cost,day\nF,3,1,01.01.2000\n").is_err());

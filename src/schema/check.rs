@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Float64Array, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
-use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, TableSpec, datetime, source};
+use super::{ArrowType, Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, TableSpec, datetime, source};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -80,6 +80,7 @@ impl Schema {
 
     /// Checks that somebody vouches for all that is said of the columns and of their rules.
     pub(super) fn check_vouched(&self) -> Result<()> {
+        self.check_reading()?;
         let from_data: Vec<&Column> = self
             .columns
             .iter()
@@ -148,6 +149,7 @@ impl Schema {
     /// As [`Schema::check_for_fit`], domains left aside.
     pub fn check_for_discovery(&self) -> Result<()> {
         self.check_ready()?;
+        self.check_reading()?;
         let guessed: Vec<&Column> = self.columns.iter().filter(|c| !c.kind_is_public()).collect();
         match guessed.as_slice() {
             [] => Ok(()),
@@ -160,6 +162,19 @@ impl Schema {
                 "no budget pays for kinds: write that where kind, type and format are those of the source's documentation; \
                  `synthward inspect` with --kinds-public writes it for all columns",
             )),
+        }
+    }
+
+    /// Checks that somebody vouches for how the file is read, where some of that was told from the rows.
+    fn check_reading(&self) -> Result<()> {
+        match self.table.reading.from {
+            Some(ConstraintFrom::Data) => {
+                Err(Error::bad_input("how the table's text is read was told from the rows").expected("from = \"public\" in `reading`").remedy(
+                    "write that there where decimal mark and encoding are those of the source's documentation; no budget pays \
+                     for them",
+                ))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -224,6 +239,7 @@ impl Schema {
             );
         }
         source::check(table.source.as_deref())?;
+        table.reading.check()?;
         if table.epsilon_cap.is_some_and(|cap| !(cap > 0.0 && cap.is_finite())) {
             return Err(Error::bad_input("epsilon_cap in [table] is not a positive number")
                 .remedy("write the most epsilon that all fits of the table together may spend, or remove the line"));
@@ -289,9 +305,12 @@ impl Schema {
         if column.name.is_empty() {
             return Err(bad(column, "a column has no name").remedy("name it as in the table"));
         }
+        let of_numbers = kind.is_amount() || column.arrow_type.as_ref().is_some_and(ArrowType::is_numeric);
         let misplaced = [
             ("min or max", column.min.is_some() || column.max.is_some(), kind.is_numeric()),
             ("decimals", column.decimals.is_some(), kind == Kind::Real),
+            ("suffix", column.suffix.is_some(), of_numbers),
+            ("limits", column.limits, of_numbers),
             ("step", column.step.is_some(), kind.is_amount()),
             ("categories", !column.categories.is_empty(), kind.is_listed() || kind == Kind::Code),
             ("other", column.other.is_some(), kind.is_listed() || kind == Kind::Code),
@@ -308,7 +327,7 @@ impl Schema {
             let fits = match kind {
                 Kind::Identifier => true,
                 Kind::Categorical | Kind::Ordinal | Kind::Code => !arrow_type.is_temporal(),
-                Kind::Boolean => arrow_type.is_text() || *arrow_type == super::ArrowType::BOOLEAN,
+                Kind::Boolean => arrow_type.is_text() || *arrow_type == ArrowType::BOOLEAN,
                 Kind::Integer | Kind::Real => arrow_type.is_numeric() || arrow_type.is_text(),
                 Kind::Datetime => arrow_type.is_temporal() || arrow_type.is_text(),
             };

@@ -43,6 +43,13 @@
 //! covariates = ["gender", "time_in_hospital"]
 //! ```
 //!
+//! Where the table is not plain CSV, it says how the text of its file is read (`Reading`):
+//!
+//! ```toml
+//! [table]
+//! reading = { separator = ";", decimal = ",", thousands = ".", encoding = "latin1" }
+//! ```
+//!
 //! And it declares rules that hold in every row (`[[constraint]]`): generated rows hold them, too.
 //!
 //! ```toml
@@ -68,6 +75,7 @@ pub(crate) mod expression;
 pub(crate) mod formula;
 pub mod linked;
 mod parents;
+mod reading;
 mod regression;
 mod source;
 mod survival;
@@ -83,6 +91,7 @@ pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
 pub(crate) use constraint::{Unit, common_unit, counted, group, is_computed, is_sum, own_tolerance};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
+pub use reading::{Notation, Reading, limit};
 pub use regression::Regression;
 pub use source::new_source;
 pub use survival::Survival;
@@ -144,6 +153,9 @@ pub struct TableSpec {
     /// Texts that mean a missing cell, compared without surrounding blanks.
     #[serde(default = "empty_text")]
     pub missing: Vec<String>,
+    /// How the text of the table's file is read, where it is not plain CSV.
+    #[serde(default, skip_serializing_if = "Reading::is_plain")]
+    pub reading: Reading,
     /// Number of units, as it is declared to be public; a table of another number is fitted as if it had so many. Absent:
     /// it is not public, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]

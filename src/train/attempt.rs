@@ -9,16 +9,21 @@
 //! that dies after it leaves what the line names: the fit goes on from there. What a line names and nobody finds any more may
 //! have been seen, so it is not made again: the fit is spent. So every planned release that anybody ever sees was made
 //! once.
+//!
+//! Before the first noise is drawn a line says that it is. Until then the process that wrote the intent may take it back; no
+//! other one ever may.
 
 use super::checkpoint::Checkpoint;
 use super::ledger_file::{LedgerFile, VERSION, read_ledger};
+use super::stop::Stop;
 use crate::error::{Error, Result};
 use crate::model::sha256;
 use crate::output;
 use crate::seal::{self, Sealed};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use synthward_privacy::ledger::{Ledger, Line, Record};
+use synthward_privacy::ledger::{DRAWN_SINCE, Ledger, Line, Record};
 use synthward_privacy::plan::{Plan, Share};
 
 /// What is to be fitted, and where it is recorded.
@@ -30,6 +35,7 @@ pub(super) struct Asked<'a, 'p> {
     pub plan: &'p Plan,
     /// SHA-256 of all of the request that the plan does not say.
     pub request: &'p str,
+    pub stop: &'a Stop,
 }
 
 /// One process's turn at a fit.
@@ -39,25 +45,54 @@ pub(super) struct Attempt<'a> {
     fit: String,
     /// The line of the ledger by which this process has the fit.
     line: u64,
+    /// Whether the ledger says that something was drawn.
+    has_drawn: bool,
+    stop: &'a Stop,
 }
 
-/// Where a fit is gone on with.
-pub(super) enum Found<'a, M> {
-    /// From its beginning: nothing that it released was kept.
-    Intent(Attempt<'a>),
-    /// From a checkpoint.
-    Checkpoint(Attempt<'a>, Box<Checkpoint>),
+/// What is to be done about a fit.
+pub(super) enum Found<'a, M, S> {
+    /// To carry it out: from its beginning, where nothing that it released was kept, or from a checkpoint.
+    Fit(Attempt<'a>, Option<Checkpoint<S>>),
     /// It has ended: its model, and the SHA-256 of its file.
     Model(Box<M>, String),
 }
 
 impl<'a> Attempt<'a> {
-    /// Records the intent of a new fit.
+    /// Begins a fit, or goes on with it. `model` reads the bytes of a model. Where the last fit of the source was taken back
+    /// and no other is unfinished, there is nothing to go on with and nothing that was spent: a new fit begins.
     ///
     /// # Errors
-    /// Bad input where an unfinished fit left its files; what [`LedgerFile::append`] refuses.
-    pub fn begin(asked: Asked<'a, '_>) -> Result<Self> {
-        let Asked { ledger, output, plan, request } = asked;
+    /// Bad input where an unfinished fit left its files, or there is none to go on with, or it is spent; what
+    /// [`LedgerFile::append`] refuses.
+    pub fn of<M, S: DeserializeOwned>(
+        asked: Asked<'a, '_>,
+        resume: bool,
+        model: fn(&[u8]) -> Result<M>,
+    ) -> Result<Found<'a, M, S>> {
+        if !resume {
+            return Ok(Found::Fit(Self::begin(asked)?, None));
+        }
+        let ledger = read_ledger(asked.ledger.path())?;
+        if let Some(found) = asked.unfinished(&ledger) {
+            return Self::resume(asked, &ledger, found, model);
+        }
+        if !nothing_drawn(&ledger, asked.ledger.source()) {
+            return Err(Error::bad_input("there is no unfinished fit of this request to go on with")
+                .file(asked.ledger.path())
+                .remedy(
+                    "give the command that was interrupted, with the same schema, seed, output and tables, and leave its files \
+                     where they are; a fit that version 0.1.0 began cannot be gone on with. A new fit, without --resume, costs \
+                     its epsilon again",
+                ));
+        }
+        tracing::info!("the last fit drew nothing and was not charged: a new one begins");
+        Ok(Found::Fit(Self::begin(asked)?, None))
+    }
+
+    /// Records the intent of a new fit.
+    fn begin(asked: Asked<'a, '_>) -> Result<Self> {
+        let Asked { ledger, output, plan, request, stop } = asked;
         if let Some(file) = left_behind(output) {
             return Err(Error::bad_input("an unfinished fit left this file").file(file).remedy(
                 "add --resume to go on with that fit, which spends nothing more; a new fit costs its epsilon again, and \
@@ -65,7 +100,7 @@ impl<'a> Attempt<'a> {
             ));
         }
         let fit = fit_name(plan)?;
-        let line = ledger.append(Record::Intent {
+        let intent = Record::Intent {
             fit: fit.clone(),
             source: ledger.source().map(str::to_owned),
             epsilon: plan.epsilon(),
@@ -75,41 +110,38 @@ impl<'a> Attempt<'a> {
             event: plan.event(),
             request: request.into(),
             tool: Some(VERSION.into()),
+        };
+        let line = stop.intend(|| {
+            let line = ledger.append(intent)?;
+            let (ledger, refused) = (ledger.clone(), Record::Refused { fit: fit.clone() });
+            Ok((line, Box::new(move || ledger.append_after(refused, Some(line)).map(drop))))
         })?;
-        Ok(Self { ledger, output, fit, line })
+        Ok(Self { ledger, output, fit, line, has_drawn: false, stop })
     }
 
-    /// Finds the last fit of this request and, if it has not ended, records that this process goes on with it. `model` reads
-    /// the bytes of a model.
-    ///
-    /// # Errors
-    /// Bad input when there is no such fit, or it is spent; what [`LedgerFile::append_after`] refuses.
-    pub fn resume<M>(asked: Asked<'a, '_>, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M>> {
-        let Asked { ledger, output, plan, .. } = asked;
-        let read = read_ledger(ledger.path())?;
-        let fits =
-            read.lines().iter().rev().filter(|line| asked.is_of(&line.record)).filter_map(|line| line.record.fit());
-        let found = fits
-            .map(|fit| (fit, last_words(&read, fit)))
-            .find(|(_, (_, word))| !matches!(word, Record::Refused { .. }));
-        let Some((fit, (last, word))) = found else {
-            return Err(Error::bad_input("there is no unfinished fit of this request to go on with")
-                .file(ledger.path())
-                .remedy(
-                    "give the command that was interrupted, with the same schema, seed, output and tables, and leave its files \
-                     where they are; a fit that version 0.1.0 began cannot be gone on with. A new fit, without --resume, costs \
-                     its epsilon again",
-                ));
-        };
-        let mut turn = Self { ledger, output, fit: fit.to_owned(), line: last.number };
+    /// Records that this process goes on with a fit that has not ended.
+    fn resume<M, S: DeserializeOwned>(
+        asked: Asked<'a, '_>,
+        read: &Ledger,
+        (intent, (last, word)): (&Line, (&Line, &Record)),
+        model: fn(&[u8]) -> Result<M>,
+    ) -> Result<Found<'a, M, S>> {
+        let Asked { ledger, output, plan, stop, .. } = asked;
+        let fit = intent.record.fit().unwrap_or_default();
+        let of_fit = read.lines().iter().filter(|line| line.record.fit() == Some(fit));
+        let has_drawn = of_fit.into_iter().any(|line| matches!(line.record, Record::Drawn { .. }));
+        let mut turn = Self { ledger, output, fit: fit.to_owned(), line: last.number, has_drawn, stop };
         let named = match word {
             Record::Outcome { model_sha256, key, .. } => return turn.ended(model_sha256, key, model),
             Record::Checkpoint { sha256, key, .. } => Some((sha256, key)),
-            // What a fit learns before it keeps anything is told on the terminal: it is not to be drawn twice.
-            _ if plan.entries().iter().any(|entry| entry.share == Share::Discover) => {
-                return Err(
-                    spent("this fit had domains or a number of units to learn, and kept nothing yet").file(output)
-                );
+            // Earlier versions told on the terminal what a fit learnt before they kept it: it is not to be drawn twice.
+            _ if read.version_at(intent.number) < DRAWN_SINCE
+                && plan.entries().iter().any(|entry| entry.share == Share::Discover) =>
+            {
+                return Err(spent(
+                    "an earlier version began this fit, which had domains or a number of units to learn, and kept nothing",
+                )
+                .file(output));
             }
             _ => None,
         };
@@ -121,14 +153,36 @@ impl<'a> Attempt<'a> {
         };
         let record = Record::Resumed { fit: turn.fit.clone() };
         turn.name(read, record, || Ok(()))?;
-        Ok(match checkpoint {
-            Some(checkpoint) => Found::Checkpoint(turn, Box::new(checkpoint)),
-            None => Found::Intent(turn),
-        })
+        stop.resume();
+        Ok(Found::Fit(turn, checkpoint))
+    }
+
+    /// What has to be so before anything is drawn: the tables are read, and fit their schemas. Then the ledger is told that
+    /// noise is drawn from here on. Otherwise the intent is taken back, where this process wrote it.
+    ///
+    /// # Errors
+    /// What `read` gives; interrupted where somebody wished so; what [`LedgerFile::append_after`] refuses.
+    pub fn before_noise<T>(&mut self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let drawn = read().and_then(|read| {
+            let record = (!self.has_drawn).then(|| Record::Drawn { fit: self.fit.clone() });
+            let write = |record| self.ledger.append_after(record, Some(self.line));
+            let line = self.stop.draw(|| record.map(write).transpose())?;
+            self.line = line.unwrap_or(self.line);
+            Ok(read)
+        });
+        if drawn.is_err() && self.stop.take_back()? {
+            tracing::info!("nothing was drawn: the intent was taken back, and nothing is spent");
+        }
+        drawn
+    }
+
+    /// Who may wish that the fit stop.
+    pub fn stop(&self) -> &'a Stop {
+        self.stop
     }
 
     /// The model of a fit that has ended.
-    fn ended<M>(self, model_sha256: &str, key: &str, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M>> {
+    fn ended<M, S>(self, model_sha256: &str, key: &str, model: fn(&[u8]) -> Result<M>) -> Result<Found<'a, M, S>> {
         let is_it = |bytes: &Vec<u8>| sha256(bytes) == model_sha256;
         let there = std::fs::read(self.output).ok().filter(is_it);
         let bytes = match there {
@@ -144,19 +198,6 @@ impl<'a> Attempt<'a> {
         let model = model(&bytes).map_err(|e| e.file(self.output))?;
         self.clear()?;
         Ok(Found::Model(Box::new(model), model_sha256.into()))
-    }
-
-    /// The fit's name in the ledger.
-    pub fn fit(&self) -> &str {
-        &self.fit
-    }
-
-    /// The input was refused before any mechanism ran.
-    ///
-    /// # Errors
-    /// What [`LedgerFile::append_after`] refuses.
-    pub fn refuse(self) -> Result<()> {
-        self.ledger.append_after(Record::Refused { fit: self.fit }, Some(self.line)).map(drop)
     }
 
     /// Puts a checkpoint in the place of the last one.
@@ -214,6 +255,14 @@ impl<'a> Attempt<'a> {
 }
 
 impl Asked<'_, '_> {
+    /// The intent of the last fit of this request that was not taken back, and its last words.
+    fn unfinished<'l>(&self, ledger: &'l Ledger) -> Option<(&'l Line, (&'l Line, &'l Record))> {
+        let intents = ledger.lines().iter().rev().filter(|line| self.is_of(&line.record));
+        intents
+            .filter_map(|line| Some((line, last_words(ledger, line.record.fit()?))))
+            .find(|(_, (_, word))| !matches!(word, Record::Refused { .. }))
+    }
+
     /// Whether this is an intent to do what is asked. Fits of versions that did not say theirs showed files before they named
     /// them, and are not gone on with.
     fn is_of(&self, record: &Record) -> bool {
@@ -235,8 +284,14 @@ impl Asked<'_, '_> {
     }
 }
 
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.stop.forget();
+    }
+}
+
 /// The checkpoint that the ledger names, which is put where it belongs if a process died before it did that.
-fn kept([path, next]: &[PathBuf; 2], named: &str, key: &str) -> Result<Checkpoint> {
+fn kept<S: DeserializeOwned>([path, next]: &[PathBuf; 2], named: &str, key: &str) -> Result<Checkpoint<S>> {
     let opened = |file: &Path| {
         let sealed = std::fs::read(file).ok()?;
         seal::open(&sealed, key).filter(|bytes| sha256(bytes) == named)
@@ -265,11 +320,24 @@ fn spent(why: &str) -> Error {
     )
 }
 
-/// The last line about a fit, and what it comes to: a resumption comes to what was there before it.
+/// Whether the last fit of a source was taken back, and each before it was, too, or has ended.
+fn nothing_drawn(ledger: &Ledger, source: Option<&str>) -> bool {
+    let is_intent = |line: &&Line| matches!(line.record, Record::Intent { .. });
+    let words =
+        ledger.lines_of(source).filter(is_intent).filter_map(|line| Some(last_words(ledger, line.record.fit()?).1));
+    let words: Vec<&Record> = words.collect();
+    matches!(words.last(), Some(Record::Refused { .. }))
+        && words.iter().all(|word| matches!(word, Record::Refused { .. } | Record::Outcome { .. }))
+}
+
+/// The last line about a fit, and what it comes to: a resumption, and that something is drawn, come to what was there before.
 fn last_words<'l>(ledger: &'l Ledger, fit: &str) -> (&'l Line, &'l Record) {
     let mut lines = ledger.lines().iter().rev().filter(|line| line.record.fit() == Some(fit));
     let last = lines.next().expect("a fit that is in the ledger");
-    let comes_to = [last].into_iter().chain(lines).find(|line| !matches!(line.record, Record::Resumed { .. }));
+    let comes_to = [last]
+        .into_iter()
+        .chain(lines)
+        .find(|line| !matches!(line.record, Record::Resumed { .. } | Record::Drawn { .. }));
     (last, &comes_to.unwrap_or(last).record)
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ingest::{ColumnStore, MISSING, Values};
 use crate::schema::{Bound, Column, DomainFrom, Kind, MAX_DECIMALS, Schema, datetime};
 use arrow_schema::DataType;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use synthward_privacy::Sensitive;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
@@ -90,13 +91,42 @@ pub fn requests(schema: &Schema, epsilon: f64, delta: f64) -> Vec<Request> {
         .collect()
 }
 
+/// A column of which no category was found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unlisted {
+    column: String,
+    /// About so many units must share a category.
+    threshold: f64,
+}
+
+impl Unlisted {
+    /// Tells the operator.
+    ///
+    /// # Privacy
+    /// Post-processing: to be told once it is kept.
+    pub fn tell(&self) {
+        let Self { column, threshold } = self;
+        tracing::warn!(
+            "column `{column}`: no category was found, since about {threshold:.0} units must share one at this budget; \
+             give --discover-epsilon more, or vouch for the categories in the schema"
+        );
+    }
+}
+
 /// Learns every domain that is to be discovered and gives the schema with
-/// them. `units` is the public or released number of units.
+/// them, and the columns of which it found nothing. `units` is the public or released number of units. Nobody is told
+/// anything yet.
 ///
 /// # Privacy
 /// Releases the planned events of [`requests`], nothing else.
-pub fn discover(plan: &mut Plan, table: &Sensitive<BoundedTable>, schema: &Schema, units: f64) -> Result<Schema> {
+pub fn discover(
+    plan: &mut Plan,
+    table: &Sensitive<BoundedTable>,
+    schema: &Schema,
+    units: f64,
+) -> Result<(Schema, Vec<Unlisted>)> {
     let mut schema = schema.clone();
+    let mut unlisted = Vec::new();
     let modelled = schema.columns.iter_mut().filter(|c| c.is_modelled());
     for column in modelled.filter(|c| c.domain_from == Some(DomainFrom::Discovered)) {
         if is_time_of_day(column) {
@@ -105,11 +135,11 @@ pub fn discover(plan: &mut Plan, table: &Sensitive<BoundedTable>, schema: &Schem
         } else if column.kind.is_numeric() {
             discover_range(plan, table, column, units)?;
         } else {
-            discover_categories(plan, table, column)?;
+            unlisted.extend(discover_categories(plan, table, column)?);
         }
     }
     schema.forget_impossible_analyses();
-    Ok(schema)
+    Ok((schema, unlisted))
 }
 
 const DAY_NANOSECONDS: f64 = 86_400e9;
@@ -156,7 +186,11 @@ fn discover_range(plan: &mut Plan, table: &Sensitive<BoundedTable>, column: &mut
     set_range(column, low.max(first), high.min(last))
 }
 
-fn discover_categories(plan: &mut Plan, table: &Sensitive<BoundedTable>, column: &mut Column) -> Result<()> {
+fn discover_categories(
+    plan: &mut Plan,
+    table: &Sensitive<BoundedTable>,
+    column: &mut Column,
+) -> Result<Option<Unlisted>> {
     let mechanism = plan.category_list(&categories(column))?;
     let threshold = mechanism.threshold();
     let cells = table.map_ref(|table| table.column(&column.name)).transpose()?;
@@ -167,13 +201,7 @@ fn discover_categories(plan: &mut Plan, table: &Sensitive<BoundedTable>, column:
         }
     })?;
     let mut listed = listed.into_inner();
-    if listed.is_empty() {
-        tracing::warn!(
-            "column `{}`: no category was found, since about {threshold:.0} units must share one at this budget; \
-             give --discover-epsilon more, or vouch for the categories in the schema",
-            column.name
-        );
-    }
+    let unlisted = listed.is_empty().then(|| Unlisted { column: column.name.clone(), threshold });
     if let Some(numbers) = listed.iter().map(|label| label.trim().parse::<f64>().ok()).collect::<Option<Vec<_>>>() {
         let mut pairs: Vec<(f64, String)> = numbers.into_iter().zip(listed).collect();
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -185,7 +213,7 @@ fn discover_categories(plan: &mut Plan, table: &Sensitive<BoundedTable>, column:
         listed.push(other.clone());
     }
     column.categories = listed;
-    Ok(())
+    Ok(unlisted)
 }
 
 /// The public candidates for an end of a column's range, in the column's own
@@ -408,7 +436,7 @@ mod tests {
         let rest = Request { name: "n".into(), share: Share::Discover, weight: 1.0, mechanism: Mechanism::Histogram };
         let planned = requests(&schema, epsilon, 1e-5).into_iter().chain([rest]).collect();
         let mut plan = Plan::calibrate(PrivacyUnit::Row, Budget::new(2.0 * epsilon, 1e-5).unwrap(), planned).unwrap();
-        let schema = discover(&mut plan, &table(rows), &schema, f64::from(rows)).unwrap();
+        let (schema, _) = discover(&mut plan, &table(rows), &schema, f64::from(rows)).unwrap();
         (schema, plan)
     }
 

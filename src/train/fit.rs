@@ -1,26 +1,22 @@
 //! From a table and a schema to a released model.
 
 use super::attempt::{Asked, Attempt, Found};
-use super::checkpoint::Checkpoint;
-use super::discover::{self, BoundedTable, discover};
-use super::keeper::Keeper;
+use super::discover;
+use super::flat::{count, generator, learn, release};
 use super::ledger_file::LedgerFile;
-use super::measure::{measure, requests, rounds};
-use super::network::{self, MEASURED_SHARE, Start, train_network};
+use super::measure::{requests, rounds};
+use super::network::{self, MEASURED_SHARE};
+use super::rows::{joined, read_table};
 use super::stop::Stop;
-use super::tables::{self, Analysis, measure_tables};
+use super::tables;
 use super::units::{COUNT, COUNT_SHARE, PublicUnits};
 use super::witness::{Unwatched, Witness};
-use crate::encode::{CodeStore, Codec, Grid, Layout, MAX_BINS, TableDomain, UnitRows};
+use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
-use crate::ingest::{ColumnStore, Frame, Source, broken, count_class, load, outside, store};
-use crate::model::{
-    FORMAT, Generator, Header, Marginals, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture, sha256,
-};
+use crate::ingest::{Frame, Source, load};
+use crate::model::{Header, ModelFile, ModelKind, NetworkSettings, sha256};
 use crate::schema::{DomainFrom, Schema};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use synthward_privacy::mechanism::Part;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
 
@@ -168,9 +164,14 @@ pub struct Place<'a> {
     pub tables: &'a str,
     /// Whether to go on with the last unfinished fit of the same plan; nothing more is spent then.
     pub resume: bool,
-    /// Ends a training after a step.
+    /// What else has to be so before anything is drawn.
+    pub check: &'a Check<'a>,
+    /// Takes the intent back as long as nothing was drawn, and ends a training after a step.
     pub stop: &'a Stop,
 }
+
+/// What has to be so before anything is drawn.
+pub type Check<'a> = dyn Fn() -> Result<()> + 'a;
 
 /// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
 ///
@@ -183,30 +184,18 @@ pub struct Place<'a> {
 /// its last checkpoint was seen by nobody, and is released again with other noise.
 pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
-    let Place { ledger, output, tables, resume, stop } = *place;
+    let Place { ledger, output, tables, resume, check, stop } = *place;
     let asked_for = asked_for(request, &planned.schema, output, tables)?;
-    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
-    let (mut attempt, checkpoint) = match resume.then(|| Attempt::resume(asked, ModelFile::from_bytes)).transpose()? {
-        None => (Attempt::begin(asked)?, None),
-        Some(Found::Intent(attempt)) => (attempt, None),
-        Some(Found::Checkpoint(attempt, checkpoint)) => (attempt, Some(*checkpoint)),
-        Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
+    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, stop };
+    let (mut attempt, checkpoint) = match Attempt::of(asked, resume, ModelFile::from_bytes)? {
+        Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
+        Found::Model(model, sha256) => return Ok((*model, sha256)),
     };
-    let table = match read_table(request, &planned.schema) {
-        Ok(table) => table,
-        Err(e) => {
-            // Nothing was released yet.
-            if !resume {
-                attempt.refuse()?;
-            }
-            return Err(e);
-        }
-    };
-    let mut keep = Keep { attempt: &mut attempt, stop };
-    let model = match checkpoint {
-        None => release(request, planned, table, Some(keep), observe)?,
-        Some(checkpoint) => go_on(request, planned, checkpoint, table, &mut keep, observe)?,
-    };
+    let table = attempt.before_noise(|| {
+        check()?;
+        read_table(request, &planned.schema)
+    })?;
+    let model = release(request, planned, table, checkpoint, Some(&mut attempt), observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;
     Ok((model, sha256))
 }
@@ -217,51 +206,6 @@ fn asked_for(request: &FitRequest, public: &Schema, output: &Path, tables: &str)
     let schema = serde_json::to_string(&public.released()).map_err(|e| Error::failed(e.to_string()))?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     Ok(sha256(format!("{schema}\n{}\n{}\n{name}\n{tables}", request.model, request.seed).as_bytes()))
-}
-
-/// What keeps a network's training.
-struct Keep<'k, 'a> {
-    attempt: &'k mut Attempt<'a>,
-    stop: &'a Stop,
-}
-
-impl<'a> Keep<'_, 'a> {
-    fn keeper(&mut self, header: Header, mixture: Arc<Mixture>) -> Keeper<'_, 'a> {
-        Keeper::new(self.attempt, self.stop, header, mixture)
-    }
-}
-
-/// From a checkpoint to a released model.
-///
-/// # Privacy
-/// Releases what is left of the planned events, and nothing else.
-fn go_on(
-    request: &FitRequest,
-    planned: Planned,
-    checkpoint: Checkpoint,
-    table: Sensitive<BoundedTable>,
-    keep: &mut Keep<'_, '_>,
-    observe: &mut Observe<'_>,
-) -> Result<ModelFile> {
-    let Checkpoint { facts, domain, layout, mixture, parameters, memory } = checkpoint;
-    let header = facts.header;
-    let mut plan = planned.plan;
-    plan.resume(&facts.progress)?;
-    let settings = header.settings.as_ref().ok_or_else(|| Error::bad_input("the checkpoint has no network"))?;
-    let grid = place(table, &header.schema, &domain)?;
-    let codes = grid.map(|grid| grid.encode(&header.codecs, request.memory / 2)).transpose()?;
-    let mixture = Arc::new(mixture);
-    let keeper = keep.keeper(header.clone(), mixture.clone());
-    let start = Start {
-        mixture,
-        layout: &layout,
-        rows_column: domain.rows_column,
-        units: header.units,
-        seed: header.seed,
-        begun: Some((parameters, Some(memory))),
-    };
-    let generator = train_network(&mut plan, &codes, settings, start, Some(keeper), &Unwatched, observe)?;
-    ModelFile::new(header, generator)
 }
 
 /// Fits a throwaway model as [`fit`] does, by the same code and under the same plan, while `witness` looks on, as far as
@@ -281,10 +225,12 @@ pub(crate) fn rehearse<W: Witness>(
 ) -> Result<()> {
     let frame = load(request.source, &planned.schema)?;
     let table = joined(&planned.schema, frame, witness)?;
-    let mut counted = count(request, planned, table, witness)?;
+    let has_network = planned.settings.is_some();
+    let (mut plan, learnt, rest) = learn(planned, &table)?;
+    let counted = count(request, &mut plan, learnt, rest, table, witness)?;
     // Without a network nothing is released after the counts.
-    if counted.settings.is_some() {
-        generator(request, &mut counted, None, witness, observe)?;
+    if has_network {
+        generator(&mut plan, counted, None, witness, observe)?;
     }
     Ok(())
 }
@@ -304,221 +250,17 @@ pub(crate) fn imitate(
     observe: &mut Observe<'_>,
 ) -> Result<ModelFile> {
     let table = joined(&planned.schema, frame, &Unwatched)?;
-    release(request, planned, table, None, observe)
+    release(request, planned, table, None, None, observe)
 }
 
-/// The groups of columns of which a fit of this kind counts all cells at once: pairs, pairs with a label, and what declared
-/// analyses hang on.
+/// The groups of columns of which a fit of this kind counts all cells at once: see [`tables::choose`].
 pub(crate) fn counted_together(model: &ModelFile) -> Vec<Vec<usize>> {
     let Header { model: kind, schema, codecs, .. } = &model.header;
     if *kind == ModelKind::Independent {
         return Vec::new();
     }
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    chosen(&layout, schema, &model.domain).0
-}
-
-/// From a table to a released model.
-///
-/// # Privacy
-/// Releases the planned events and nothing else.
-fn release(
-    request: &FitRequest,
-    planned: Planned,
-    table: Sensitive<BoundedTable>,
-    keep: Option<Keep<'_, '_>>,
-    observe: &mut Observe<'_>,
-) -> Result<ModelFile> {
-    let mut counted = count(request, planned, table, &Unwatched)?;
-    let generator = generator(request, &mut counted, keep, &Unwatched, observe)?;
-    ModelFile::new(header(request, &counted), generator)
-}
-
-/// What the model file will say of itself.
-fn header(request: &FitRequest, counted: &Counted) -> Header {
-    Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: request.model,
-        plan: counted.plan.clone(),
-        units: counted.units,
-        seed: request.seed,
-        settings: counted.settings.clone(),
-        schema: counted.schema.released(),
-        codecs: counted.codecs.clone(),
-    }
-}
-
-/// A fit as far as its noisy counts.
-struct Counted {
-    plan: Plan,
-    /// With the discovered domains.
-    schema: Schema,
-    settings: Option<NetworkSettings>,
-    rows_column: Option<usize>,
-    /// Declared or released number of units.
-    units: f64,
-    codecs: Vec<Codec>,
-    marginals: Marginals,
-    /// The table's codes and what was measured of several columns at once; none where columns are independent.
-    tables: Option<(Sensitive<CodeStore>, Measured)>,
-}
-
-/// Discovers what is to be discovered, and takes all noisy counts.
-///
-/// # Privacy
-/// Releases planned events and nothing else.
-fn count<W: Witness>(
-    request: &FitRequest,
-    planned: Planned,
-    table: Sensitive<BoundedTable>,
-    witness: &W,
-) -> Result<Counted> {
-    let Planned { mut plan, schema, rounds, settings } = planned;
-    let units = match schema.table.units {
-        Some(units) => units as f64,
-        None => {
-            let units = |table: &BoundedTable| table.rows.units();
-            let count = plan.histogram(COUNT)?.release(&table, units, 1, |_, _, into| into.push(0))?;
-            let units = count.get()[0].max(1.0);
-            PublicUnits::counted(&request.budget, units);
-            units
-        }
-    };
-    let schema = discover(&mut plan, &table, &schema, units)?;
-    let domain = TableDomain::of(&schema)?;
-    witness.placed(&domain)?;
-    let grid = place(table, &schema, &domain)?;
-    let bins = match request.model {
-        ModelKind::Independent => MAX_BINS,
-        _ => tables::bins(&domain, units, request.budget.epsilon()),
-    };
-    let (columns, units) = measure(&mut plan, "", &grid, &domain, &rounds, units, bins, witness)?;
-    let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
-    witness.encoded(&codecs)?;
-    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
-    let marginals = Marginals::from_noisy(&layout, &counts)?;
-    let tables = if request.model == ModelKind::Independent {
-        None
-    } else {
-        let codes = grid.map(|grid| grid.encode(&codecs, request.memory / 2)).transpose()?;
-        let chosen = chosen(&layout, &schema, &domain);
-        let measured = measure_tables(&mut plan, "", &codes, &columns, marginals.clone(), chosen, units, witness)?;
-        Some((codes, measured))
-    };
-    let rows_column = domain.rows_column;
-    Ok(Counted { plan, schema, settings, rows_column, units, codecs, marginals, tables })
-}
-
-/// From noisy counts to what draws rows.
-///
-/// # Privacy
-/// Releases planned events and nothing else.
-fn generator<W: Witness>(
-    request: &FitRequest,
-    counted: &mut Counted,
-    mut keep: Option<Keep<'_, '_>>,
-    witness: &W,
-    observe: &mut Observe<'_>,
-) -> Result<Box<dyn Generator>> {
-    let header = header(request, counted);
-    let Counted { plan, settings, rows_column, units, marginals, tables, .. } = counted;
-    let Some((codes, measured)) = tables else { return Ok(Box::new(Mixture::independent(marginals))) };
-    let epsilon_spent = plan.epsilon_spent(0)?;
-    let observer = Mutex::new(&mut *observe);
-    let mixture = mixture::fit(measured, request.seed, mixture::STEPS, &|step| {
-        if let Ok(mut observe) = observer.lock() {
-            observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
-        }
-    });
-    let Some(settings) = settings else { return Ok(Box::new(mixture)) };
-    let (rows_column, units, mixture) = (*rows_column, *units, Arc::new(mixture));
-    let keeper = keep.as_mut().map(|keep| keep.keeper(header, mixture.clone()));
-    let start = Start { mixture, layout: &measured.layout, rows_column, units, seed: request.seed, begun: None };
-    train_network(plan, codes, settings, start, keeper, witness, observe)
-}
-
-/// The tables that a fit counts, and their weights: see [`tables::choose`].
-pub(super) fn chosen(layout: &Layout, schema: &Schema, domain: &TableDomain) -> (Vec<Vec<usize>>, Vec<Part>) {
-    let mut labels: Vec<usize> = schema.targets.iter().filter_map(|target| domain.index(&target.column)).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    tables::choose(layout, &labels, &analyses(schema, domain))
-}
-
-/// The regressions and survival curves of the schema: of a curve the event is what is to be explained, by the time and the
-/// group.
-fn analyses(schema: &Schema, domain: &TableDomain) -> Vec<Analysis> {
-    let analysis = |outcome: &String, covariates: Vec<&String>| {
-        let covariates: Option<Vec<usize>> = covariates.into_iter().map(|name| domain.index(name)).collect();
-        Some(Analysis { outcome: domain.index(outcome)?, covariates: covariates? })
-    };
-    let regressions = schema.regressions.iter().map(|fit| analysis(&fit.outcome, fit.covariates.iter().collect()));
-    let curves = schema
-        .survival
-        .iter()
-        .map(|curve| analysis(&curve.event, [&curve.time].into_iter().chain(&curve.by).collect()));
-    regressions.chain(curves).flatten().collect()
-}
-
-/// Reads the table and bounds the rows of each unit.
-///
-/// # Privacy
-/// Touches sensitive data, releases nothing but that the table fits its schema
-/// or where it does not; tells the operator, outside the guarantee, where it has another number of units than is declared.
-fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
-    let table = bound(schema, store(request.source, schema, request.memory / 2)?);
-    Ok(table.map(|table| {
-        PublicUnits::of(&schema.table).compare(table.rows.units());
-        table
-    }))
-}
-
-/// A table in memory, with what `witness` adds to it, and the rows of each unit bounded.
-///
-/// # Privacy
-/// Touches sensitive data, releases nothing.
-fn joined<W: Witness>(schema: &Schema, frame: Sensitive<Frame>, witness: &W) -> Result<Sensitive<BoundedTable>> {
-    Ok(bound(schema, frame.map(|frame| ColumnStore::of(witness.join(frame))).transpose()?))
-}
-
-/// Bounds the rows of each unit.
-///
-/// # Privacy
-/// Touches sensitive data, releases nothing.
-fn bound(schema: &Schema, table: Sensitive<ColumnStore>) -> Sensitive<BoundedTable> {
-    let most = schema.table.max_rows_per_unit() as usize;
-    table.map(|columns| BoundedTable { rows: Arc::new(UnitRows::new(&columns, most)), columns })
-}
-
-/// Places the cells of the table in the domain.
-///
-/// # Privacy
-/// Touches sensitive data; tells the operator, outside the guarantee, in which
-/// columns values were moved into the domain, in classes of ten.
-fn place(table: Sensitive<BoundedTable>, schema: &Schema, domain: &TableDomain) -> Result<Sensitive<Grid>> {
-    table
-        .map(|BoundedTable { columns, rows }| {
-            for column in schema.modelled() {
-                let Some(values) = columns.column(&column.name)? else { continue };
-                if let Some(class) = count_class(outside(&values, column)) {
-                    tracing::warn!(
-                        "column `{}`: {class} values outside the domain were moved to where the schema says",
-                        column.name
-                    );
-                }
-            }
-            for constraint in &schema.constraints {
-                let frame = columns.frame(&constraint.rule.columns())?;
-                if let Some(class) = count_class(broken(&frame, schema, &constraint.rule)) {
-                    let title = constraint.title();
-                    tracing::warn!("constraint `{title}`: {class} rows break it; generated rows will hold it");
-                }
-            }
-            Ok(Grid::new(columns, rows, domain.clone()))
-        })
-        .transpose()
+    tables::chosen(&layout, schema, &model.domain).0
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! When a training is kept, and that it stops when it is asked to.
 
 use super::attempt::Attempt;
-use super::checkpoint::{Checkpoint, Facts};
-use super::stop::Stop;
+use super::checkpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Header, Mixture};
-use crate::nn::Adam;
-use std::sync::Arc;
+use crate::nn::{Adam, Tensor};
 use std::time::{Duration, Instant};
 use synthward_privacy::mechanism::SubsampledGaussian;
-use synthward_privacy::plan::Plan;
+use synthward_privacy::plan::{Plan, PlanProgress};
 
 /// A crash loses at most this part of the time that a training took, ...
 const PART: u32 = 4;
@@ -18,20 +15,24 @@ const LEAST: Duration = Duration::from_secs(1);
 /// ... and no more than this.
 const MOST: Duration = Duration::from_secs(60);
 
+/// The bytes of a checkpoint of a training, whose tensors these are.
+type Bytes<'k> = Box<dyn Fn(PlanProgress, Vec<Tensor>) -> Result<Vec<u8>> + 'k>;
+
 /// Keeps a training between its steps. When, depends on the clock alone.
 pub(super) struct Keeper<'k, 'a> {
     attempt: &'k mut Attempt<'a>,
-    stop: &'a Stop,
-    header: Header,
-    mixture: Arc<Mixture>,
+    bytes: Bytes<'k>,
     began: Instant,
     kept: Option<Instant>,
 }
 
 impl<'k, 'a> Keeper<'k, 'a> {
-    pub fn new(attempt: &'k mut Attempt<'a>, stop: &'a Stop, header: Header, mixture: Arc<Mixture>) -> Self {
-        stop.hear(true);
-        Self { attempt, stop, header, mixture, began: Instant::now(), kept: None }
+    pub fn new(
+        attempt: &'k mut Attempt<'a>,
+        bytes: impl Fn(PlanProgress, Vec<Tensor>) -> Result<Vec<u8>> + 'k,
+    ) -> Self {
+        attempt.stop().train(true);
+        Self { attempt, bytes: Box::new(bytes), began: Instant::now(), kept: None }
     }
 
     /// Between two steps: keeps the training when it is time to, and ends it when somebody wishes so.
@@ -49,13 +50,12 @@ impl<'k, 'a> Keeper<'k, 'a> {
         optimiser: &Adam,
     ) -> Result<()> {
         let pause = (self.began.elapsed() / PART).clamp(LEAST, MOST);
-        let stop = self.stop.is_wished();
+        let stop = self.attempt.stop().is_wished();
         if !stop && self.kept.is_some_and(|kept| kept.elapsed() < pause) {
             return Ok(());
         }
-        let facts =
-            Facts { fit: self.attempt.fit().into(), progress: plan.progress(mechanism), header: self.header.clone() };
-        self.attempt.keep(&Checkpoint::to_bytes(&facts, &self.mixture, parameters, optimiser)?)?;
+        let training = checkpoint::training(parameters, optimiser);
+        self.attempt.keep(&(self.bytes)(plan.progress(Some(mechanism)), training)?)?;
         self.kept = Some(Instant::now());
         if stop {
             let done = mechanism.steps_done();
@@ -68,6 +68,6 @@ impl<'k, 'a> Keeper<'k, 'a> {
 
 impl Drop for Keeper<'_, '_> {
     fn drop(&mut self) {
-        self.stop.hear(false);
+        self.attempt.stop().train(false);
     }
 }

@@ -32,6 +32,7 @@ const LARGEST_LEDGER: u64 = 1 << 28;
 const SLACK: f64 = 1e-9;
 
 /// The ledger file of a source.
+#[derive(Clone)]
 pub struct LedgerFile {
     path: PathBuf,
     table: String,

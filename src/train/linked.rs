@@ -2,22 +2,25 @@
 //! may be trained on whole trajectories, all under one plan. The unit is the person, whose rows in a view share the weight 1.
 
 use super::attempt::{Asked, Attempt, Found};
+use super::checkpoint::{self, Checkpoint, Counts, marginals, of_scope, scoped};
 use super::dp_sgd::{Course, train};
-use super::fit::{Observe, Progress, measure_requests};
-use super::ledger_file::LedgerFile;
+use super::fit::{Observe, Place, Progress, measure_requests};
+use super::keeper::Keeper;
 use super::measure::{Column, measure, requests, rounds};
-use super::network::{self, MEASURED_SHARE};
+use super::network::{self, MEASURED_SHARE, begin};
 use super::tables::{self, choose_pairs, measure_tables};
 use super::units::{COUNT, COUNT_SHARE, PublicUnits};
 use super::witness::Unwatched;
-use crate::encode::{CodeStore, Codec, Grid, Identities, Layout, MAX_BINS, TableDomain, UnitRows};
+use crate::encode::{CodeStore, Codec, Grid, Identities, MAX_BINS, TableDomain, UnitRows};
 use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, MISSING, count_class, outside, read_linked};
 use crate::model::{
-    LinkedHeader, LinkedModel, Marginals, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, Training,
+    LinkedHeader, LinkedModel, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, Training,
     TrajectorySettings, VaeSettings, mixture, sha256,
 };
+use crate::nn::Tensor;
 use crate::schema::linked::{From, LinkedSchema, View};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
@@ -121,67 +124,118 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
     Ok(LinkedPlanned { plan: Plan::calibrate(unit, request.budget, planned)?, settings, stories })
 }
 
-/// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file. With
-/// `resume`, the last unfinished fit of the same plan is ended: the model that the ledger names is published. There is no
-/// checkpoint to go on from, so one that has nothing to learn begins again under its own intent.
+/// How far a fit is that is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// Everything is counted: of each table the columns, and what was counted of several at once, if anything was.
+    Counted { parts: Vec<PartHeader>, counts: Vec<Option<Counts>> },
+    /// The network is between two of its steps.
+    Training { parts: Vec<PartHeader> },
+}
+
+/// A table's view as far as its noisy counts.
+struct Counted {
+    part: PartHeader,
+    /// What was measured of several columns at once, if anything was.
+    measured: Option<Measured>,
+    /// For a network.
+    codes: Option<Sensitive<CodeStore>>,
+}
+
+/// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
 ///
 /// # Errors
 /// What [`plan_linked`] refuses; a ledger that cannot be written; bad input, in which case the ledger says that nothing was
-/// spent; an unfinished fit where there is to be none, or none where there is to be one.
+/// spent; an unfinished fit where there is to be none, or none where there is to be one; a wish to stop.
 ///
 /// # Privacy
-/// Releases the planned events and nothing else.
+/// As [`super::fit()`].
 pub fn fit_linked(
     request: &LinkedRequest,
-    (ledger, output): (&LedgerFile, &Path),
-    resume: bool,
+    place: &Place<'_>,
     observe: &mut Observe<'_>,
 ) -> Result<(LinkedModel, String)> {
     let planned = plan_linked(request)?;
+    let Place { ledger, output, tables, resume, check, stop } = *place;
     let released = request.schema.released();
     let mut schema = serde_json::to_string(&released).map_err(|e| Error::failed(e.to_string()))?;
     if let Some(flat) = &released.history {
         schema.push_str(&serde_json::to_string(flat).map_err(|e| Error::failed(e.to_string()))?);
     }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}", request.model, request.seed).as_bytes());
-    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for };
-    let attempt = match resume.then(|| Attempt::resume(asked, LinkedModel::from_bytes)).transpose()? {
-        None => Attempt::begin(asked)?,
-        Some(Found::Intent(attempt)) => attempt,
-        // A fit of linked tables keeps none.
-        Some(Found::Checkpoint(..)) => return Err(Error::bad_input("is no fit of linked tables").file(output)),
-        Some(Found::Model(model, sha256)) => return Ok((*model, sha256)),
+    let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}\n{tables}", request.model, request.seed).as_bytes());
+    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, stop };
+    let (mut attempt, checkpoint) = match Attempt::of(asked, resume, LinkedModel::from_bytes)? {
+        Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
+        Found::Model(model, sha256) => return Ok((*model, sha256)),
     };
-    let read = read_linked(request.folder, request.schema, request.memory / 2).map(|tables| tables.map(Arc::new));
-    let tables = match read.and_then(|tables| with_persons(request, tables)) {
-        Ok(tables) => tables,
-        Err(e) => {
-            // Nothing was released yet.
-            if !resume {
-                attempt.refuse()?;
-            }
-            return Err(e);
-        }
-    };
-    let model = release(request, planned, &tables, observe)?;
+    let tables = attempt.before_noise(|| {
+        check()?;
+        let tables = read_linked(request.folder, request.schema, request.memory / 2)?;
+        with_persons(request, tables.map(Arc::new))
+    })?;
+    let model = release(request, planned, &tables, checkpoint, &mut attempt, observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;
     Ok((model, sha256))
 }
 
+/// From tables to a released model, or from a checkpoint on. Counts are kept before anybody is told of them.
+///
+/// # Privacy
+/// Releases what is left of the planned events, and nothing else.
 fn release(
     request: &LinkedRequest,
     LinkedPlanned { mut plan, settings, stories }: LinkedPlanned,
     tables: &Sensitive<Arc<LinkedTables>>,
+    checkpoint: Option<Checkpoint<Stage>>,
+    attempt: &mut Attempt<'_>,
     observe: &mut Observe<'_>,
 ) -> Result<LinkedModel> {
+    let (stage, tensors) = match checkpoint {
+        Some(Checkpoint { progress, stage, tensors }) => {
+            plan.resume(&progress)?;
+            (Some(stage), tensors)
+        }
+        None => (None, Vec::new()),
+    };
+    let counted = match &stage {
+        None => {
+            let mut counted: Vec<Counted> = Vec::with_capacity(stories.len());
+            for story in &stories {
+                counted.push(count(request, &mut plan, story, tables, (&stories, &counted), settings.is_some())?);
+            }
+            keep_counts(&plan, &counted, attempt)?;
+            counted
+        }
+        Some(Stage::Counted { parts, .. } | Stage::Training { parts }) if parts.len() == stories.len() => {
+            let kept = |(story, part)| Counted::kept(request, story, part, tables, settings.is_some());
+            stories.iter().zip(parts).map(kept).collect::<Result<_>>()?
+        }
+        Some(_) => return Err(Error::bad_input("the checkpoint is of other tables")),
+    };
+    let units = counted.first().map_or(0.0, |counted| counted.part.units);
+    if request.schema.linked.units.is_none() {
+        PublicUnits::counted(&request.budget, units);
+    }
     let (mut parts, mut laws) = (Vec::new(), Vec::new());
     let mut chapters = Sensitive::new(Vec::new());
-    for (number, story) in stories.iter().enumerate() {
-        let (part, law, codes) = tell(request, &mut plan, story, tables, (&stories, &parts), observe)?;
-        parts.push(part);
+    for (number, (story, Counted { part, measured, codes })) in stories.iter().zip(counted).enumerate() {
+        let own = || of_scope(&scope_of(number), &tensors);
+        let law = match &stage {
+            Some(Stage::Training { .. }) => {
+                Tied::from_tensors(&marginals(&part.codecs, part.units)?.0, story.view.drawn, &own())?
+            }
+            Some(Stage::Counted { counts, .. }) => {
+                let counts = counts.get(number).and_then(Option::as_ref);
+                let measured = counts.map(|counts| counts.measured(&part.codecs, part.units, &own())).transpose()?;
+                law(request, &plan, story, &part, measured.as_ref(), observe)?
+            }
+            None => law(request, &plan, story, &part, measured.as_ref(), observe)?,
+        };
         laws.push(Arc::new(law));
-        if let Some(codes) = codes.filter(|_| settings.is_some()) {
+        parts.push(part);
+        if let Some(codes) = codes {
             let offsets = tables.map_ref(|tables| tables.offsets(story.table)).transpose()?;
             chapters = chapters.zip(codes.zip(offsets)).map(|(mut chapters, (codes, offsets))| {
                 chapters.push((number as u16, codes, offsets));
@@ -189,8 +243,8 @@ fn release(
             });
         }
     }
-    let units = parts.first().map_or(0.0, |part| part.units);
     let identity = (units, request.seed);
+    let stage_of_training = Stage::Training { parts: parts.clone() };
     let header = LinkedHeader::new(request.schema, request.model, plan.clone(), identity, settings, parts);
     let parameters = match (header.trajectory(&laws)?, &header.settings) {
         (Some(trajectory), Some(settings)) => {
@@ -201,63 +255,95 @@ fn release(
                 let told = |number, view: &[u16]| trajectory.rows(number, view);
                 CodeStore::woven(&chapters, shape, identities, request.memory / 2, told)
             });
-            let begin = (trajectory.initialise(request.seed), None);
+            let begun = match &stage {
+                Some(Stage::Training { .. }) => Some(checkpoint::trained(&tensors)?),
+                _ => None,
+            };
+            let begin = begin(trajectory.initialise(request.seed), begun)?;
             let course = Course { training: &settings.training, units, seed: request.seed, begin };
-            train(&mut plan, &codes.transpose()?, &trajectory, course, None, &Unwatched, observe)?
+            let keeper = Keeper::new(attempt, |progress, training| {
+                let own = laws.iter().enumerate().flat_map(|(number, law)| scoped(scope_of(number), law.tensors()));
+                let tensors: Vec<Tensor> = own.chain(training).collect();
+                checkpoint::to_bytes(progress, &stage_of_training, &tensors)
+            });
+            train(&mut plan, &codes.transpose()?, &trajectory, course, Some(keeper), &Unwatched, observe)?
         }
         _ => Vec::new(),
     };
     LinkedModel::new(LinkedHeader { plan, ..header }, laws, |_| Ok(parameters))
 }
 
-/// Measures one table's view, and fits its law. Returns its codes, too, where they were measured.
+/// How the names of a table's tensors begin.
+fn scope_of(number: usize) -> String {
+    format!("{number}/")
+}
+
+/// Keeps the counts of all tables.
+fn keep_counts(plan: &Plan, counted: &[Counted], attempt: &mut Attempt<'_>) -> Result<()> {
+    let (mut counts, mut tensors) = (Vec::new(), Vec::new());
+    for (number, counted) in counted.iter().enumerate() {
+        let (own, of_own) = counted.measured.as_ref().map(Counts::of).unzip();
+        counts.push(own);
+        tensors.extend(scoped(scope_of(number), of_own.unwrap_or_default()));
+    }
+    let parts = counted.iter().map(|counted| counted.part.clone()).collect();
+    attempt.keep(&checkpoint::to_bytes(plan.progress(None), &Stage::Counted { parts, counts }, &tensors)?)
+}
+
+/// The rows of a table's view, placed in its domain.
+///
+/// # Privacy
+/// Touches sensitive data; tells the operator, outside the guarantee, in which columns values were moved into the domain, which
+/// is public, and which constraints rows break, in classes of ten.
+fn place(story: &Story, tables: &Sensitive<Arc<LinkedTables>>) -> Result<Sensitive<Grid>> {
+    let Story { table, scope, view, domain, .. } = story;
+    let grid = tables.map_ref(|tables| {
+        for (title, rows) in tables.broken(*table)? {
+            if let Some(class) = count_class(rows) {
+                tracing::warn!("{scope}constraint `{title}`: {class} rows break it; generated rows will hold it");
+            }
+        }
+        let store = tables.view(*table, view)?;
+        for (column, source) in view.schema.columns.iter().zip(&view.columns) {
+            let is_own = matches!(source.from, From::Own(_) | From::Gap(_) | From::Passed(_) | From::End(_));
+            let values = if is_own { store.column(&column.name)? } else { None };
+            if let Some(class) = values.and_then(|values| count_class(outside(&values, column))) {
+                tracing::warn!(
+                    "{scope}column `{}`: {class} values outside the domain were moved to where the schema says",
+                    column.name
+                );
+            }
+        }
+        let rows = Arc::new(UnitRows::new(&store, usize::MAX));
+        Ok::<_, Error>(Grid::new(store, rows, domain.clone()))
+    });
+    grid.transpose()
+}
+
+/// Measures one table's view. `counted` are the tables before it.
 ///
 /// # Privacy
 /// Releases the planned events of the table and nothing else.
-fn tell(
+fn count(
     request: &LinkedRequest,
     plan: &mut Plan,
     story: &Story,
     tables: &Sensitive<Arc<LinkedTables>>,
-    (stories, told): (&[Story], &[PartHeader]),
-    observe: &mut Observe<'_>,
-) -> Result<(PartHeader, Tied, Option<Sensitive<CodeStore>>)> {
+    (stories, counted): (&[Story], &[Counted]),
+    trains: bool,
+) -> Result<Counted> {
     let Story { table, scope, view, domain, drawn, rounds, .. } = story;
-    let is_root = told.is_empty();
-    let grid = tables
-        .map_ref(|tables| {
-            for (title, rows) in tables.broken(*table)? {
-                if let Some(class) = count_class(rows) {
-                    tracing::warn!("{scope}constraint `{title}`: {class} rows break it; generated rows will hold it");
-                }
-            }
-            let store = tables.view(*table, view)?;
-            for (column, source) in view.schema.columns.iter().zip(&view.columns) {
-                let is_own = matches!(source.from, From::Own(_) | From::Gap(_) | From::Passed(_) | From::End(_));
-                let values = if is_own { store.column(&column.name)? } else { None };
-                if let Some(class) = values.and_then(|values| count_class(outside(&values, column))) {
-                    tracing::warn!(
-                        "{scope}column `{}`: {class} values outside the domain were moved to where the schema says",
-                        column.name
-                    );
-                }
-            }
-            let rows = Arc::new(UnitRows::new(&store, usize::MAX));
-            Ok::<_, Error>(Grid::new(store, rows, domain.clone()))
-        })
-        .transpose()?;
-    let units = match (request.schema.linked.units.filter(|_| is_root), told.first()) {
+    let grid = place(story, tables)?;
+    let root = counted.first();
+    let units = match (request.schema.linked.units.filter(|_| root.is_none()), root) {
         (Some(units), _) => units as f64,
-        (None, Some(root)) if drawn.columns.is_empty() => root.units,
+        (None, Some(root)) if drawn.columns.is_empty() => root.part.units,
         (None, _) => {
             let count = plan.histogram(&format!("{scope}{COUNT}"))?;
             let count = count.release(&grid, Grid::units, 1, |_, _, into| into.push(0))?;
             count.get()[0].max(1.0)
         }
     };
-    if is_root && request.schema.linked.units.is_none() {
-        PublicUnits::counted(&request.budget, units);
-    }
     let is_independent = request.model == ModelKind::Independent;
     let bins = if is_independent { MAX_BINS } else { tables::bins(domain, units, request.budget.epsilon()) };
     let (mut columns, units) = match drawn.columns.is_empty() {
@@ -271,31 +357,72 @@ fn tell(
         }
     }
     for j in view.drawn..view.columns.len() {
-        let codec = known_codec(story, j, &columns, (stories, told))?;
+        let codec = known_codec(story, j, &columns, (stories, counted))?;
         columns.push(Column::known(codec));
     }
     let codecs: Vec<Codec> = columns.iter().map(|column| column.codec.clone()).collect();
-    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    let counts: Vec<f64> = codecs.iter().flat_map(Codec::marginal).map(|p| p * units).collect();
-    let marginals = Marginals::from_noisy(&layout, &counts)?;
     let part = PartHeader { table: request.schema.tables[*table].name.clone(), units, codecs };
     if is_independent || drawn.columns.is_empty() {
-        return Ok((part, Tied::untied(Mixture::independent(&marginals)), None));
+        return Ok(Counted { part, measured: None, codes: None });
     }
-    // A network wants the codes of all tables at once.
-    let kept = if request.model == ModelKind::Vae { 2 * stories.len() as u64 } else { 2 };
-    let codes = grid.map(|grid| grid.encode(&part.codecs, request.memory / kept)).transpose()?;
+    let (layout, marginals) = marginals(&part.codecs, units)?;
+    let codes = encode(request, grid, &part.codecs, stories.len(), trains)?;
     let chosen = choose_pairs(&layout, &view.pairs);
     let mut measured = measure_tables(plan, scope, &codes, &columns, marginals, chosen, units, &Unwatched)?;
     measured.tables.extend(pairs_before(view, &part.codecs, &measured));
+    Ok(Counted { part, measured: Some(measured), codes: trains.then_some(codes) })
+}
+
+/// The codes of a table's view. A network wants those of all tables at once.
+fn encode(
+    request: &LinkedRequest,
+    grid: Sensitive<Grid>,
+    codecs: &[Codec],
+    tables: usize,
+    trains: bool,
+) -> Result<Sensitive<CodeStore>> {
+    let kept = if trains { 2 * tables as u64 } else { 2 };
+    grid.map(|grid| grid.encode(codecs, request.memory / kept)).transpose()
+}
+
+impl Counted {
+    /// What was counted by another process. Of the rows a network alone has need.
+    fn kept(
+        request: &LinkedRequest,
+        story: &Story,
+        part: &PartHeader,
+        tables: &Sensitive<Arc<LinkedTables>>,
+        trains: bool,
+    ) -> Result<Self> {
+        let encode = || encode(request, place(story, tables)?, &part.codecs, request.schema.tree().len(), true);
+        let codes = (trains && story.view.drawn > 0).then(encode).transpose()?;
+        Ok(Self { part: part.clone(), measured: None, codes })
+    }
+}
+
+/// The law of a row of a table's view.
+///
+/// # Privacy
+/// Post-processing.
+fn law(
+    request: &LinkedRequest,
+    plan: &Plan,
+    story: &Story,
+    part: &PartHeader,
+    measured: Option<&Measured>,
+    observe: &mut Observe<'_>,
+) -> Result<Tied> {
+    let Some(measured) = measured else {
+        return Ok(Tied::untied(Mixture::independent(&marginals(&part.codecs, part.units)?.1)));
+    };
     let epsilon_spent = plan.epsilon_spent(0)?;
     let observer = Mutex::new(&mut *observe);
-    let mixture = mixture::fit(&measured, request.seed, mixture::STEPS, &|step| {
+    let mixture = mixture::fit(measured, request.seed, mixture::STEPS, &|step| {
         if let Ok(mut observe) = observer.lock() {
             observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
         }
     });
-    Ok((part, Tied::fit(mixture, &measured, view.drawn), Some(codes)))
+    Ok(Tied::fit(mixture, measured, story.view.drawn))
 }
 
 /// The pairs of columns of the row before: those of a row, and where there is no row before, all are missing.
@@ -344,13 +471,13 @@ fn known_codec(
     story: &Story,
     j: usize,
     columns: &[Column],
-    (stories, told): (&[Story], &[PartHeader]),
+    (stories, counted): (&[Story], &[Counted]),
 ) -> Result<Codec> {
     let column = &story.domain.columns[j];
     let drawn_above = |table: usize, from: From| {
         let above = stories.iter().position(|story| story.table == table)?;
         let place = stories[above].view.columns.iter().position(|column| column.from == from)?;
-        told.get(above)?.codecs.get(place).cloned()
+        counted.get(above)?.part.codecs.get(place).cloned()
     };
     let drawn_before = |index: usize| {
         let place = story.view.columns.iter().position(|column| column.from == From::Own(index))?;

@@ -118,7 +118,7 @@ pub(super) fn train_network<W: Witness>(
 }
 
 /// Where the training begins: at the initial weights, or where it stopped.
-fn begin(initial: Vec<f32>, begun: Option<Begin>) -> Result<Begin> {
+pub(super) fn begin(initial: Vec<f32>, begun: Option<Begin>) -> Result<Begin> {
     match begun {
         Some((parameters, _)) if parameters.len() != initial.len() => {
             Err(Error::bad_input("the checkpoint is of another network").remedy("begin a new fit"))

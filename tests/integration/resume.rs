@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use synthward::model::ModelFile;
+use synthward_privacy::ledger::{DRAWN_SINCE, Ledger, Record};
 
 const SMALL: &str = r#"
 [table]
@@ -34,6 +35,11 @@ domain_from = "public"
 const FIT: &str = "fit stays.csv --schema schema.toml --epsilon 2 --threads 1 -q -o model.safetensors --model";
 /// Before this, a process that should have ended hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where the number of units is to be learnt, and with it whether they are few.
+fn learning() -> String {
+    SMALL.replace("units = 120\n", "")
+}
 
 /// A table that a fit is soon done with.
 fn world() -> World {
@@ -123,7 +129,14 @@ fn a_fit_may_be_killed_at_any_moment() {
     let mut moments: BTreeMap<&str, usize> = BTreeMap::new();
     while killed < kills {
         let world = world();
-        let model = ["vae", "marginal", "independent"][fits % 3];
+        let (model, schema) = [
+            ("vae", SMALL.to_owned()),
+            ("marginal", learning()),
+            ("independent", learning()),
+            ("diffusion", learning()),
+        ][fits % 4]
+            .clone();
+        world.write("schema.toml", schema);
         fits += 1;
         // After so many kills of one fit it is let be.
         for attempt in 0.. {
@@ -324,21 +337,185 @@ fn what_the_ledger_names_is_not_made_again() {
     assert_done(&world);
 }
 
-/// What a fit learns of its domains is told on the terminal before anything is kept, so it is not drawn twice.
+/// What a fit learns is told once it is kept, and not before: a disk that has room for the ledger and not for what was learnt
+/// stands for a crash between the two. So the fit goes on, and tells one draw alone.
 #[cfg(unix)]
 #[test]
-fn a_fit_that_learns_is_not_begun_twice() {
+fn what_a_fit_learns_is_kept_before_it_is_told() {
     let world = world();
-    world.write("schema.toml", SMALL.replace("units = 120\n", ""));
-    // Killed once the intent is there and long before a network is trained.
-    let mut process = start(&world, &format!("{FIT} vae"));
+    let discovered =
+        learning().replace("min = 0\nmax = 99\n", "").replacen("domain_from = \"public\"", "kind_from = \"public\"", 1);
+    let codes: String = (0..2000).map(|code| format!(", \"code {code}\"")).collect();
+    world.write("schema.toml", discovered.replace(r#""F", "M""#, &format!(r#""F", "M"{codes}"#)));
+    let told = ["there are few units", "values outside the domain"];
+    for model in ["independent", "marginal", "vae"] {
+        let fit = format!("{} {model} --discover-epsilon 0.5", FIT.replace(" -q", ""));
+        let script = format!("trap '' XFSZ; ulimit -f 24; synthward {fit}");
+        let broken = world.shell(&script).exits(1).says(&["checkpoint.next", "cannot be written"]);
+        assert!(told.iter().all(|word| !broken.stderr.contains(word)), "{broken}");
+        let kinds = lines(&world);
+        assert!(kinds["drawn"] == 1 && !kinds.contains_key("checkpoint"), "{kinds:?}");
+        world.run(&format!("{fit} --resume")).succeeds().says(&told[..1]);
+        assert_done(&world);
+        for name in ["model.safetensors", "cohort.parquet", "ledger.jsonl", "ledger.jsonl.head"] {
+            std::fs::remove_file(world.path(name)).unwrap();
+        }
+    }
+}
+
+/// Killed once the intent is there, before or after the line that says that noise is drawn: the fit goes on, though it has a
+/// number of units to learn.
+#[cfg(unix)]
+#[test]
+fn a_fit_that_learns_goes_on() {
+    for (moment, model) in [("intent", "vae"), ("drawn", "marginal"), ("checkpoint", "independent")] {
+        let world = world();
+        world.write("schema.toml", learning());
+        let mut process = start(&world, &format!("{FIT} {model}"));
+        let kind = format!(r#""kind":"{moment}""#);
+        wait_until(&mut process, || {
+            std::fs::read_to_string(world.path("ledger.jsonl")).is_ok_and(|ledger| ledger.contains(&kind))
+        });
+        signal(&process, "-KILL");
+        process.wait().unwrap();
+        world.run(&format!("{FIT} {model} --resume")).succeeds();
+        assert_done(&world);
+    }
+}
+
+/// A fit that an earlier version began told what it learnt before it kept it: it is not begun twice.
+#[cfg(unix)]
+#[test]
+fn what_an_earlier_version_may_have_told_is_not_learnt_again() {
+    let world = world();
+    world.write("schema.toml", learning());
+    world.run(&format!("{FIT} marginal")).succeeds();
+    let ledger = Ledger::parse(&world.text("ledger.jsonl")).unwrap();
+    let before = ledger.lines().iter().take_while(|line| !matches!(line.record, Record::Drawn { .. }));
+    let (mut old, mut text) = (Ledger::default(), String::new());
+    for line in before {
+        let record = match &line.record {
+            Record::Opened { table, .. } => Record::Opened { version: DRAWN_SINCE - 1, table: table.clone() },
+            record => record.clone(),
+        };
+        text += &(old.append(record, line.time.clone(), line.who.clone()) + "\n");
+    }
+    world.write("ledger.jsonl", text).write("ledger.jsonl.head", old.head());
+    std::fs::remove_file(world.path("model.safetensors")).unwrap();
+    world.run(&format!("{FIT} marginal --resume")).exits(3).says(&["an earlier version", "the fit is spent"]);
+}
+
+/// Ctrl-C before anything is drawn: the table is not even there as a whole. The intent is taken back, and does not count.
+#[cfg(unix)]
+#[test]
+fn a_fit_that_drew_nothing_is_taken_back() {
+    let world = world();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_synthward"))
+        .args(format!("{FIT} marginal").replace("stays.csv", "-").split_whitespace())
+        .current_dir(world.path("."))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     wait_until(&mut process, || {
         std::fs::read_to_string(world.path("ledger.jsonl")).is_ok_and(|l| l.contains("intent"))
     });
-    signal(&process, "-KILL");
-    process.wait().unwrap();
-    assert!(!world.path("model.safetensors").exists() && beside(&world, "checkpoint").is_none());
-    world.run(&format!("{FIT} vae --resume")).exits(3).says(&["kept nothing yet", "the fit is spent"]);
+    // Until it has let the ledger go.
+    std::thread::sleep(Duration::from_millis(100));
+    interrupt(&process);
+    let ended = process.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("nothing was drawn, and nothing is spent"), "{said}");
+    let lines = lines(&world);
+    assert!(lines["refused"] == 1 && !lines.contains_key("drawn"), "{lines:?}");
+    assert_eq!(world.run("ledger show ledger.jsonl --json").succeeds().json()["epsilon"], 0.0);
+    // There is nothing to go on with, and nothing was spent: it begins.
+    world.run(&format!("{} marginal --resume", FIT.replace(" -q", ""))).succeeds().says(&["a new one begins"]);
+    let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    assert!(shown["epsilon"].as_f64().is_some_and(|spent| spent > 1.99 && spent <= 2.0), "{shown}");
+}
+
+/// Ctrl-C once something is drawn: it counts, the user is told how to go on, and the counts that were kept are not taken again.
+#[cfg(unix)]
+#[test]
+fn a_default_fit_that_is_interrupted_goes_on() {
+    let world = world();
+    let fit = FIT.replace(" -q", "").replace(" --model", "");
+    let mut process = start(&world, &fit);
+    wait_until(&mut process, || {
+        std::fs::read_to_string(world.path("ledger.jsonl")).is_ok_and(|l| l.contains(r#""kind":"drawn""#))
+    });
+    signal(&process, "-STOP");
+    interrupt(&process);
+    signal(&process, "-CONT");
+    let ended = process.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("the epsilon of the fit counts") && said.contains("--resume"), "{said}");
+    world.run(&format!("{fit} --resume")).succeeds();
+    assert_done(&world);
+}
+
+/// A training over whole trajectories is kept, too.
+#[cfg(unix)]
+#[test]
+fn a_training_over_trajectories_goes_on() {
+    let world = world();
+    let rows = (0..120).map(|i| format!("p{},{},{}\n", i % 60, i * 37 % 100, if i % 3 == 0 { "F" } else { "M" }));
+    world.write("stays.csv", format!("who,age,sex\n{}", rows.collect::<String>()));
+    let history = learning().replace(
+        "privacy_unit = \"row\"\n",
+        "privacy_unit = \"who\"\nmax_rows_per_unit = 2\norder = \"age\"\n\n[[column]]\nname = \"who\"\nkind = \"identifier\"\n",
+    );
+    world.write("schema.toml", history);
+    let mut process = start(&world, &format!("{FIT} vae"));
+    let trains =
+        || std::fs::read_to_string(world.path("ledger.jsonl")).is_ok_and(|l| l.matches("\"checkpoint\"").count() > 1);
+    wait_until(&mut process, trains);
+    interrupt(&process);
+    let ended = process.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("steps are kept"), "{said}");
+    world.run(&format!("{FIT} vae --resume")).succeeds();
+    assert_done(&world);
+}
+
+/// A row of the holdout that does not fit the schema is found before anything is drawn, and the run goes on with a schema that
+/// does: one fit is paid for.
+#[cfg(unix)]
+#[test]
+fn a_run_is_gone_on_with_by_a_corrected_schema() {
+    let world = World::new();
+    let holdout = Hospital::new(200, 5_000_001).csv();
+    let rows: Vec<&str> = holdout.lines().collect();
+    let (last, before) = rows.split_last().unwrap();
+    let place = rows[0].split(',').position(|name| name == "age").unwrap();
+    let mut cells: Vec<&str> = last.split(',').collect();
+    cells[place] = "61.5";
+    world.write("holdout.csv", format!("{}\n{}\n", before.join("\n"), cells.join(",")));
+    world.write("visits.csv", Hospital::new(200, FIRST_PATIENT).csv()).write("schema.toml", SCHEMA);
+    world.write(
+        "run.toml",
+        "[input]\ntable = \"visits.csv\"\nschema = \"schema.toml\"\nholdout = \"holdout.csv\"\n\n[fit]\nepsilon = 2.0\n\
+         delta = 1e-5\nmodel = \"independent\"\n\n[cohort]\nrows = 300\n",
+    );
+    let row = (rows.len() - 1).to_string();
+    let refused = world.run("run run.toml -o out").exits(3);
+    let refused = refused.says(&["holdout.csv", &format!("row {row}"), "`age`", "nothing is spent"]);
+    assert!(!refused.stderr.contains("61.5"), "{refused}");
+    assert_eq!(world.run("ledger show ledger.jsonl --json").succeeds().json()["epsilon"], 0.0);
+    let corrected = SCHEMA.replace(
+        "name = \"age\"\nkind = \"integer\"\ntype = \"int16\"",
+        "name = \"age\"\nkind = \"real\"\ntype = \"float64\"\ndecimals = 1",
+    );
+    assert_ne!(corrected, SCHEMA);
+    world.write("schema.toml", corrected);
+    world.run("run run.toml -o out --resume").runs();
+    let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
+    assert!(shown["epsilon"].as_f64().is_some_and(|spent| spent > 1.9 && spent <= 2.0), "{shown}");
 }
 
 /// A run that is gone on with takes the model that is there; by another table the audit would ask for people who are not in

@@ -35,7 +35,7 @@ pub enum Record {
         source: Option<String>,
     },
     /// Written before the first row is read. Counts as spent from here on,
-    /// whatever happens afterwards. An infinite epsilon, `"inf"`, is a fit without noise.
+    /// unless it is taken back before anything is drawn. An infinite epsilon, `"inf"`, is a fit without noise.
     Intent {
         fit: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +53,9 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tool: Option<String>,
     },
+    /// Written before the first noise is drawn. From here on nobody can take the intent back; whoever goes on with the fit draws
+    /// again what was shown to nobody.
+    Drawn { fit: String },
     /// Names a checkpoint that lies whole on the disk, where nobody can read it without the key in this line. A fit goes on
     /// from its last checkpoint and from no other, or else steps would be taken twice.
     Checkpoint {
@@ -71,7 +74,8 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         key: String,
     },
-    /// Written when the input was refused before any mechanism ran: the intent is not spent.
+    /// The process that wrote the intent takes it back: the input was refused, or somebody stopped it, before anything was
+    /// drawn. Right after the intent, nothing is spent; anywhere else it says nothing.
     Refused { fit: String },
     /// Throwaway fits to real rows, about to be made to test a fit. Their models are dropped, and what is seen of them is for the
     /// data's controller: no cap counts them.
@@ -111,6 +115,7 @@ impl Record {
     pub fn fit(&self) -> Option<&str> {
         match self {
             Self::Intent { fit, .. }
+            | Self::Drawn { fit }
             | Self::Checkpoint { fit, .. }
             | Self::Resumed { fit }
             | Self::Outcome { fit, .. }

@@ -57,6 +57,7 @@ fn in_words(record: &Record) -> String {
         Record::Cap { epsilon: Some(cap), source } => format!("cap      epsilon {cap} in all{}", of(source)),
         Record::Cap { epsilon: None, source } => format!("cap      none{}", of(source)),
         Record::Refused { fit } => format!("refused  fit {fit}: nothing was spent"),
+        Record::Drawn { fit } => format!("drawn    fit {fit}: from here on it counts"),
         Record::Checkpoint { fit, sha256, .. } => format!("kept     fit {fit}: checkpoint {sha256}"),
         Record::Resumed { fit } => format!("resumed  fit {fit}: nothing more is spent"),
         Record::Outcome { fit, model_sha256, .. } => format!("released fit {fit}: model {model_sha256}"),

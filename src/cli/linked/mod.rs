@@ -28,14 +28,14 @@ pub use run::{refuse_settings, run};
 
 /// Fits and writes a model of linked tables, or ends its fit. Returns the model and the SHA-256 of its file.
 pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<(LinkedModel, String)> {
-    let Kept { ledger, output, resume, .. } = *kept;
+    let output = kept.output;
     output::check_writable(output)?;
     if request.schema.history.is_none() {
         // Before anything is spent on a model beside which they cannot be copied.
         request.schema.check_for_fit()?;
         reference_files(request.folder, request.schema)?;
     }
-    let ledger = ledger_of(ledger, &request.schema.linked.table())?;
+    let ledger = ledger_of(kept.ledger, &request.schema.linked.table())?;
     if request.schema.linked.assumed_public {
         tracing::warn!(
             "the schema's domains were read from the rows and are assumed public; the guarantee leaves them out"
@@ -45,7 +45,7 @@ pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let (model, sha256) = train::fit_linked(request, (&ledger, output), resume, &mut |progress| bars.at(progress))?;
+    let (model, sha256) = train::fit_linked(request, &kept.place(&ledger), &mut |progress| bars.at(progress))?;
     drop(bars);
     let (plan, file) = (&model.header.plan, output.display());
     let what = match model.header.history {
@@ -188,7 +188,7 @@ pub fn fill(asked: &Inferring<'_>, seed: u64, format: Format) -> Result<()> {
         let read = |name: &str| {
             let table = schema.tables.iter().find(|table| table.name == name);
             let table = table.ok_or_else(|| Error::failed(format!("the schema has no table `{name}`")))?;
-            Ok(read_linked_table(&table_file(folder, &table.name)?, table)?.batch(|_| true)?.for_controller())
+            Ok(read_linked_table(&table_file(folder, &table.name)?, table)?.plain(&table.alone())?.for_controller())
         };
         let write = |table: &str, rows: RecordBatch| {
             let name = table_file(folder, table)?.table_name();

@@ -13,7 +13,7 @@ use super::{Asked, fit, generate};
 use crate::cohort::{Format, is_fhir};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::ingest::{Reference, Source, table_file};
+use crate::ingest::{Reference, Source, read_linked, table_file};
 use crate::model;
 use crate::output;
 use crate::report::{FileFact, Report, Reproduce, coarse, render};
@@ -29,10 +29,11 @@ pub fn run(
     global: &Global,
     (config, text, base): (&RunConfig, &str, &Path),
     (run_file, schema): (&Path, &LinkedSchema),
-    (output, ledger): (&Path, &Path),
+    (output, ledger, resume): (&Path, &Path, bool),
     memory: u64,
 ) -> Result<()> {
-    let (table, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
+    let (table, holdout) =
+        (base.join(&config.input.table), base.join(config.input.holdout.as_deref().unwrap_or(Path::new(""))));
     refuse_settings(config, run_file)?;
     let request = LinkedRequest {
         folder: &table,
@@ -45,7 +46,9 @@ pub fn run(
     std::fs::create_dir_all(output)
         .map_err(|e| Error::failed(format!("the folder cannot be made ({})", e.kind())).file(output))?;
     let out = |name: &str| output.join(name);
-    output::check_new_folder(&out("cohort"))?;
+    if !resume {
+        output::check_new_folder(&out("cohort"))?;
+    }
     // A copy that does not work must not see a row.
     let checked = selftest()?;
     refuse_fault(&checked)?;
@@ -54,11 +57,19 @@ pub fn run(
     refuse_shared_persons(schema, &table, &holdout)?;
     let salt = Salt::of_folder(output)?;
     let file = out("model.safetensors");
-    let kept = Kept { ledger, output: &file, tables: "", resume: false };
-    let (model, sha256) = fit(global, &request, &kept)?;
+    // By other tables the audit would ask for people who are not in the model.
+    let tables = salt.salted(
+        &as_read.iter().flat_map(|files| files.values()).map(|(_, sha256)| &**sha256).collect::<Vec<_>>().join("\n"),
+    );
+    let check = || read_linked(&holdout, schema, memory / 2).map(drop);
+    let (model, sha256) =
+        fit(global, &request, &Kept { ledger, output: &file, tables: &tables, resume, check: &check })?;
+    if resume {
+        output::remove_folder(&out("cohort"))?;
+    }
     let root = &schema.tables[schema.tree()[0]];
     let asked = Asked {
-        persons: config.cohort.rows,
+        persons: config.cohort.rows.unwrap_or_else(|| model.expected_persons()),
         seed: config.cohort.seed,
         output: &out("cohort"),
         format: format_of(schema, &as_read[0]),

@@ -82,7 +82,7 @@ impl PlanCommand {
         };
         let ledger = self.ledger_file(&config, base);
         let source = Source::Path(base.join(&config.input.table));
-        let holdout = base.join(&config.input.holdout);
+        let holdout = config.input.holdout.as_ref().map(|holdout| base.join(holdout));
         let request = FitRequest {
             source: &source,
             schema: &schema,
@@ -93,7 +93,7 @@ impl PlanCommand {
             memory: self.memory.of_table()?,
         };
         let mut missing = Missing::default();
-        for path in [source.as_path(), &holdout] {
+        for path in [Some(source.as_path()), holdout.as_deref()].into_iter().flatten() {
             missing.found(is_readable(path));
         }
         let planned = missing.found(train::plan(&request));
@@ -111,7 +111,7 @@ impl PlanCommand {
             let canaries = config.audit.canaries.is_some();
             Some(probe::estimate(&Asked {
                 request: &request,
-                holdout: &holdout,
+                holdout: holdout.as_deref(),
                 cohort: config.cohort.rows,
                 canaries,
             })?)
@@ -146,7 +146,8 @@ impl PlanCommand {
     /// The plan of a folder of linked tables, or of a table with an order: what it would spend. Time and memory are not
     /// measured.
     fn run_linked(&self, global: &Global, config: &RunConfig, base: &Path, schema: &LinkedSchema) -> Result<()> {
-        let (folder, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
+        let folder = base.join(&config.input.table);
+        let holdout = config.input.holdout.as_ref().map(|holdout| base.join(holdout));
         let request = LinkedRequest {
             folder: &folder,
             schema,
@@ -158,7 +159,7 @@ impl PlanCommand {
         let mut missing = Missing::default();
         missing.found(refuse_settings(config, &self.config));
         let flat = schema.history.as_deref();
-        for path in [&folder, &holdout] {
+        for path in [Some(&folder), holdout.as_ref()].into_iter().flatten() {
             if flat.is_some() {
                 missing.found(is_readable(path));
                 continue;

@@ -1,5 +1,7 @@
 //! What kind of column it is.
 
+use super::super::header::ROW_NAMES;
+use super::dates;
 use super::identifiers;
 use super::profile::{CHECKED_CODE_SHARE, Profile, TIME_OF_DAY};
 use super::{Distinct, Finding, FindingClass};
@@ -77,7 +79,7 @@ const UNKNOWN_NUMBERS: [f64; 12] =
     [-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99_999.0, 999_999.0, 9_999_999.0, 99_999_999.0];
 
 /// Formats that dates in text are tried in, the unambiguous ones first.
-const FORMATS: [&str; 16] = [
+const FORMATS: [&str; 27] = [
     "%Y-%m-%d",
     "%Y-%m-%dT%H:%M:%SZ",
     "%Y-%m-%dT%H:%M:%S",
@@ -90,8 +92,19 @@ const FORMATS: [&str; 16] = [
     "%Y/%m/%d",
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y",
+    "%d.%m.%y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d-%b-%Y",
+    "%d%b%Y",
     "%d/%m/%Y",
     "%m/%d/%Y",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%d/%m/%y",
+    "%m/%d/%y",
     "%H:%M:%S",
     "%H:%M",
 ];
@@ -128,6 +141,7 @@ impl Draft {
 /// Drafts one column; the first rule that fits decides.
 pub(super) fn draft(profile: &Profile, is_unit: bool) -> Draft {
     let mut draft = unit(profile, is_unit)
+        .or_else(|| row_names(profile))
         .or_else(|| empty(profile))
         .or_else(|| datetime(profile))
         .or_else(|| identifier(profile))
@@ -135,15 +149,31 @@ pub(super) fn draft(profile: &Profile, is_unit: bool) -> Draft {
         .or_else(|| code(profile))
         .or_else(|| numeric(profile))
         .unwrap_or_else(|| listed(profile));
+    if let Some(marks) = profile.marks.filter(|_| is_of_numbers(&draft.column)) {
+        draft.column.suffix = marks.suffix().map(str::to_owned);
+        draft.column.limits = marks.limits;
+        let limits = if marks.limits { " A cell such as <0.5 stands for the number that it names." } else { "" };
+        draft =
+            draft.note(FindingClass::Notation, format!("Numbers, as `reading`, `suffix` and `limits` say.{limits}"));
+    }
     if draft.column.is_modelled() {
         draft.findings.extend(oddities(profile));
     }
     draft
 }
 
+fn is_of_numbers(column: &Column) -> bool {
+    column.kind.is_amount() || column.arrow_type.as_ref().is_some_and(ArrowType::is_numeric)
+}
+
 fn unit(profile: &Profile, is_unit: bool) -> Option<Draft> {
     let draft = || key(profile).note(FindingClass::PrivacyUnit, "The privacy unit; generated rows get fresh ones.");
     is_unit.then(draft)
+}
+
+fn row_names(profile: &Profile) -> Option<Draft> {
+    let note = "The first column has no name: names or numbers of rows, as R and pandas write them. Left out.";
+    (profile.name == ROW_NAMES).then(|| key(profile).dropped().note(FindingClass::Key, note))
 }
 
 fn identifier(profile: &Profile) -> Option<Draft> {
@@ -183,9 +213,8 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     let (format, arrow_type) = match &profile.arrow_type {
         Some(t) if t.is_temporal() => (None, t.clone()),
         _ if profile.is_text() => {
-            let format = FORMATS
-                .into_iter()
-                .find(|f| profile.all(|label| datetime::parse(label, Some(f), Ticks::Nanosecond).is_some()))?;
+            let format = FORMATS.into_iter().find(|format| dates::fits(profile, format))?;
+            let format = dates::turned(format).filter(|_| profile.is_month_first).unwrap_or(format);
             let arrow_type = match Ticks::of_format(format) {
                 Ticks::Day => ArrowType::DATE32,
                 _ if !format.contains("%Y") => ArrowType::TIME64_US,
@@ -210,13 +239,14 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     };
     (draft.column.min, draft.column.max) = (bound(min), bound(max));
     if let Some(format) = format {
-        let ambiguous =
-            if matches!(format, "%d/%m/%Y") && profile.all(|l| datetime::parse(l, Some("%m/%d/%Y"), ticks).is_some()) {
-                " Day and month could be exchanged: check the format."
-            } else {
-                ""
-            };
-        draft = draft.note(FindingClass::DateAsText, format!("Text, read as {format}.{ambiguous}"));
+        let turned = dates::turned(format).filter(|turned| dates::fits(profile, turned));
+        let ambiguous = match turned {
+            Some(_) if profile.is_month_first => " Day and month could be exchanged: other columns show their order.",
+            Some(_) => " Day and month could be exchanged: check the format.",
+            None => "",
+        };
+        let century = if format.contains("%y") { " Years below 69 are taken for 20xx." } else { "" };
+        draft = draft.note(FindingClass::DateAsText, format!("Text, read as {format}.{ambiguous}{century}"));
     }
     if profile.words.iter().any(|w| w.contains("birth") || w == "dob") {
         let note = "A date of birth narrows down a person: the year, or an age, would do for most purposes.";

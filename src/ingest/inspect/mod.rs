@@ -7,6 +7,8 @@
 //!
 //! The rules for a column look at it alone; [`inspect_folder`] then looks for keys among the tables of a folder.
 
+mod dates;
+pub(super) mod dialect;
 mod identifiers;
 mod kinds;
 mod linked;
@@ -22,7 +24,8 @@ use serde::Serialize;
 use super::raw::RawTable;
 use crate::error::{Error, Result};
 use crate::schema::{
-    ArrowType, Column, ConstraintFrom, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Read, Schema, TableSpec,
+    ArrowType, Column, ConstraintFrom, DEFAULT_MAX_ROWS_PER_UNIT, DomainFrom, Kind, Notes, ROW, Read, Reading, Schema,
+    TableSpec,
 };
 pub use linked::{LinkedInspection, TableReport, inspect_folder};
 use profile::Profile;
@@ -113,6 +116,8 @@ pub enum FindingClass {
     FewValues,
     /// In a folder: another column decides it.
     Follows,
+    /// Numbers are not written as programs write them.
+    Notation,
 }
 
 /// A column that may name the privacy unit.
@@ -173,7 +178,10 @@ pub fn inspect(raw: &RawTable, also: &[RawTable], unit: Option<&str>, vouched: V
 }
 
 fn profiles(raw: &RawTable) -> Result<Vec<Profile>> {
-    raw.columns.iter().map(|column| Profile::of(raw, column)).collect()
+    let mut profiles: Vec<Profile> =
+        raw.columns.iter().map(|column| Profile::of(raw, column)).collect::<Result<_>>()?;
+    dates::settle_order(&mut profiles);
+    Ok(profiles)
 }
 
 fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, vouched: Vouched) -> Result<Inspection> {
@@ -220,6 +228,12 @@ fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, vouched: Vouc
         max_rows_per_unit: unit_rows.is_some().then_some(DEFAULT_MAX_ROWS_PER_UNIT),
         order: None,
         missing: profile::MISSING_MARKERS.map(str::to_owned).to_vec(),
+        reading: match vouched {
+            Vouched::Nothing => raw.reading.clone(),
+            Vouched::Kinds | Vouched::All => {
+                Reading { from: raw.reading.from.map(|_| ConstraintFrom::Public), ..raw.reading.clone() }
+            }
+        },
         units: units.filter(|_| assume_public).map(|n| n as u64),
         at_least_units: None,
         epsilon_cap: None,
@@ -319,7 +333,7 @@ impl UnitCandidate {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Source, read};
+    use super::super::{Source, read_to_inspect};
     use super::*;
     use crate::schema::{Bound, CodeSystem, Resolution};
 
@@ -334,12 +348,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("people.csv");
         std::fs::write(&path, text).unwrap();
-        read(&Source::from(&path)).unwrap()
+        read_to_inspect(&Source::from(&path), &Reading::default()).unwrap()
     }
 
     fn fixture() -> RawTable {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/diabetes130/encounters.csv.gz");
-        read(&Source::from(&path)).unwrap()
+        read_to_inspect(&Source::from(&path), &Reading::default()).unwrap()
     }
 
     fn column<'a>(inspection: &'a Inspection, name: &str) -> &'a Column {

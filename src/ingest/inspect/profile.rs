@@ -1,11 +1,13 @@
 //! One column as the rules see it: its name in words, its type, its distinct values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::super::cells::{Texts, nanoseconds};
 use super::super::load::number;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::Distinct;
+use super::dialect::Marks;
 use crate::error::Result;
 use crate::schema::datetime::{self, Ticks};
 use crate::schema::{ArrowType, CodeSystem};
@@ -45,6 +47,10 @@ pub(super) struct Profile {
     pub labels: Vec<String>,
     /// Number of cells of each label.
     pub counts: Vec<usize>,
+    /// How the numbers are written, where they are not plain: the labels are.
+    pub marks: Option<Marks>,
+    /// Of dates in which day and month could be exchanged: other columns show that the month comes first.
+    pub is_month_first: bool,
 }
 
 impl Profile {
@@ -59,6 +65,8 @@ impl Profile {
             markers: Vec::new(),
             labels: Vec::new(),
             counts: Vec::new(),
+            marks: None,
+            is_month_first: false,
         };
         match &column.stored {
             Stored::Unsupported(data_type) => {
@@ -71,6 +79,7 @@ impl Profile {
         let mut texts = all_texts(raw, column)?;
         profile.markers = texts.labels.iter().map(|l| l.trim()).filter(|l| is_marker(l)).map(str::to_owned).collect();
         texts.remove(is_marker);
+        profile.marks = make_plain(&mut texts, raw, column);
         let counts = texts.counts();
         profile.missing = raw.rows - counts.iter().sum::<usize>();
         let mut pairs: Vec<(String, usize)> = texts.labels.into_iter().zip(counts).collect();
@@ -185,10 +194,19 @@ fn all_texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
 pub(super) fn texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
     let mut texts = all_texts(raw, column)?;
     texts.remove(is_marker);
+    make_plain(&mut texts, raw, column);
     Ok(texts)
 }
 
-fn is_marker(text: &str) -> bool {
+/// Writes numbers of text as programs do, where all of the column are numbers.
+fn make_plain(texts: &mut Texts, raw: &RawTable, column: &RawColumn) -> Option<Marks> {
+    let is_text = matches!(column.stored, Stored::Text(_));
+    let marks = Marks::of(&raw.reading, &texts.labels).filter(|_| is_text)?;
+    texts.rename(|label| marks.plain(&raw.reading, label).map_or_else(|| label.to_owned(), Cow::into_owned));
+    Some(marks)
+}
+
+pub(super) fn is_marker(text: &str) -> bool {
     MISSING_MARKERS.contains(&text.trim())
 }
 

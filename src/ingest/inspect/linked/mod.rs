@@ -18,7 +18,9 @@ use crate::ingest::Frame;
 use crate::ingest::load::Demand;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
-use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Rule};
+use crate::schema::{
+    ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Reading, Rule,
+};
 use keys::Link;
 use roles::Roles;
 use schemars::JsonSchema;
@@ -83,8 +85,13 @@ struct Table {
 ///
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
-pub fn inspect_folder(folder: &Path, vouched: Vouched, reference: &[String]) -> Result<LinkedInspection> {
-    let (mut tables, skipped) = folder::read(folder, vouched)?;
+pub fn inspect_folder(
+    folder: &Path,
+    vouched: Vouched,
+    reference: &[String],
+    said: &Reading,
+) -> Result<LinkedInspection> {
+    let (mut tables, skipped) = folder::read(folder, vouched, said)?;
     let named = reference::named(&tables, reference)?;
     let mut keys = keys::keys(&tables);
     let links = keys::links(&tables, &keys);
@@ -276,6 +283,7 @@ fn write(
     };
     let mut drafted = LinkedTable {
         missing: table.draft.schema.table.missing.clone(),
+        reading: table.draft.schema.table.reading.clone(),
         columns: table.columns().to_vec(),
         ..LinkedTable::new(&table.name)
     };
