@@ -13,16 +13,17 @@ use super::selftest::refuse_fault;
 use super::split::Divided;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
+use crate::cohort::{self, Cohort, Format};
 use crate::config::{ReportConfig, RunConfig};
 use crate::error::{Error, Result, why};
-use crate::evaluate::Evaluation;
-use crate::ingest::{self, Source};
+use crate::evaluate::{Evaluation, compare_unconstrained};
+use crate::ingest::{self, Frame, Source};
 use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
 use crate::report::{
     Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
 };
-use crate::schema::{AnySchema, Kind, LinkedSchema, Schema};
+use crate::schema::{AnySchema, Kind, LinkedSchema, Reading, Schema};
 use crate::selftest::selftest;
 use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
@@ -101,7 +102,7 @@ impl Run {
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let salt = Salt::of_folder(&self.output)?;
-        let (model, sha256) = {
+        let (mut model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
             let tables = salt.salted(&as_read.join("\n"));
             let check = || holdout_fits(&request, history.as_ref(), &holdout.as_str().into());
@@ -125,10 +126,14 @@ impl Run {
         model.write(global, &sha256, (rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
+        let unconstrained = model.unconstrained(rows, config.cohort.seed)?;
         // With the discovered domains, if any.
         let schema = model.schema();
         let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        let mut evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        if let Some(unconstrained) = unconstrained {
+            compare_unconstrained(&mut evaluation, (&tables.real, &tables.holdout), &unconstrained, schema)?;
+        }
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
         drop(comparing);
 
@@ -263,6 +268,20 @@ impl Model {
         }
     }
 
+    /// A cohort of so many rows, [`MOST_COMPARED`] at most, as the model draws it without the constraints of its schema; none
+    /// where there are none, and of a table with an order, whose rules hold along a person's rows.
+    fn unconstrained(&mut self, rows: u64, seed: u64) -> Result<Option<Frame>> {
+        let Self::Flat(model) = self else { return Ok(None) };
+        let constraints = std::mem::take(&mut model.header.schema.constraints);
+        let drawn = if constraints.is_empty() {
+            Ok(None)
+        } else {
+            drawn_to_compare(model, rows.min(MOST_COMPARED), seed).map(Some)
+        };
+        model.header.schema.constraints = constraints;
+        drawn
+    }
+
     /// Writes a cohort of so many rows.
     fn write(&self, global: &Global, sha256: &str, (rows, seed): (u64, u64), path: &Path) -> Result<()> {
         match self {
@@ -303,6 +322,20 @@ fn holdout_fits(request: &FitRequest, history: Option<&LinkedSchema>, holdout: &
         None => ingest::store(holdout, &train::plan(request)?.schema, request.memory / 2).map(drop),
         Some(schema) => ingest::read_linked(holdout.as_path(), schema, request.memory / 2).map(drop),
     }
+}
+
+/// Rows that tell what the constraints changed.
+const MOST_COMPARED: u64 = 20_000;
+
+/// Rows of a model, by way of a file that goes at once.
+fn drawn_to_compare(model: &ModelFile, rows: u64, seed: u64) -> Result<Frame> {
+    let failed = |e: std::io::Error| {
+        Error::failed(format!("no folder for temporary files ({})", e.kind())).remedy("make room, or set TMPDIR")
+    };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("cohort.arrow");
+    cohort::write(&Cohort::new(model, Format::Arrow)?, rows, seed, &Vec::new(), &path, |_| {})?;
+    ingest::read(&Source::from(&path), &Reading::default())?.load_cohort(&model.header.schema)
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
