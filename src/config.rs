@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Delta when nothing else is said. It must stay below 1 / (declared number of units), and is refused where it does not.
 pub const DEFAULT_DELTA: f64 = 1e-6;
 
+/// Share of the people who are held out where nothing else is said.
+pub const HOLDOUT: f64 = 0.2;
+
 /// Which generator is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -31,6 +34,7 @@ pub enum ModelChoice {
 pub struct RunConfig {
     pub input: InputConfig,
     pub fit: FitConfig,
+    #[serde(default)]
     pub cohort: CohortConfig,
     #[serde(default)]
     pub audit: AuditConfig,
@@ -82,8 +86,9 @@ pub struct InputConfig {
     pub table: PathBuf,
     /// What is public about it.
     pub schema: PathBuf,
-    /// Real rows of other people, for the evaluation.
-    pub holdout: PathBuf,
+    /// Real rows of other people, for the evaluation and the audit; absent, a fifth of the table's people are held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<PathBuf>,
     /// The ledger of the data's source; absent, it is `ledger.jsonl` beside the schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<PathBuf>,
@@ -109,11 +114,13 @@ pub struct FitConfig {
 }
 
 /// What is generated.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CohortConfig {
-    /// Rows of the cohort.
-    pub rows: u64,
+    /// Rows of the cohort, of linked tables persons; absent, as many as the model knows that the training table has: what is
+    /// declared public, or was counted with noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// The same seed gives the same cohort of a model.
     #[serde(default)]
     pub seed: u64,

@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use synthward::ingest::{Source, inspect, inspect_folder, read, read_linked};
-use synthward::schema::LinkedSchema;
+use synthward::ingest::{Source, Vouched, inspect, inspect_folder, read_linked, read_to_inspect};
+use synthward::schema::{LinkedSchema, Reading};
 
 static SCHEMA: LazyLock<LinkedSchema> =
     LazyLock::new(|| LinkedSchema::from_toml(include_str!("../../fixtures/fhir/schema.toml")).unwrap());
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("Patient.ndjson");
     std::fs::write(&path, bytes).unwrap();
-    let _ = read(&Source::from(&path)).map(|table| inspect(&table, None, false));
-    let _ = inspect_folder(folder.path(), false);
+    let _ = read_to_inspect(&Source::from(&path), &Reading::default()).map(|table| inspect(&table, None, Vouched::Nothing));
+    let _ = inspect_folder(folder.path(), Vouched::Nothing, &[], &Reading::default());
     let _ = read_linked(folder.path(), &SCHEMA, 1 << 20);
 });

@@ -3,10 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::io::Write;
-use synthward::ingest::{Source, inspect, read};
+use synthward::ingest::{Source, Vouched, inspect, read_to_inspect};
+use synthward::schema::Reading;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    let _ = read(&Source::from(file.path())).map(|table| inspect(&table, None, false));
+    let _ = read_to_inspect(&Source::from(file.path()), &Reading::default()).map(|table| inspect(&table, None, Vouched::Nothing));
 });

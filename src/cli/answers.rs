@@ -12,7 +12,7 @@ use crate::report::number_or_infinity;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use synthward_privacy::PrivacyUnit;
 use synthward_privacy::accountant::Accountant;
 use synthward_privacy::case::Answer;
@@ -68,6 +68,24 @@ pub struct Fitted<'a, H> {
     /// Everything in the model file but its weights.
     #[serde(flatten)]
     pub header: &'a H,
+}
+
+/// The answer of `split`.
+#[derive(Serialize, JsonSchema)]
+pub struct Divided<'a> {
+    pub output: &'a Path,
+    /// Rows of either side; of linked tables, persons.
+    pub train: usize,
+    pub holdout: usize,
+    pub seed: u64,
+}
+
+/// The answer of `split --clean`.
+#[derive(Serialize, JsonSchema)]
+pub struct Removal<'a> {
+    pub removed: &'a [PathBuf],
+    /// Files that are not what was written any more, and were left.
+    pub changed: &'a [PathBuf],
 }
 
 /// The answer of `generate` for linked tables.

@@ -137,8 +137,9 @@ impl AuditCommand {
             folder.display()
         );
         let source = Source::from(&self.members);
-        let (members, holdout) = (ingest::read(&source)?, ingest::read(&Source::from(&self.holdout))?);
         let schema = &released.header.schema;
+        let read = |source: &Source| ingest::read(source, &schema.table.reading);
+        let (members, holdout) = (read(&source)?, read(&Source::from(&self.holdout))?);
         let request = ShadowRequest {
             released,
             source: &source,
@@ -171,13 +172,13 @@ impl AuditTables {
     /// # Privacy
     /// Touches sensitive data for the controller's own audit, outside the guarantee.
     pub fn read(schema: &Schema, members: &str, holdout: &str, synthetic: &str) -> Result<Self> {
-        let read = |name: &str| ingest::read(&Source::from(name));
+        let read = |name: &str| ingest::read(&Source::from(name), &schema.table.reading);
         let (members, others) = (read(members)?, read(holdout)?);
         refuse_shared_people(schema, &members, &others)?;
         Ok(Self {
             members: members.load_to_audit(schema)?.for_controller(),
             holdout: others.load_to_audit(schema)?.for_controller(),
-            synthetic: read(synthetic)?.load_cohort(schema)?,
+            synthetic: ingest::read_cohort(&Source::from(synthetic), schema)?.load_cohort(schema)?,
         })
     }
 

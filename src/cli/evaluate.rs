@@ -86,7 +86,7 @@ impl Tables {
         Ok(Self {
             real: ingest::load(&source(real), schema)?.for_controller(),
             holdout: ingest::load(&source(holdout), schema)?.for_controller(),
-            synthetic: ingest::read(&source(synthetic))?.load_cohort(schema)?,
+            synthetic: ingest::read_cohort(&source(synthetic), schema)?.load_cohort(schema)?,
         })
     }
 
@@ -153,7 +153,61 @@ pub fn summary(evaluation: &Evaluation) -> String {
         let (synthetic, real) = (figure.map(|f| f.synthetic), figure.map(|f| f.floor));
         text.push_str(&format!("{name:<34}{:>10}{:>12}\n", cell(synthetic), cell(real)));
     }
+    text.push_str(&numbers(evaluation));
+    text.push_str(&constrained(evaluation));
     text
+}
+
+/// Distances of the columns that constraints name, without and with them.
+fn constrained(evaluation: &Evaluation) -> String {
+    let touched = evaluation.columns.iter().filter_map(|c| Some((c, c.tvd_without_constraints?)));
+    let mut lines: Vec<String> = touched
+        .map(|(c, before)| format!("{:<34}{before:>10.4}{:>12.4}{:>12.4}\n", c.name, c.tvd.synthetic, c.tvd.floor))
+        .collect();
+    if !lines.is_empty() {
+        let what = "what the constraints changed (TVD)";
+        lines.insert(0, format!("\n{what:<34}{:>10}{:>12}{:>12}\n", "without", "with", "real"));
+    }
+    lines.concat()
+}
+
+/// Means, standard deviations and zeros of numbers, each beside the holdout's.
+fn numbers(evaluation: &Evaluation) -> String {
+    let of: Vec<_> = evaluation.columns.iter().filter_map(|c| Some((&c.name, c.numbers.as_ref()?))).collect();
+    if of.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n{:<22}{:>10}{:>9}{:>10}{:>9}{:>9}{:>9}\n",
+        "numbers", "mean", "holdout", "SD", "holdout", "zeros", "holdout"
+    );
+    for (name, figures) in of {
+        let [mean, deviation, zeros] = figures.is_near();
+        let marked = |x: String, is_near: bool| format!("{x}{}", if is_near { " " } else { "*" });
+        text.push_str(&format!(
+            "{name:<22}{:>10}{:>9}{:>10}{:>9}{:>9}{:>9}\n",
+            marked(plain(figures.mean.synthetic), mean),
+            plain(figures.mean.holdout),
+            marked(plain(figures.deviation.synthetic), deviation),
+            plain(figures.deviation.holdout),
+            marked(format!("{:.3}", figures.zeros.synthetic), zeros),
+            format!("{:.3}", figures.zeros.holdout),
+        ));
+    }
+    text.push_str(
+        "* off by more than 5 % (zeros: by .02) and by more than three times what the\n  real table is off the holdout\n",
+    );
+    text
+}
+
+/// Four digits, in so many characters that a column of them is narrow.
+fn plain(x: f64) -> String {
+    match x.abs() {
+        size if size >= 1e7 || (size > 0.0 && size < 1e-3) => format!("{x:.2e}"),
+        size if size >= 1000.0 => format!("{x:.0}"),
+        size if size >= 10.0 => format!("{x:.2}"),
+        _ => format!("{x:.4}"),
+    }
 }
 
 /// Over the groups that have one.

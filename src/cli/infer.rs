@@ -80,7 +80,7 @@ impl Infer {
         }
         Format::of(&self.output)?;
         global.may_write(&self.output)?;
-        let table = ingest::read(&Source::from(&self.table))?;
+        let table = ingest::read(&Source::from(&self.table), &model.header.schema.table.reading)?;
         tell_real();
         if self.score {
             self.score(global, &model, &sha256, &table)
@@ -161,7 +161,7 @@ impl Infer {
         let frame = table.load_to_fill(&model.header.schema)?;
         let records =
             frame.map(|frame| Records::with_cells(&frame, &model.domain, &model.header.codecs)).for_controller();
-        let batch = table.batch(|_| true)?.for_controller();
+        let batch = table.plain(&model.header.schema)?.for_controller();
         let fill = Fill::new(model, &records, &batch, table.is_text(), imputations, self.seed)?;
         write_batches(fill.schema(), &self.provenance(sha256), &self.output, |sink| fill.run(sink))?;
         self.tell_filled(global, sha256, imputations)

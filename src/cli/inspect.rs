@@ -2,9 +2,9 @@
 
 use super::secrecy::say;
 use super::{Global, print, print_json};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Vouched;
-use crate::schema::{AnySchema, new_source};
+use crate::schema::{AnySchema, Reading, new_source};
 use crate::{ingest, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,11 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  synthward inspect encounters.csv.gz --unit patient_nbr -o schema.toml")]
 pub struct Inspect {
-    /// CSV (also gzipped), Parquet, Arrow IPC or NDJSON of FHIR; `-` reads standard input; a folder with one such file a table
+    /// CSV or NDJSON (also gzipped), Parquet, Arrow IPC or a workbook; `-` reads standard input; a folder with one such file a table
     table: String,
+    /// A further table of the same columns, such as the holdout or last year's: the draft is one that holds in all. For several, repeat
+    #[arg(long, value_name = "TABLE")]
+    also: Vec<String>,
     /// The column that names the patient, or `row` when each row is a different person
     #[arg(long, value_name = "COL|row")]
     unit: Option<String>,
@@ -34,6 +37,18 @@ pub struct Inspect {
     /// Say that nothing in this table of a folder is of a person: `generate` may copy its file as it is. For several, repeat
     #[arg(long, value_name = "TABLE")]
     reference: Vec<String>,
+    /// What stands between the cells of a row, such as `;` or `tab` [default: told from the header line]
+    #[arg(long, value_name = "MARK")]
+    separator: Option<String>,
+    /// The mark before decimals [default: told from the cells]
+    #[arg(long, value_name = "MARK", value_parser = [".", ","])]
+    decimal: Option<String>,
+    /// The encoding of the text, such as latin1 or utf-16le [default: UTF-8, else latin1]
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<String>,
+    /// The sheet of a workbook [default: its only one]
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// Write the schema here instead of to standard output
     #[arg(long, short, value_name = "SCHEMA")]
     output: Option<PathBuf>,
@@ -50,11 +65,18 @@ impl Inspect {
         if !self.reference.is_empty() {
             return Err(Error::usage("--reference names a table of a folder").remedy("leave it out"));
         }
-        let raw = ingest::read(&self.table.as_str().into())?;
-        let mut inspection = ingest::inspect(&raw, self.unit.as_deref(), self.vouched())?;
+        let reading = self.reading()?;
+        let read = |table: &String| ingest::read_to_inspect(&table.as_str().into(), &reading);
+        let raw = read(&self.table)?;
+        let also = self.also.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let mut inspection = ingest::inspect(&raw, &also, self.unit.as_deref(), self.vouched())?;
         let comparable = inspection.comparable();
         if comparable.modelled().next().is_some() {
-            let suggested = raw.load(&comparable)?.map(|frame| ingest::suggest(&frame, &comparable));
+            let mut frames = raw.load(&comparable)?.map(|frame| vec![frame]);
+            for other in &also {
+                frames = frames.zip(other.load(&comparable)?).map(|(all, one)| all.into_iter().chain([one]).collect());
+            }
+            let suggested = frames.map(|frames| ingest::suggest(&frames, &comparable));
             inspection.suggest(suggested.for_controller());
         }
         inspection.schema.table.source = Some(self.source()?);
@@ -89,13 +111,40 @@ impl Inspect {
     }
 
     fn run_on_folder(self, global: &Global) -> Result<()> {
+        if !self.also.is_empty() {
+            return Err(Error::usage("--also does not go with a folder").remedy("leave it out"));
+        }
         if self.unit.is_some() {
             return Err(Error::usage("--unit does not go with a folder")
                 .remedy("leave it out: the privacy unit is a row of the table of persons with all that hangs on it"));
         }
-        let mut inspection = ingest::inspect_folder(Path::new(&self.table), self.vouched(), &self.reference)?;
+        let mut inspection = {
+            let said = self.reading()?;
+            ingest::inspect_folder(Path::new(&self.table), self.vouched(), &self.reference, &said)?
+        };
         inspection.schema.linked.source = Some(self.source()?);
         self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
+    }
+
+    /// What is said of how the text is read.
+    fn reading(&self) -> Result<Reading> {
+        let mark = |mark: &String| match mark.as_str() {
+            "tab" | "\\t" => Ok('\t'),
+            mark => mark.parse().map_err(|_| {
+                Error::usage("--separator is not one character")
+                    .expected("a mark such as ; or |, or tab")
+                    .remedy("mend it")
+            }),
+        };
+        let reading = Reading {
+            separator: self.separator.as_ref().map(mark).transpose()?,
+            decimal: self.decimal.as_deref().and_then(|mark| mark.chars().next()),
+            encoding: self.encoding.clone(),
+            sheet: self.sheet.clone(),
+            ..Reading::default()
+        };
+        reading.check().map_err(|e| Error { kind: ErrorKind::Usage, ..e })?;
+        Ok(reading)
     }
 
     fn vouched(&self) -> Vouched {

@@ -25,6 +25,7 @@ mod replay;
 mod run;
 mod secrecy;
 mod selftest;
+mod split;
 
 pub use plan::RunPlan;
 
@@ -113,6 +114,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Fit a differentially private model to a table
     Fit(fit::Fit),
+    /// Divide a table into training rows and a holdout, by person
+    Split(split::Split),
     /// Draw a synthetic cohort from a model
     Generate(generate::Generate),
     /// Score rows by a model, or fill their missing cells
@@ -182,6 +185,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Inspect(command) => command.run(global),
         Command::Fit(command) => command.run(global),
+        Command::Split(command) => command.run(global),
         Command::Generate(command) => command.run(global),
         Command::Infer(command) => command.run(global),
         Command::Evaluate(command) => command.run(global),

@@ -10,18 +10,20 @@ use super::ledger::LedgerPlace;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::selftest::refuse_fault;
+use super::split::Divided;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
+use crate::cohort::{self, Cohort, Format};
 use crate::config::{ReportConfig, RunConfig};
 use crate::error::{Error, Result, why};
-use crate::evaluate::Evaluation;
-use crate::ingest::{self, Source};
+use crate::evaluate::{Evaluation, compare_unconstrained};
+use crate::ingest::{self, Frame, Source};
 use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
 use crate::report::{
     Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
 };
-use crate::schema::{AnySchema, Kind, LinkedSchema, Schema};
+use crate::schema::{AnySchema, Kind, LinkedSchema, Reading, Schema};
 use crate::selftest::selftest;
 use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
@@ -50,13 +52,16 @@ pub struct Run {
 
 impl Run {
     pub fn run(self, global: &Global) -> Result<()> {
-        let (config, text) = RunConfig::read(&self.config)?;
+        let (mut config, text) = RunConfig::read(&self.config)?;
         let base = self.config.parent().unwrap_or(Path::new(""));
-        let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
-        let (table, holdout) = (path(&config.input.table), path(&config.input.holdout));
         let schema_file = base.join(&config.input.schema);
         let ledger = self.ledger.of(config.input.ledger.as_ref().map(|ledger| base.join(ledger)), &schema_file);
-        let schema = match AnySchema::read(&schema_file)? {
+        let mut schema = AnySchema::read(&schema_file)?;
+        let _removed_at_the_end = Divided::of_run(&mut config, base, &mut schema, &ledger, &self.output)?;
+        let path = |p: &Path| base.join(p).to_string_lossy().into_owned();
+        let (table, holdout) =
+            (path(&config.input.table), config.input.holdout.as_deref().map(path).unwrap_or_default());
+        let schema = match schema {
             AnySchema::Linked(schema) => {
                 let (asked, what) = ((&config, &*text, base), (&*self.config, &*schema));
                 let place = (&*self.output, &*ledger, self.resume);
@@ -89,12 +94,15 @@ impl Run {
         let checked = selftest()?;
         refuse_fault(&checked)?;
         // Before anything is spent on a run whose audit would be refused.
-        let (members, others) = (ingest::read(&source)?, ingest::read(&holdout.as_str().into())?);
+        let (members, others) = {
+            let read = |source: &Source| ingest::read(source, &schema.table.reading);
+            (read(&source)?, read(&holdout.as_str().into())?)
+        };
         refuse_shared_people(&schema, &members, &others)?;
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let salt = Salt::of_folder(&self.output)?;
-        let (model, sha256) = {
+        let (mut model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
             let tables = salt.salted(&as_read.join("\n"));
             let check = || holdout_fits(&request, history.as_ref(), &holdout.as_str().into());
@@ -114,13 +122,18 @@ impl Run {
                 }
             }
         };
-        model.write(global, &sha256, (config.cohort.rows, config.cohort.seed), &cohort_path)?;
+        let rows = config.cohort.rows.unwrap_or_else(|| model.expected_rows());
+        model.write(global, &sha256, (rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
+        let unconstrained = model.unconstrained(rows, config.cohort.seed)?;
         // With the discovered domains, if any.
         let schema = model.schema();
         let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        let mut evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        if let Some(unconstrained) = unconstrained {
+            compare_unconstrained(&mut evaluation, (&tables.real, &tables.holdout), &unconstrained, schema)?;
+        }
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
         drop(comparing);
 
@@ -240,11 +253,33 @@ impl Model {
         }
     }
 
+    /// Rows of a cohort of which nothing else is said.
+    fn expected_rows(&self) -> u64 {
+        match self {
+            Self::Flat(model) => model.expected_rows(),
+            Self::History(model, _) => model.expected_rows(),
+        }
+    }
+
     fn facts(&self, seed: u64) -> Report {
         match self {
             Self::Flat(model) => facts(model, seed),
             Self::History(model, schema) => history_facts(model, schema, seed),
         }
+    }
+
+    /// A cohort of so many rows, [`MOST_COMPARED`] at most, as the model draws it without the constraints of its schema; none
+    /// where there are none, and of a table with an order, whose rules hold along a person's rows.
+    fn unconstrained(&mut self, rows: u64, seed: u64) -> Result<Option<Frame>> {
+        let Self::Flat(model) = self else { return Ok(None) };
+        let constraints = std::mem::take(&mut model.header.schema.constraints);
+        let drawn = if constraints.is_empty() {
+            Ok(None)
+        } else {
+            drawn_to_compare(model, rows.min(MOST_COMPARED), seed).map(Some)
+        };
+        model.header.schema.constraints = constraints;
+        drawn
     }
 
     /// Writes a cohort of so many rows.
@@ -287,6 +322,20 @@ fn holdout_fits(request: &FitRequest, history: Option<&LinkedSchema>, holdout: &
         None => ingest::store(holdout, &train::plan(request)?.schema, request.memory / 2).map(drop),
         Some(schema) => ingest::read_linked(holdout.as_path(), schema, request.memory / 2).map(drop),
     }
+}
+
+/// Rows that tell what the constraints changed.
+const MOST_COMPARED: u64 = 20_000;
+
+/// Rows of a model, by way of a file that goes at once.
+fn drawn_to_compare(model: &ModelFile, rows: u64, seed: u64) -> Result<Frame> {
+    let failed = |e: std::io::Error| {
+        Error::failed(format!("no folder for temporary files ({})", e.kind())).remedy("make room, or set TMPDIR")
+    };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("cohort.arrow");
+    cohort::write(&Cohort::new(model, Format::Arrow)?, rows, seed, &Vec::new(), &path, |_| {})?;
+    ingest::read(&Source::from(&path), &Reading::default())?.load_cohort(&model.header.schema)
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of

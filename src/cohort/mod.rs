@@ -34,4 +34,4 @@ pub use generate::{Cohort, generate};
 pub use linked::{LinkedCohort, copy_files, write_folder, write_history};
 pub use ndjson::is_fhir;
 pub use rules::{Row, Rules, Setting};
-pub use writer::{Format, Provenance, write, write_batches, write_batches_as};
+pub use writer::{Format, Provenance, parquet_bytes, write, write_batches, write_batches_as};

@@ -130,6 +130,18 @@ pub fn write_batches_as(
     })
 }
 
+/// A file of these rows, in memory.
+///
+/// # Errors
+/// A type that the format does not know.
+pub fn parquet_bytes(rows: RecordBatch) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut sink = sink(Format::Parquet, ("", &mut bytes), &rows.schema(), &Vec::new())?;
+    sink.write(vec![rows])?;
+    sink.finish()?;
+    Ok(bytes)
+}
+
 /// Fills a sink with batches; where there are none, with one that has no rows.
 fn fill_sink(
     mut sink: Box<dyn Sink + '_>,

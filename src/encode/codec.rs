@@ -190,6 +190,13 @@ impl Codec {
         marginal
     }
 
+    /// The mean position of the released law, missing left out; 0 where nothing is left.
+    pub fn mean_position(&self) -> f64 {
+        let mass: f64 = self.fine.iter().map(|f| f64::from(f.probability)).sum();
+        let middle = |f: &Fine| f64::from(f.probability) * (f64::from(f.first) + f64::from(f.last)) / 2.0;
+        if mass > 0.0 { self.fine.iter().map(middle).sum::<f64>() / mass } else { 0.0 }
+    }
+
     /// The joint code of a position. A position no run covers takes the nearest run below.
     pub fn joint_code(&self, position: u32) -> u16 {
         let next = self.fine.partition_point(|f| f.first <= position);

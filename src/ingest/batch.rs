@@ -25,6 +25,10 @@ impl RawTable {
     /// # Privacy
     /// Touches sensitive data, releases nothing.
     pub fn batch(&self, wanted: impl Fn(&str) -> bool) -> Result<Sensitive<RecordBatch>> {
+        self.cells(wanted).map(Sensitive::new)
+    }
+
+    pub(super) fn cells(&self, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
         let columns: Vec<&RawColumn> = self.columns.iter().filter(|column| wanted(&column.name)).collect();
         let (mut fields, mut arrays) = (Vec::new(), Vec::new());
         for column in columns {
@@ -34,7 +38,6 @@ impl RawTable {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
-            .map(Sensitive::new)
             .map_err(|e| Error::failed(e.to_string()))
     }
 

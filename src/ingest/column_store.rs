@@ -70,7 +70,7 @@ struct Block {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn store(source: &Source, schema: &Schema, memory: u64) -> Result<Sensitive<ColumnStore>> {
-    let mut parts = Parts::open(source, false, Policy::Refuse)?;
+    let mut parts = Parts::open(source, &schema.table.reading, false, Policy::Refuse)?;
     let key = Arc::new(UnitKey::from_system()?);
     let store = stored(&mut parts, schema, Demand::Whole, (memory, &key), |_| Ok(()))?;
     parts.refuse_empty()?;
@@ -89,7 +89,13 @@ pub(super) fn stored(
     parts.know(schema);
     let mut builder = Builder::new(memory, key.clone())?;
     while let Some((rows, columns)) = parts.next()? {
-        let part = Rows { source: &parts.source, before: builder.store.rows, rows, columns: &columns };
+        let part = Rows {
+            source: &parts.source,
+            before: builder.store.rows,
+            rows,
+            reading: &parts.reading,
+            columns: &columns,
+        };
         also(&part)?;
         builder.append(rows, part.columns(schema, demand)?, part.units(schema)?)?;
     }

@@ -129,7 +129,7 @@ mod tests {
 
     use super::super::{Frame, MISSING, Values, Vouched, count_outside, inspect, load, read as read_table};
     use super::*;
-    use crate::schema::{Kind, Schema, TableSpec};
+    use crate::schema::{Kind, Reading, Schema, TableSpec};
     use arrow_schema::DataType;
 
     /// One column of every family of types, with a null in row 2.
@@ -183,7 +183,7 @@ mod tests {
                 writer.write(batch).unwrap();
                 writer.finish().unwrap();
             }
-            Format::ArrowFile | Format::Csv | Format::Ndjson => {
+            _ => {
                 let mut writer = FileWriter::try_new(file, &batch.schema()).unwrap();
                 writer.write(batch).unwrap();
                 writer.finish().unwrap();
@@ -202,12 +202,13 @@ mod tests {
             max_rows_per_unit: None,
             order: None,
             missing: vec![],
+            reading: Reading::default(),
             units: None,
             at_least_units: None,
             epsilon_cap: None,
             assumed_public: false,
         };
-        let columns = read_table(source).unwrap().columns.into_iter().map(|raw| {
+        let columns = read_table(source, &Reading::default()).unwrap().columns.into_iter().map(|raw| {
             let arrow_type = raw.stored.arrow_type().unwrap().unwrap().clone();
             let kind = match &arrow_type {
                 t if *t == ArrowType::BOOLEAN => Kind::Boolean,
@@ -285,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let batch = batch();
         for format in FORMATS {
-            let table = read_table(&write(folder.path(), format, &batch)).unwrap();
+            let table = read_table(&write(folder.path(), format, &batch), &Reading::default()).unwrap();
             assert!(!table.is_text());
             let back = table.batch(|name| name != "u8").unwrap().for_controller();
             assert_eq!(back.num_columns(), batch.num_columns() - 1);
@@ -306,8 +307,8 @@ mod tests {
     fn a_draft_of_every_type_reads_its_own_table() {
         let folder = tempfile::tempdir().unwrap();
         let source = write(folder.path(), Format::Parquet, &batch());
-        let raw = read_table(&source).unwrap();
-        let draft = inspect(&raw, Some("row"), Vouched::All).unwrap().schema;
+        let raw = read_table(&source, &Reading::default()).unwrap();
+        let draft = inspect(&raw, &[], Some("row"), Vouched::All).unwrap().schema;
         assert_eq!(Schema::from_toml(&draft.to_toml()).unwrap(), draft);
         draft.check_for_fit().unwrap();
         let range = |name: &str| draft.column(name).unwrap().range().unwrap();
@@ -326,7 +327,7 @@ mod tests {
             let whole = fs::read(source.as_path()).unwrap();
             for cut in (8..whole.len() - 8).step_by(whole.len() / 40) {
                 fs::write(source.as_path(), &whole[..cut]).unwrap();
-                if let Err(e) = read_table(&source) {
+                if let Err(e) = read_table(&source, &Reading::default()) {
                     assert_eq!(e.kind.exit_code(), 3);
                 } else {
                     assert_eq!(format, Format::ArrowStream, "a stream may end after any batch");

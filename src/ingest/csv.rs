@@ -7,10 +7,12 @@ use arrow_array::ArrayRef;
 use arrow_array::builder::StringBuilder;
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
-use super::load::number;
-use super::raw::check_names;
+use super::decode::{decoded, encoding};
+use super::header::header;
+use super::raw::PLAIN;
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::schema::Reading;
 
 /// Bytes of text in one part of the table, and rows: whichever is reached first.
 const PART_BYTES: usize = 16 << 20;
@@ -19,6 +21,8 @@ const PART_ROWS: usize = 1 << 17;
 const LONGEST_ROW: usize = 64 << 20;
 /// Bytes that are looked at for the end of the header line.
 const LONGEST_HEADER: u64 = 1 << 20;
+/// Separators that a header line tells, the last of those that come equally often: so the comma stands last.
+const SEPARATORS: [u8; 4] = [b'|', b'\t', b';', b','];
 /// Bytes before the row at hand that are kept, at most.
 const KEPT: u64 = 1 << 20;
 
@@ -26,7 +30,10 @@ const KEPT: u64 = 1 << 20;
 pub(super) struct Reader {
     source: Source,
     is_packed: bool,
+    encoding: &'static str,
     reader: csv::Reader<Tail>,
+    /// How the text is read, its separator included.
+    pub reading: Reading,
     pub names: Vec<String>,
     record: StringRecord,
     rows: usize,
@@ -39,15 +46,23 @@ impl Reader {
     ///
     /// # Errors
     /// Bad input: no header line, or one that is none.
-    pub fn new(source: &Source, bytes: Box<dyn Read + Send>, is_packed: bool) -> Result<Self> {
+    pub fn new(source: &Source, bytes: Box<dyn Read + Send>, is_packed: bool, reading: &Reading) -> Result<Self> {
         let broken = |e: io::Error| source.broken(is_packed, &e);
-        let mut bytes = BufReader::new(bytes);
-        let mut line = Vec::new();
-        (&mut bytes).take(LONGEST_HEADER).read_until(b'\n', &mut line).map_err(broken)?;
+        let first_line = |bytes: &mut dyn BufRead| {
+            let mut line = Vec::new();
+            bytes.take(LONGEST_HEADER).read_until(b'\n', &mut line).map_err(broken)?;
+            Ok::<_, Error>(line)
+        };
+        let mut stored = BufReader::new(bytes);
+        let line = first_line(&mut stored)?;
+        let reading = if is_other(&line, reading) { &PLAIN } else { reading };
+        let encoding = encoding(reading.encoding.as_deref(), &line);
+        let mut bytes = BufReader::new(decoded(Box::new(Cursor::new(line).chain(stored)), encoding));
+        let mut line = first_line(&mut bytes)?;
         if line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
-        let delimiter = delimiter(&line);
+        let delimiter = reading.separator.map_or_else(|| delimiter(&line), |mark| mark as u8);
         let tail = Tail { bytes: Box::new(Cursor::new(line).chain(bytes)), kept: Vec::new(), start: 0 };
         let reader = ReaderBuilder::new()
             .has_headers(false)
@@ -56,13 +71,23 @@ impl Reader {
             .buffer_capacity(1 << 16)
             .from_reader(tail);
         let record = StringRecord::new();
-        let mut table =
-            Self { source: source.clone(), is_packed, reader, names: vec![], record, rows: 0, last_start: 0 };
+        let reading = Reading { separator: Some(delimiter as char), ..reading.clone() };
+        let mut table = Self {
+            source: source.clone(),
+            is_packed,
+            encoding: encoding.name(),
+            reader,
+            reading,
+            names: vec![],
+            record,
+            rows: 0,
+            last_start: 0,
+        };
         let is_there = table.advance().map_err(|e| Error { what: format!("header: {}", e.what), row: None, ..e })?;
         if !is_there {
             return Err(source.bad("the file has no header line").remedy("export the table again"));
         }
-        table.names = header(source, &table.record)?;
+        table.names = header(source, table.record.iter().map(str::to_owned).collect())?;
         Ok(table)
     }
 
@@ -107,12 +132,15 @@ impl Reader {
             ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => self.never_closed(row),
             ErrorKind::Io(e) => self.source.broken(self.is_packed, &e),
             ErrorKind::Utf8 { err, .. } => {
-                let not_utf8 = self.source.bad("the text is not UTF-8").row(row as u64);
+                let not_utf8 = self.source.bad(format!("the text is not {}", self.encoding)).row(row as u64);
                 let not_utf8 = match self.names.get(err.field()) {
                     Some(name) => not_utf8.column(name),
                     None => not_utf8,
                 };
-                not_utf8.expected("UTF-8").remedy("save the table as UTF-8, for instance with iconv")
+                not_utf8.expected(self.encoding).remedy(
+                    "write the encoding as `reading` under the table's name in the schema, such as { encoding = \"latin1\" } \
+                     (`synthward inspect --encoding` does), or save the table as UTF-8",
+                )
             }
             _ => unreadable(&self.source),
         })
@@ -160,35 +188,26 @@ impl Read for Tail {
     }
 }
 
-/// The separator of the header line: the most frequent of comma, semicolon and tab.
-fn delimiter(line: &[u8]) -> u8 {
-    let count = |separator: u8| {
-        let mut quoted = false;
-        line.iter()
-            .filter(|b| {
-                quoted ^= **b == b'"';
-                !quoted && **b == separator
-            })
-            .count()
-    };
-    // The last of equals wins, so the comma stands last.
-    [b'\t', b';', b','].into_iter().max_by_key(|separator| count(*separator)).unwrap_or(b',')
+/// Whether a header line is not written as the table's are, but with another separator: such a file is plain, as cohorts are.
+fn is_other(line: &[u8], reading: &Reading) -> bool {
+    let own = reading.separator.unwrap_or(',') as u8;
+    own != b',' && unquoted(line, own) == 0 && SEPARATORS.iter().any(|separator| unquoted(line, *separator) > 0)
 }
 
-/// Column names.
-fn header(source: &Source, record: &StringRecord) -> Result<Vec<String>> {
-    let names: Vec<String> = record.iter().map(str::to_owned).collect();
-    // Without a header the first row would be taken for names, and names are shown.
-    if let Some(position) = names.iter().position(|name| number(name).is_some()) {
-        return Err(source
-            .bad(format!(
-                "the first line looks like a row, not like a header: field number {} is a number",
-                position + 1
-            ))
-            .remedy("add a header line with the names of the columns; a name is not a number"));
-    }
-    check_names(source, &names)?;
-    Ok(names)
+/// How often a byte stands outside quotes.
+fn unquoted(line: &[u8], byte: u8) -> usize {
+    let mut quoted = false;
+    line.iter()
+        .filter(|b| {
+            quoted ^= **b == b'"';
+            !quoted && **b == byte
+        })
+        .count()
+}
+
+/// The separator of the header line: the most frequent of comma, semicolon, tab and `|`.
+fn delimiter(line: &[u8]) -> u8 {
+    SEPARATORS.into_iter().max_by_key(|separator| unquoted(line, *separator)).unwrap_or(b',')
 }
 
 fn unreadable(source: &Source) -> Error {
@@ -207,7 +226,7 @@ mod tests {
     use super::*;
 
     fn reader(bytes: Vec<u8>) -> Result<Reader> {
-        Reader::new(&Source::Stdin, Box::new(Cursor::new(bytes)), false)
+        Reader::new(&Source::Stdin, Box::new(Cursor::new(bytes)), false, &Reading::default())
     }
 
     /// All cells, however many parts there are.
@@ -266,6 +285,7 @@ mod tests {
     #[test]
     fn semicolons_and_tabs_separate_too() {
         assert_eq!(cells("a;b\n1,5;2\n"), [vec!["1,5"], vec!["2"]]);
+        assert_eq!(cells("a|b\n1,5|2\n"), [vec!["1,5"], vec!["2"]]);
         assert_eq!(cells("a\tb\n1\t2\n"), [vec!["1"], vec!["2"]]);
         assert_eq!(cells("\"a;b;c\",d\n1,2\n"), [vec!["1"], vec!["2"]]);
     }
@@ -284,7 +304,7 @@ mod tests {
     #[test]
     fn a_row_without_end_is_refused() {
         let endless = Cursor::new(b"a,b\n1,2\n3,\"".to_vec()).chain(io::repeat(b'x'));
-        let mut reader = Reader::new(&Source::Stdin, Box::new(endless), false).unwrap();
+        let mut reader = Reader::new(&Source::Stdin, Box::new(endless), false, &Reading::default()).unwrap();
         let e = reader.next().unwrap_err();
         assert_eq!((e.row, e.what.as_str()), (Some(2), "a quote is opened and never closed"));
         assert!(reader.reader.get_ref().kept.len() < 2 * LONGEST_ROW);

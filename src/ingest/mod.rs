@@ -1,4 +1,4 @@
-//! Tables in: CSV, Parquet, Arrow IPC and FHIR's NDJSON, checked against a schema.
+//! Tables in: CSV, NDJSON, workbooks, Parquet and Arrow IPC, checked against a schema.
 //!
 //! [`read`] finds the cells, [`RawTable::load`] gives them their meaning, and
 //! [`inspect`] drafts the schema that says what the meaning is. Errors name the
@@ -10,24 +10,32 @@ mod cells;
 mod column_store;
 mod columnar;
 mod csv;
+mod decode;
+mod excel;
 pub mod fhir;
 mod frame;
 mod guard;
+mod header;
 pub mod inspect;
+mod json;
 mod linked;
 mod load;
+#[cfg(test)]
+mod one_value;
 mod raw;
 mod rules;
 mod source;
+mod split;
 
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
 pub use inspect::{Inspection, LinkedInspection, Vouched, inspect, inspect_folder, suggest};
 pub use linked::{LinkedTables, Reference, read_linked, read_linked_to_fill, reference_files, table_file};
 pub use load::{count_outside, outside};
-pub use raw::{RawTable, read, read_linked_table};
+pub use raw::{RawTable, read, read_cohort, read_linked_table, read_to_inspect};
 pub use rules::{broken, count_broken};
 pub use source::Source;
+pub use split::{Division, Sides, split_folder};
 
 use synthward_privacy::Sensitive;
 
@@ -42,7 +50,7 @@ use crate::schema::Schema;
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn load(source: &Source, schema: &Schema) -> Result<Sensitive<Frame>> {
-    read(source)?.load(schema)
+    read(source, &schema.table.reading)?.load(schema)
 }
 
 /// How many there are, as far as an operator is told.
@@ -62,6 +70,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::schema::Reading;
 
     fn malformed(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/malformed").join(name)
@@ -87,9 +96,8 @@ mod tests {
             ("short_row.csv", Some(2), None, "4 fields, the header has 5"),
             ("long_row.csv", Some(3), None, "6 fields, the header has 5"),
             ("invalid_utf8.csv", Some(2), Some("sex"), "not UTF-8"),
-            ("utf16.csv", None, None, "UTF-16"),
             ("duplicate_column.csv", None, None, "columns number 2 and 4 have the same name"),
-            ("unnamed_column.csv", None, None, "column number 1 has no name"),
+            ("unnamed_column.csv", None, None, "the table lacks columns of the schema: `patient`"),
             ("no_header.csv", None, None, "looks like a row"),
             ("open_quote.csv", Some(2), None, "never closed"),
             ("missing_column.csv", None, None, "lacks columns of the schema: `cost`"),
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn the_good_table_is_read() {
         let source = Source::from(&malformed("good.csv"));
-        let raw = read(&source).unwrap();
+        let raw = read(&source, &Reading::default()).unwrap();
         assert_eq!((raw.rows, raw.sha256.clone()), (3, source.sha256().unwrap()));
         let frame = raw.load(&good_schema()).unwrap().for_controller();
         assert_eq!(frame.unit, Some(vec![0, 1, 0]));
@@ -147,7 +155,7 @@ mod tests {
     fn every_data_file_is_listed_with_its_hash() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let listed = std::fs::read_to_string(fixtures.join("README.md")).unwrap();
-        for folder in ["diabetes130", "fhir", "golden", "ledger", "malformed"] {
+        for folder in ["diabetes130", "fhir", "formats", "golden", "ledger", "malformed"] {
             for file in std::fs::read_dir(fixtures.join(folder)).unwrap() {
                 let path = file.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap();

@@ -5,11 +5,16 @@ use std::collections::HashMap;
 use arrow_array::{ArrayRef, new_empty_array};
 use arrow_schema::DataType;
 
-use super::source::{Format, Opened, Source, Unchanged};
-use super::{columnar, csv, fhir};
+use super::inspect::dialect;
+use super::source::{Bytes, Format, Opened, Source, Unchanged, first_bytes};
+use super::{columnar, csv, decode, excel, fhir, json};
 use crate::error::Result;
 use crate::schema::linked::{LinkedTable, Policy};
-use crate::schema::{ArrowType, Schema};
+use crate::schema::{ArrowType, Reading, Schema};
+
+/// As programs write text.
+pub(super) const PLAIN: Reading =
+    Reading { separator: None, decimal: None, thousands: None, encoding: None, sheet: None, from: None };
 
 /// The cells of a table with their own types, before a schema says what they mean.
 ///
@@ -21,6 +26,8 @@ pub struct RawTable {
     /// SHA-256 of the bytes as stored, in hex.
     pub sha256: String,
     pub rows: usize,
+    /// How its text was read.
+    pub reading: Reading,
     /// Lines of NDJSON that are left out: they are no rows.
     pub(super) broken: usize,
     pub(super) columns: Vec<RawColumn>,
@@ -67,10 +74,11 @@ pub(super) struct Rows<'a> {
     /// Rows of the table before these.
     pub before: usize,
     pub rows: usize,
+    pub reading: &'a Reading,
     pub columns: &'a [RawColumn],
 }
 
-/// Reads a table: CSV or NDJSON (also gzipped), Parquet, or Arrow IPC as file or stream,
+/// Reads a table: CSV or NDJSON (also gzipped), Parquet, Arrow IPC as file or stream, or a workbook,
 /// told apart by their first bytes.
 ///
 /// # Errors
@@ -79,8 +87,8 @@ pub(super) struct Rows<'a> {
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing.
-pub fn read(source: &Source) -> Result<RawTable> {
-    let mut parts = Parts::open(source, true, Policy::Refuse)?;
+pub fn read(source: &Source, reading: &Reading) -> Result<RawTable> {
+    let mut parts = Parts::open(source, reading, true, Policy::Refuse)?;
     let table = parts.all()?;
     parts.refuse_empty()?;
     Ok(table)
@@ -88,13 +96,55 @@ pub fn read(source: &Source) -> Result<RawTable> {
 
 /// As [`read`], a table of a folder that has no schema yet: it may have no rows, but a file of NDJSON without a resource is
 /// none, and other lines are left out.
-pub(super) fn read_to_draft(source: &Source) -> Result<RawTable> {
-    let mut parts = Parts::open(source, true, Policy::Drop)?;
-    let table = parts.all()?;
+pub(super) fn read_to_draft(source: &Source, said: &Reading) -> Result<RawTable> {
+    let mut parts = Parts::open(source, &with_encoding(source, said)?, true, Policy::Drop)?;
+    let mut table = parts.all()?;
+    table.reading = dialect::told(&table, said)?;
     if matches!(parts.reader, Reader::Fhir(_)) {
         parts.refuse_empty()?;
     }
     Ok(table)
+}
+
+/// As [`read`], a table without a schema; what is not `said` of its text is told from it.
+///
+/// # Errors
+/// As [`read`].
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub fn read_to_inspect(source: &Source, said: &Reading) -> Result<RawTable> {
+    let mut table = read(source, &with_encoding(source, said)?)?;
+    table.reading = dialect::told(&table, said)?;
+    Ok(table)
+}
+
+/// As [`read`], rows of a cohort: plain as this program writes them, or in the text of the real table.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_cohort(source: &Source, schema: &Schema) -> Result<RawTable> {
+    // Where the header line cannot tell the two, it is this program's.
+    let has_mark = schema.table.reading.separator.is_some_and(|mark| mark != ',');
+    read(source, if has_mark { &schema.table.reading } else { &PLAIN })
+}
+
+/// The reading with the encoding of text that is not UTF-8, where none is said: nearly all such text is in the one of
+/// Western Europe. A pipe is read but once, so of one it has to be said.
+fn with_encoding(source: &Source, said: &Reading) -> Result<Reading> {
+    let mut reading = said.clone();
+    if said.encoding.is_none()
+        && *source != Source::Stdin
+        && let Opened { format: Format::Csv, bytes: Bytes::Stream(bytes), check: Some(_), is_packed, .. } =
+            source.open(false)?
+    {
+        let (first, bytes) = first_bytes(bytes).map_err(|e| source.broken(is_packed, &e))?;
+        let is_marked = decode::encoding(None, &first) != encoding_rs::UTF_8;
+        if !is_marked && !decode::is_utf8(bytes).map_err(|e| source.broken(is_packed, &e))? {
+            reading.encoding = Some("latin1".to_owned());
+        }
+    }
+    Ok(reading)
 }
 
 /// As [`read`], one of the tables that hang together: it may have no rows, and its schema says what is done with lines of
@@ -106,7 +156,7 @@ pub(super) fn read_to_draft(source: &Source) -> Result<RawTable> {
 /// # Privacy
 /// Touches sensitive data, releases nothing.
 pub fn read_linked_table(source: &Source, table: &LinkedTable) -> Result<RawTable> {
-    let mut parts = Parts::open(source, true, table.on_broken)?;
+    let mut parts = Parts::open(source, &table.reading, true, table.on_broken)?;
     parts.know(&table.alone());
     parts.all()
 }
@@ -118,8 +168,8 @@ pub fn read_linked_table(source: &Source, table: &LinkedTable) -> Result<RawTabl
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing.
-pub(super) fn column_names(source: &Source) -> Result<Vec<String>> {
-    let mut parts = Parts::open(source, false, Policy::Drop)?;
+pub(super) fn column_names(source: &Source, reading: &Reading) -> Result<Vec<String>> {
+    let mut parts = Parts::open(source, reading, false, Policy::Drop)?;
     if matches!(parts.reader, Reader::Fhir(_)) {
         // Its first line says what the columns are.
         parts.next()?;
@@ -133,6 +183,8 @@ pub(super) struct Parts {
     check: Option<Unchanged>,
     sha256: Option<String>,
     pub source: Source,
+    /// How its text is read.
+    pub reading: Reading,
     /// Whether there was a row.
     is_empty: bool,
 }
@@ -141,6 +193,8 @@ enum Reader {
     Csv(csv::Reader),
     Columnar(columnar::Reader),
     Fhir(fhir::Reader),
+    Json(json::Reader),
+    Excel(excel::Reader),
 }
 
 impl Parts {
@@ -148,18 +202,30 @@ impl Parts {
     ///
     /// # Errors
     /// As [`read`].
-    pub fn open(source: &Source, hashed: bool, on_broken: Policy) -> Result<Self> {
-        let Opened { format, bytes, is_packed, sha256, check } = source.open(hashed)?;
-        let reader = match (format, bytes) {
-            (Format::Csv, super::source::Bytes::Stream(bytes)) => {
-                Reader::Csv(csv::Reader::new(source, bytes, is_packed)?)
+    pub fn open(source: &Source, reading: &Reading, hashed: bool, on_broken: Policy) -> Result<Self> {
+        let mut opened = source.open(hashed)?;
+        let (sha256, is_packed) = (opened.sha256.take(), opened.is_packed);
+        let check = opened.check.as_ref().map(Unchanged::try_clone).transpose();
+        let check = check.map_err(|e| source.unreadable(e.kind()))?;
+        // But of CSV, numbers are told from text by the file.
+        let mut used = Reading { sheet: reading.sheet.clone(), ..Reading::default() };
+        if opened.format == Format::Json {
+            let reader = Reader::Json(json::Reader::new(source, opened)?);
+            return Ok(Self { reader, check, sha256, source: source.clone(), reading: used, is_empty: true });
+        }
+        let reader = match (opened.format, opened.bytes) {
+            (Format::Excel, bytes) => Reader::Excel(excel::Reader::new(source, bytes, reading.sheet.as_deref())?),
+            (Format::Csv, Bytes::Stream(bytes)) => {
+                let reader = csv::Reader::new(source, bytes, is_packed, reading)?;
+                used = reader.reading.clone();
+                Reader::Csv(reader)
             }
-            (Format::Ndjson, super::source::Bytes::Stream(bytes)) => {
+            (Format::Ndjson, Bytes::Stream(bytes)) => {
                 Reader::Fhir(fhir::Reader::new(source, bytes, is_packed, on_broken))
             }
             (format, bytes) => Reader::Columnar(columnar::Reader::new(source, bytes, format)?),
         };
-        Ok(Self { reader, check, sha256, source: source.clone(), is_empty: true })
+        Ok(Self { reader, check, sha256, source: source.clone(), reading: used, is_empty: true })
     }
 
     /// Says what the schema of the table is: it tells of which type the resources of NDJSON are.
@@ -184,6 +250,7 @@ impl Parts {
             source: self.source.clone(),
             sha256: self.sha256.take().unwrap_or_default(),
             rows: all,
+            reading: self.reading.clone(),
             broken: self.broken(),
             columns: columns.unwrap_or_else(|| self.no_cells()),
         })
@@ -193,7 +260,13 @@ impl Parts {
     fn no_cells(&self) -> Vec<RawColumn> {
         let text = |name: &str| RawColumn::text(name, new_empty_array(&DataType::Utf8));
         match &self.reader {
-            Reader::Csv(reader) => reader.names.iter().map(|name| text(name)).collect(),
+            Reader::Csv(csv::Reader { names, .. }) | Reader::Excel(excel::Reader { names, .. }) => {
+                names.iter().map(|name| text(name)).collect()
+            }
+            Reader::Json(reader) => {
+                let plain = reader.fields.iter().filter(|(_, is_nested)| !is_nested);
+                objects(reader, plain.map(|_| new_empty_array(&DataType::Utf8)))
+            }
             Reader::Fhir(reader) => reader.columns().map(text).collect(),
             Reader::Columnar(reader) => {
                 let known = reader.fields.iter().filter_map(|(_, arrow_type)| arrow_type.as_ref().ok());
@@ -211,6 +284,10 @@ impl Parts {
             Reader::Csv(reader) => reader.next()?.map(|(rows, cells)| {
                 (rows, reader.names.iter().zip(cells).map(|(name, cells)| RawColumn::text(name, cells)).collect())
             }),
+            Reader::Excel(reader) => reader.next().map(|(rows, cells)| {
+                (rows, reader.names.iter().zip(cells).map(|(name, cells)| RawColumn::text(name, cells)).collect())
+            }),
+            Reader::Json(reader) => reader.next()?.map(|(rows, cells)| (rows, objects(reader, cells.into_iter()))),
             Reader::Fhir(reader) => reader.next()?.map(|(rows, cells)| {
                 (rows, cells.into_iter().map(|(name, cells)| RawColumn::text(name, cells)).collect())
             }),
@@ -233,7 +310,7 @@ impl Parts {
         let what = match &self.reader {
             _ if !self.is_empty => return Ok(()),
             Reader::Csv(_) => self.source.bad("the file has a header line and no rows"),
-            Reader::Columnar(_) => self.source.bad("the table has no rows"),
+            Reader::Columnar(_) | Reader::Json(_) | Reader::Excel(_) => self.source.bad("the table has no rows"),
             Reader::Fhir(reader) => {
                 self.source.bad("no line of the file is a resource that is read").expected(reader.expected())
             }
@@ -245,9 +322,18 @@ impl Parts {
     pub fn broken(&self) -> usize {
         match &self.reader {
             Reader::Fhir(reader) => reader.broken,
-            Reader::Csv(_) | Reader::Columnar(_) => 0,
+            Reader::Csv(_) | Reader::Columnar(_) | Reader::Json(_) | Reader::Excel(_) => 0,
         }
     }
+}
+
+/// The columns of a file of objects: those that hold objects or lists can only be dropped.
+fn objects(reader: &json::Reader, mut cells: impl Iterator<Item = ArrayRef>) -> Vec<RawColumn> {
+    let column = |(name, is_nested): &(String, bool)| match is_nested {
+        true => Some(RawColumn { name: name.clone(), stored: Stored::Unsupported("of objects or lists".to_owned()) }),
+        false => cells.next().map(|cells| RawColumn::text(name, cells)),
+    };
+    reader.fields.iter().filter_map(column).collect()
 }
 
 /// The columns of a file that has types: of cells of the supported ones, in order.
@@ -300,7 +386,7 @@ impl RawTable {
     }
 
     pub(super) fn all_rows(&self) -> Rows<'_> {
-        Rows { source: &self.source, before: 0, rows: self.rows, columns: &self.columns }
+        Rows { source: &self.source, before: 0, rows: self.rows, reading: &self.reading, columns: &self.columns }
     }
 }
 
@@ -339,7 +425,7 @@ mod tests {
         let path = folder.path().join("t.csv");
         for hashed in [false, true] {
             std::fs::write(&path, "a,b\n1,2\n").unwrap();
-            let mut parts = Parts::open(&Source::from(&path), hashed, Policy::Refuse).unwrap();
+            let mut parts = Parts::open(&Source::from(&path), &PLAIN, hashed, Policy::Refuse).unwrap();
             std::fs::write(&path, "a,b\n1,2\n3,4\n").unwrap();
             let outcome = std::iter::from_fn(|| parts.next().transpose()).find_map(Result::err);
             assert!(outcome.is_some_and(|e| e.what.contains("changed while it was read")), "{hashed}");

@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::json;
 use crate::error::{Error, Result, why};
 
 /// A table on disk, or on standard input.
@@ -116,9 +117,12 @@ impl Source {
         } else {
             (first, Box::new(bytes))
         };
-        let format = sniff(self, &first)?;
+        let (format, bytes) = match sniff(self, &first)? {
+            Format::Ndjson => of_lines(bytes).map_err(|e| self.broken(is_packed, &e))?,
+            format => (format, bytes),
+        };
         let bytes = match (format, file) {
-            (Format::Csv | Format::Ndjson, _) => Bytes::Stream(bytes),
+            (Format::Csv | Format::Ndjson | Format::Json, _) => Bytes::Stream(bytes),
             (_, Some(file)) if !is_packed => Bytes::File(file),
             _ => {
                 let (mut bytes, mut all) = (bytes, Vec::new());
@@ -162,6 +166,8 @@ impl Source {
     }
 }
 
+/// The longest line that is looked at.
+const LONGEST_LINE: u64 = 16 << 20;
 /// Bytes that are read ahead.
 const BUFFER: usize = 1 << 16;
 /// The longest of the marks that formats begin with, and some.
@@ -222,7 +228,7 @@ impl Unchanged {
         Ok(Self { file: file.try_clone()?, length: state.len(), modified: state.modified().ok() })
     }
 
-    fn try_clone(&self) -> io::Result<Self> {
+    pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { file: self.file.try_clone()?, ..*self })
     }
 
@@ -260,20 +266,42 @@ pub(super) enum Bytes {
 }
 
 /// Bytes of which the first ones were looked at.
-type LookedAt<R> = io::Chain<Cursor<Vec<u8>>, R>;
+pub(super) type LookedAt<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 /// The first bytes of `bytes`, and all of them.
-fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, LookedAt<R>)> {
+pub(super) fn first_bytes<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, LookedAt<R>)> {
     let mut first = Vec::with_capacity(FIRST_BYTES);
     (&mut bytes).take(FIRST_BYTES as u64).read_to_end(&mut first)?;
     Ok((first.clone(), Cursor::new(first).chain(bytes)))
+}
+
+/// Which kind of NDJSON the first line says that these bytes are, and all of them.
+fn of_lines(bytes: Box<dyn Read + Send>) -> io::Result<(Format, Box<dyn Read + Send>)> {
+    let mut bytes = BufReader::with_capacity(BUFFER, bytes);
+    let mut first = Vec::new();
+    let mut start = 0;
+    while first[start..].trim_ascii().is_empty() {
+        start = first.len();
+        if (&mut bytes).take(LONGEST_LINE).read_until(b'\n', &mut first)? == 0 {
+            break;
+        }
+    }
+    let line = &first[start..];
+    let is_plain = json::is_plain(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
+    let format = if is_plain { Format::Json } else { Format::Ndjson };
+    Ok((format, Box::new(Cursor::new(first).chain(bytes))))
 }
 
 /// What the first bytes say a file is; the name is asked only for text that may be of either kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Csv,
+    /// Of FHIR.
     Ndjson,
+    /// NDJSON of plain objects.
+    Json,
+    /// A workbook, as long as nobody has tried.
+    Excel,
     Parquet,
     ArrowFile,
     ArrowStream,
@@ -292,12 +320,10 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
         Ok(Format::Ndjson)
     } else if starts(b"PARE") {
         Err(source.bad("the Parquet file is encrypted").remedy("decrypt it first"))
-    } else if starts(b"PK\x03\x04") {
-        Err(source.bad("this is a ZIP archive or an Excel workbook").remedy("unpack it, or save the sheet as CSV"))
+    } else if starts(b"PK\x03\x04") || starts(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        Ok(Format::Excel)
     } else if starts(&[0x28, 0xb5, 0x2f, 0xfd]) || starts(b"BZh") || starts(b"\xfd7zXZ") {
         Err(source.bad("the file is compressed, but not with gzip").remedy("unpack it, or compress it with gzip"))
-    } else if starts(&[0xff, 0xfe]) || starts(&[0xfe, 0xff]) {
-        Err(source.bad("the text is UTF-16").expected("UTF-8").remedy("save it as UTF-8"))
     } else if source.is_named_ndjson() {
         // It may have no lines, or a first one that is broken.
         Ok(Format::Ndjson)
@@ -374,7 +400,9 @@ mod tests {
         for (bytes, format) in [(&b""[..], Format::Ndjson), (b"\n{", Format::Ndjson), (b"PAR1", Format::Parquet)] {
             assert_eq!(sniff(&Source::from("a/Patient.000.NDJSON.gz"), bytes).unwrap(), format);
         }
-        for bad in [&b""[..], b"PK\x03\x04", &[0xff, 0xfe, b'a', 0]] {
+        assert_eq!(of(b"PK\x03\x04").unwrap(), Format::Excel);
+        assert_eq!(of(&[0xff, 0xfe, b'a', 0]).unwrap(), Format::Csv);
+        for bad in [&b""[..], b"BZh9"] {
             assert_eq!(of(bad).unwrap_err().kind.exit_code(), 3);
         }
     }

@@ -261,6 +261,16 @@ impl ModelFile {
         Ok(Self { header, domain, generator })
     }
 
+    /// Rows of the training table, as far as the model knows: of its public or released number of units, as many each as they
+    /// have on average by the released law.
+    ///
+    /// # Privacy
+    /// Post-processing.
+    pub fn expected_rows(&self) -> u64 {
+        let rows = self.domain.rows_column.map_or(1.0, |column| 1.0 + self.header.codecs[column].mean_position());
+        (self.header.units * rows).round().max(1.0) as u64
+    }
+
     /// How a cohort of this model says where it comes from: Parquet key-value metadata.
     ///
     /// # Privacy

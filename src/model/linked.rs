@@ -4,7 +4,7 @@ use super::file::{lay_out, take_apart};
 use super::tied::Known;
 use super::vae::trajectory::{Above, Told, Trajectory, TrajectoryGenerator};
 use super::{FORMAT, Header, ModelFile, ModelKind, Tied, Training, VaeSettings, sha256};
-use crate::encode::{Codec, Layout, TableDomain};
+use crate::encode::{Codec, Domain, Layout, TableDomain};
 use crate::error::{Error, Result, why};
 use crate::nn::Tensor;
 use crate::schema::Schema;
@@ -131,6 +131,29 @@ impl LinkedModel {
             Ok(Part { table, view, law, model })
         });
         Ok(Self { parts: parts.collect::<Result<_>>()?, network: network.transpose()?, header })
+    }
+
+    /// Persons of the training tables, public or released.
+    pub fn expected_persons(&self) -> u64 {
+        self.header.units.round().max(1.0) as u64
+    }
+
+    /// Rows of the training table with an order, as far as the model knows: those that its persons have on average by the
+    /// released law.
+    ///
+    /// # Privacy
+    /// Post-processing.
+    pub fn expected_rows(&self) -> u64 {
+        let persons = &self.parts[0];
+        let count = persons.view.columns.iter().position(|column| matches!(column.from, From::Count(_)));
+        let mean = count.map_or(1.0, |column| {
+            let position = persons.model.header.codecs[column].mean_position();
+            match persons.model.domain.columns[column].domain {
+                Domain::Numbers { min, step, .. } => min + step * position,
+                Domain::Labels { .. } => position,
+            }
+        });
+        (self.header.units * mean).round().max(1.0) as u64
     }
 
     /// Draws a row of a part: `codes` has what the row is told from, and gets the other columns. `latent` are the person's

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Float64Array, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
-use super::{Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, TableSpec, datetime, source};
+use super::{ArrowType, Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, Spelling, TableSpec, datetime, source};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -80,6 +80,7 @@ impl Schema {
 
     /// Checks that somebody vouches for all that is said of the columns and of their rules.
     pub(super) fn check_vouched(&self) -> Result<()> {
+        self.check_reading()?;
         let from_data: Vec<&Column> = self
             .columns
             .iter()
@@ -148,6 +149,7 @@ impl Schema {
     /// As [`Schema::check_for_fit`], domains left aside.
     pub fn check_for_discovery(&self) -> Result<()> {
         self.check_ready()?;
+        self.check_reading()?;
         let guessed: Vec<&Column> = self.columns.iter().filter(|c| !c.kind_is_public()).collect();
         match guessed.as_slice() {
             [] => Ok(()),
@@ -160,6 +162,19 @@ impl Schema {
                 "no budget pays for kinds: write that where kind, type and format are those of the source's documentation; \
                  `synthward inspect` with --kinds-public writes it for all columns",
             )),
+        }
+    }
+
+    /// Checks that somebody vouches for how the file is read, where some of that was told from the rows.
+    fn check_reading(&self) -> Result<()> {
+        match self.table.reading.from {
+            Some(ConstraintFrom::Data) => {
+                Err(Error::bad_input("how the table's text is read was told from the rows").expected("from = \"public\" in `reading`").remedy(
+                    "write that there where decimal mark and encoding are those of the source's documentation; no budget pays \
+                     for them",
+                ))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -179,10 +194,10 @@ impl Schema {
     }
 
     /// The schema without the domains and constraints that nobody vouches for, the domains marked as to be
-    /// discovered. What was read from the rows goes, resolution and
+    /// discovered. What was read from the rows goes, resolution, step and
     /// completeness included; what the schema's author alone can have said
-    /// (`other`, and the decimals or the resolution of a column that was not drafted
-    /// from the rows) stays.
+    /// (`other`, and the decimals, the step or the resolution of a column that was not
+    /// drafted from the rows) stays.
     pub fn without_private_domains(&self) -> Self {
         let forget = |column: &Column| {
             let from_data = column.domain_from == Some(DomainFrom::Data);
@@ -193,6 +208,7 @@ impl Schema {
                 min: None,
                 max: None,
                 decimals: column.decimals.filter(|_| !from_data),
+                step: column.step.filter(|_| !from_data),
                 resolution: column.resolution.filter(|_| !from_data),
                 categories: column.other.iter().cloned().collect(),
                 nullable: true,
@@ -223,6 +239,7 @@ impl Schema {
             );
         }
         source::check(table.source.as_deref())?;
+        table.reading.check()?;
         if table.epsilon_cap.is_some_and(|cap| !(cap > 0.0 && cap.is_finite())) {
             return Err(Error::bad_input("epsilon_cap in [table] is not a positive number")
                 .remedy("write the most epsilon that all fits of the table together may spend, or remove the line"));
@@ -288,9 +305,13 @@ impl Schema {
         if column.name.is_empty() {
             return Err(bad(column, "a column has no name").remedy("name it as in the table"));
         }
+        let of_numbers = kind.is_amount() || column.arrow_type.as_ref().is_some_and(ArrowType::is_numeric);
         let misplaced = [
             ("min or max", column.min.is_some() || column.max.is_some(), kind.is_numeric()),
             ("decimals", column.decimals.is_some(), kind == Kind::Real),
+            ("suffix", column.suffix.is_some(), of_numbers),
+            ("limits", column.limits, of_numbers),
+            ("step", column.step.is_some(), kind.is_amount()),
             ("categories", !column.categories.is_empty(), kind.is_listed() || kind == Kind::Code),
             ("other", column.other.is_some(), kind.is_listed() || kind == Kind::Code),
             ("system", column.system.is_some(), kind == Kind::Code),
@@ -306,7 +327,7 @@ impl Schema {
             let fits = match kind {
                 Kind::Identifier => true,
                 Kind::Categorical | Kind::Ordinal | Kind::Code => !arrow_type.is_temporal(),
-                Kind::Boolean => arrow_type.is_text() || *arrow_type == super::ArrowType::BOOLEAN,
+                Kind::Boolean => arrow_type.is_text() || *arrow_type == ArrowType::BOOLEAN,
                 Kind::Integer | Kind::Real => arrow_type.is_numeric() || arrow_type.is_text(),
                 Kind::Datetime => arrow_type.is_temporal() || arrow_type.is_text(),
             };
@@ -345,10 +366,15 @@ impl Schema {
                 .remedy("give the column kind = \"code\" or \"identifier\", or drop = true"));
         }
         let mut seen = HashSet::new();
+        let (spelling, mut values) = (column.arrow_type.as_ref().and_then(Spelling::of), HashSet::new());
         for (position, category) in (1..).zip(categories) {
             if !seen.insert(category) {
                 return Err(bad(column, format!("category number {position} stands twice in the list"))
                     .remedy("remove one of them"));
+            }
+            if spelling.and_then(|spelling| spelling.spell(category)).is_some_and(|value| !values.insert(value)) {
+                return Err(bad(column, format!("category number {position} is another spelling of one above it"))
+                    .remedy("remove one of them, or write type = \"utf8\" where they are two values"));
             }
             if self.table.is_missing(category) {
                 return Err(bad(column, format!("category number {position} is also a missing marker"))
@@ -384,6 +410,24 @@ fn check_range(column: &Column) -> Result<()> {
             Err(bad(column, "only one of min and max is given").remedy("give both, or neither"))
         }
         (_, _, Some((min, max))) if min > max => Err(bad(column, "min is above max").remedy("exchange or mend them")),
+        (_, _, range) => check_step(column, range),
+    }
+}
+
+/// Whether numbers of the column can be multiples of its step.
+fn check_step(column: &Column, range: Option<(f64, f64)>) -> Result<()> {
+    let Some(step) = column.step else { return Ok(()) };
+    let digits = column.decimals.unwrap_or(if column.kind == Kind::Integer { 0 } else { MAX_DECIMALS });
+    let units = step * 10f64.powi(digits as i32);
+    if !(step > 0.0 && step.is_finite() && (units - units.round()).abs() < 1e-6 && units >= 0.5) {
+        return Err(bad(column, "numbers of the column cannot be multiples of its step")
+            .expected("a number above 0 with no more decimals than the column")
+            .remedy("mend it, or leave it out"));
+    }
+    match range {
+        Some((min, max)) if (min / step - 1e-9).ceil() > (max / step + 1e-9).floor() => {
+            Err(bad(column, "no multiple of its step lies between min and max").remedy("mend them, or leave step out"))
+        }
         _ => Ok(()),
     }
 }
@@ -464,6 +508,11 @@ mod tests {
             ("", column("kind = \"datetime\"\nformat = \"%Q\""), "unknown directive"),
             ("", column("kind = \"real\"\ndecimals = 40"), "too many decimals"),
             ("", column("kind = \"ordinal\"\ncategories = [\"a\", \"a\"]"), "number 2 stands twice"),
+            (
+                "",
+                column("kind = \"categorical\"\ntype = \"float64\"\ncategories = [\"1\", \"2\", \"1.0\"]"),
+                "number 3 is another spelling",
+            ),
             (
                 "missing = [\"?\"]",
                 column("kind = \"categorical\"\ncategories = [\"a\", \" ? \"]"),

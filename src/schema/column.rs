@@ -153,6 +153,15 @@ pub struct Column {
     /// Digits after the point of a real column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u32>,
+    /// What stands behind each number in text and is no part of it, such as `%`. It may be left out, and a cohort has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// Whether text such as `<0.5` or `>100` stands for the number that it names: a cohort has the number.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub limits: bool,
+    /// Numbers of the column are whole multiples of this, where that is coarser than its digits: 5000, .25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
     /// The categories of a categorical or ordinal column, spelled as in the table; optional for a code column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
@@ -205,6 +214,9 @@ impl Column {
             min: None,
             max: None,
             decimals: None,
+            suffix: None,
+            limits: false,
+            step: None,
             categories: Vec::new(),
             other: None,
             nullable: true,

@@ -43,11 +43,18 @@
 //! covariates = ["gender", "time_in_hospital"]
 //! ```
 //!
+//! Where the table is not plain CSV, it says how the text of its file is read (`Reading`):
+//!
+//! ```toml
+//! [table]
+//! reading = { separator = ";", decimal = ",", thousands = ".", encoding = "latin1" }
+//! ```
+//!
 //! And it declares rules that hold in every row (`[[constraint]]`): generated rows hold them, too.
 //!
 //! ```toml
 //! [[constraint]]
-//! kind = "inequality"            # implication forbidden sum unique dependency
+//! kind = "inequality"            # implication forbidden missing sum formula bins dependency unique
 //! low  = "admitted"
 //! high = "discharged"
 //! ```
@@ -65,10 +72,13 @@ mod column;
 mod constraint;
 pub mod datetime;
 pub(crate) mod expression;
+pub(crate) mod formula;
 pub mod linked;
 mod parents;
+mod reading;
 mod regression;
 mod source;
+mod spelling;
 mod survival;
 pub mod target;
 mod toml_in;
@@ -79,11 +89,13 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
-pub(crate) use constraint::{Unit, common_unit, is_sum};
+pub(crate) use constraint::{Unit, common_unit, counted, group, is_computed, is_sum, own_tolerance};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
+pub use reading::{Notation, Reading, limit};
 pub use regression::Regression;
 pub use source::new_source;
+pub(crate) use spelling::Spelling;
 pub use survival::Survival;
 pub use target::Target;
 pub(crate) use toml_in::parse_toml;
@@ -140,9 +152,13 @@ pub struct TableSpec {
     /// then tells each row from the one before it, and keeps the first rows of a unit; see `docs/linked.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
-    /// Texts that mean a missing cell, compared without surrounding blanks.
+    /// Texts that mean a missing cell, compared without surrounding blanks, and numbers that do, by value. An empty text does in
+    /// any case.
     #[serde(default = "empty_text")]
     pub missing: Vec<String>,
+    /// How the text of the table's file is read, where it is not plain CSV.
+    #[serde(default, skip_serializing_if = "Reading::is_plain")]
+    pub reading: Reading,
     /// Number of units, as it is declared to be public; a table of another number is fitted as if it had so many. Absent:
     /// it is not public, and is to be estimated privately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,10 +193,10 @@ impl TableSpec {
         self.privacy_unit.as_deref().filter(|unit| *unit != ROW)
     }
 
-    /// True when `text`, trimmed, is one of the missing markers.
+    /// True when `text`, trimmed, is one of the missing markers, or empty: a CSV file has no other way to leave a cell out.
     pub fn is_missing(&self, text: &str) -> bool {
         let text = text.trim();
-        self.missing.iter().any(|marker| marker.trim() == text)
+        text.is_empty() || self.missing.iter().any(|marker| marker.trim() == text)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::Value;
 
-use super::{Bound, Column, Constraint, Parents, Regression, Schema, Survival, Target};
+use super::{Bound, Column, Constraint, Parents, Reading, Regression, Schema, Survival, Target};
 
 /// Width at which lists of categories are broken.
 const WIDTH: usize = 110;
@@ -89,6 +89,9 @@ impl Schema {
             field(&mut out, TABLE_FIELD, "order", text(order));
         }
         field(&mut out, TABLE_FIELD, "missing", list(&table.missing));
+        if let Some(reading) = table.reading.to_toml() {
+            marked(&mut out, TABLE_FIELD, "reading", reading, notes.read.is_any());
+        }
         if let Some(units) = table.units {
             marked(&mut out, TABLE_FIELD, "units", units.to_string(), notes.read.is_any());
         }
@@ -131,7 +134,10 @@ pub(super) fn write_column(out: &mut String, column: &Column, read: Read) {
     optional("min", column.min.as_ref().map(bound));
     optional("max", column.max.as_ref().map(bound));
     optional("decimals", column.decimals.map(|d| d.to_string()));
+    optional("step", column.step.map(number));
     optional("resolution", column.resolution.map(|r| text(r.name())));
+    optional("suffix", column.suffix.as_deref().map(text));
+    optional("limits", column.limits.then(|| "true".into()));
     optional("categories", (!column.categories.is_empty()).then(|| list(&column.categories)));
     optional("other", column.other.as_deref().map(text));
     optional("nullable", (column.is_modelled() || !column.nullable).then(|| column.nullable.to_string()));
@@ -160,11 +166,35 @@ pub(super) fn marked(out: &mut String, width: usize, name: &str, value: String, 
     let _ = writeln!(out, "{name:<width$} = {first}{mark}{rest}");
 }
 
+/// A number, without a point where it is whole.
+fn number(x: f64) -> String {
+    if x.fract() == 0.0 && x.abs() < 1e15 { format!("{x:.0}") } else { Value::Float(x).to_string() }
+}
+
 fn bound(bound: &Bound) -> String {
     match bound {
         Bound::Integer(n) => n.to_string(),
         Bound::Real(x) => Value::Float(*x).to_string(),
         Bound::Moment(moment) => text(moment),
+    }
+}
+
+impl Reading {
+    /// How a file is read, on one line; nothing where nothing is said.
+    pub fn to_toml(&self) -> Option<String> {
+        let Self { separator, decimal, thousands, encoding, sheet, from } = self;
+        let mark = |mark: &Option<char>| mark.map(|mark| text(&mark.to_string()));
+        let fields = [
+            ("separator", mark(separator)),
+            ("decimal", mark(decimal)),
+            ("thousands", mark(thousands)),
+            ("encoding", encoding.as_deref().map(text)),
+            ("sheet", sheet.as_deref().map(text)),
+            ("from", from.map(|from| text(from.name()))),
+        ];
+        let said = fields.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?)));
+        let said = said.collect::<Vec<_>>().join(", ");
+        (!said.is_empty()).then(|| format!("{{ {said} }}"))
     }
 }
 
@@ -272,6 +302,14 @@ mod tests {
             max_rows_per_unit: Some(3),
             order: None,
             missing: vec!["?".into(), String::new()],
+            reading: Reading {
+                separator: Some('\t'),
+                decimal: Some(','),
+                thousands: None,
+                encoding: Some("latin1".into()),
+                sheet: None,
+                from: Some(ConstraintFrom::Data),
+            },
             units: Some(40),
             at_least_units: None,
             epsilon_cap: Some(2.5),
@@ -292,6 +330,8 @@ mod tests {
             min: Some(Bound::Real(-0.5)),
             max: Some(Bound::Real(2e6)),
             decimals: Some(2),
+            suffix: Some("%".into()),
+            limits: true,
             arrow_type: Some("decimal128(10, 2)".parse().unwrap()),
             domain_from: Some(DomainFrom::Data),
             kind_from: Some(ConstraintFrom::Public),
@@ -399,7 +439,18 @@ mod tests {
                 assert!(lines.peek().is_some(), "{start}");
                 lines.all(|line| line.ends_with("   # read from rows"))
             };
-            for field in ["kind   ", "type ", "min ", "categories ", "nullable ", "drop ", "units ", "[[constraint]]"] {
+            for field in [
+                "reading ",
+                "limits ",
+                "kind   ",
+                "type ",
+                "min ",
+                "categories ",
+                "nullable ",
+                "drop ",
+                "units ",
+                "[[constraint]]",
+            ] {
                 assert!(is_marked(field), "{field}: {text}");
             }
             assert!(["name ", "domain_from ", "kind_from ", "privacy_unit ", "missing "].iter().all(|f| !is_marked(f)));

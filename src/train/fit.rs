@@ -2,7 +2,7 @@
 
 use super::attempt::{Asked, Attempt, Found};
 use super::discover;
-use super::flat::{chosen, count, generator, learn, release};
+use super::flat::{count, generator, learn, release};
 use super::ledger_file::LedgerFile;
 use super::measure::{requests, rounds};
 use super::network::{self, MEASURED_SHARE};
@@ -273,15 +273,14 @@ pub(crate) fn imitate(
     release(request, planned, table, None, None, observe)
 }
 
-/// The groups of columns of which a fit of this kind counts all cells at once: pairs, pairs with a label, and what declared
-/// analyses hang on.
+/// The groups of columns of which a fit of this kind counts all cells at once: see [`tables::choose`].
 pub(crate) fn counted_together(model: &ModelFile) -> Vec<Vec<usize>> {
     let Header { model: kind, schema, codecs, .. } = &model.header;
     if *kind == ModelKind::Independent {
         return Vec::new();
     }
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    chosen(&layout, schema, &model.domain).0
+    tables::chosen(&layout, schema, &model.domain).0
 }
 
 #[cfg(test)]

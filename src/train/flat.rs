@@ -9,17 +9,16 @@ use super::keeper::Keeper;
 use super::measure::measure;
 use super::network::{Start, train_network};
 use super::rows::{place, tell_of_rows};
-use super::tables::{self, Analysis, measure_tables};
+use super::tables::{self, measure_tables};
 use super::units::{COUNT, PublicUnits};
 use super::witness::{Unwatched, Witness};
-use crate::encode::{CodeStore, Codec, Layout, MAX_BINS, TableDomain};
+use crate::encode::{CodeStore, Codec, MAX_BINS, TableDomain};
 use crate::error::Result;
 use crate::model::{FORMAT, Generator, Header, Measured, Mixture, ModelFile, ModelKind, NetworkSettings, mixture};
 use crate::nn::Tensor;
 use crate::schema::Schema;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
-use synthward_privacy::mechanism::Part;
 use synthward_privacy::plan::{Plan, Share};
 use synthward_privacy::{Budget, Sensitive};
 
@@ -188,7 +187,7 @@ pub(super) fn count<W: Witness>(
     } else {
         let (layout, marginals) = marginals(&codecs, units)?;
         let codes = grid.map(|grid| grid.encode(&codecs, request.memory / 2)).transpose()?;
-        let chosen = chosen(&layout, &schema, &domain);
+        let chosen = tables::chosen(&layout, &schema, &domain);
         let measured = measure_tables(plan, "", &codes, &columns, marginals, chosen, units, witness)?;
         (Some(measured), settings.is_some().then_some(codes))
     };
@@ -277,27 +276,4 @@ fn network<W: Witness>(
     });
     let start = Start { mixture, layout: &layout, rows_column, units, seed, begun };
     train_network(plan, &codes, settings, start, keeper, witness, observe)
-}
-
-/// The tables that a fit counts, and their weights: see [`tables::choose`].
-pub(super) fn chosen(layout: &Layout, schema: &Schema, domain: &TableDomain) -> (Vec<Vec<usize>>, Vec<Part>) {
-    let mut labels: Vec<usize> = schema.targets.iter().filter_map(|target| domain.index(&target.column)).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    tables::choose(layout, &labels, &analyses(schema, domain))
-}
-
-/// The regressions and survival curves of the schema: of a curve the event is what is to be explained, by the time and the
-/// group.
-fn analyses(schema: &Schema, domain: &TableDomain) -> Vec<Analysis> {
-    let analysis = |outcome: &String, covariates: Vec<&String>| {
-        let covariates: Option<Vec<usize>> = covariates.into_iter().map(|name| domain.index(name)).collect();
-        Some(Analysis { outcome: domain.index(outcome)?, covariates: covariates? })
-    };
-    let regressions = schema.regressions.iter().map(|fit| analysis(&fit.outcome, fit.covariates.iter().collect()));
-    let curves = schema
-        .survival
-        .iter()
-        .map(|curve| analysis(&curve.event, [&curve.time].into_iter().chain(&curve.by).collect()));
-    regressions.chain(curves).flatten().collect()
 }

@@ -1,7 +1,6 @@
 //! What a fit will take, measured on invented rows before a real one is read.
 
 use super::fit::{FitRequest, imitate, plan};
-use super::flat::chosen;
 use super::network::{self, Start, train_network};
 use super::tables;
 use super::witness::Unwatched;
@@ -128,7 +127,7 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     }
     let Header { codecs, schema, units, plan, .. } = &invented.header;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    let measured = measured(codecs, &layout, chosen(&layout, schema, &invented.domain).0)?;
+    let measured = measured(codecs, &layout, tables::chosen(&layout, schema, &invented.domain).0)?;
     let steps = mixture::steps_of_member(*units, request.budget.epsilon());
     let mut fitted = mixture::fit(&measured, request.seed, 0, &|_| ());
     let mixture = extrapolated(steps, |steps| {

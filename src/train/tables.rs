@@ -5,6 +5,7 @@ use super::witness::Witness;
 use crate::encode::{CodeStore, Codec, Codes, Domain, Layout, MAX_LABELS, TableDomain};
 use crate::error::Result;
 use crate::model::{Marginals, Measured, MeasuredTable};
+use crate::schema::{Schema, Survival};
 use synthward_privacy::Sensitive;
 use synthward_privacy::mechanism::Part;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
@@ -99,10 +100,26 @@ pub(super) fn measure_tables<W: Witness>(
     Ok(Measured { layout, marginals, marginals_noise_std, tables })
 }
 
+/// What [`choose`] gives for the targets, regressions and survival curves of a schema: of a curve the event is the outcome, which
+/// the time and the group are to explain.
+pub(super) fn chosen(layout: &Layout, schema: &Schema, domain: &TableDomain) -> (Vec<Vec<usize>>, Vec<Part>) {
+    let mut labels: Vec<usize> = schema.targets.iter().filter_map(|target| domain.index(&target.column)).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let analysis = |outcome: &String, covariates: Vec<&String>| {
+        let covariates: Option<Vec<usize>> = covariates.into_iter().map(|name| domain.index(name)).collect();
+        Some(Analysis { outcome: domain.index(outcome)?, covariates: covariates? })
+    };
+    let regressions = schema.regressions.iter().map(|fit| analysis(&fit.outcome, fit.covariates.iter().collect()));
+    let explaining = |curve: &'_ Survival| analysis(&curve.event, [&curve.time].into_iter().chain(&curve.by).collect());
+    let curves = schema.survival.iter().map(explaining);
+    choose(layout, &labels, &regressions.chain(curves).flatten().collect::<Vec<_>>())
+}
+
 /// An outcome, and the columns that are to explain it.
-pub(super) struct Analysis {
-    pub outcome: usize,
-    pub covariates: Vec<usize>,
+struct Analysis {
+    outcome: usize,
+    covariates: Vec<usize>,
 }
 
 impl Analysis {
@@ -120,7 +137,7 @@ impl Analysis {
 
 /// Tables and their weights: all pairs, all pairs with each label, and what analyses hang on; squares in proportion to a power of
 /// the number of cells. A column of one cell has no pairs: they would be the other column's counts once more.
-pub(super) fn choose(layout: &Layout, labels: &[usize], analyses: &[Analysis]) -> (Vec<Vec<usize>>, Vec<Part>) {
+fn choose(layout: &Layout, labels: &[usize], analyses: &[Analysis]) -> (Vec<Vec<usize>>, Vec<Part>) {
     let varying: &Vec<usize> = &(0..layout.width()).filter(|&column| layout.cells[column] > 1).collect();
     let pairs = |without: Option<usize>| {
         let pairs =

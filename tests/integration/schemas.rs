@@ -8,7 +8,7 @@ use synthward::cli::answers;
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 23] = [
+    let generated: [(&str, Schema); 25] = [
         ("error.json", schema_for!(answers::Refused)),
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("schema_folder.json", schema_for!(synthward::schema::LinkedSchema)),
@@ -18,6 +18,8 @@ fn json_schemas_match_the_types() {
         ("plan.json", schema_for!(synthward::cli::RunPlan)),
         ("fit.json", schema_for!(answers::Fitted<synthward::model::Header>)),
         ("fit_folder.json", schema_for!(answers::Fitted<synthward::model::LinkedHeader>)),
+        ("split.json", schema_for!(answers::Divided)),
+        ("split_clean.json", schema_for!(answers::Removal)),
         ("generate.json", schema_for!(answers::Generated)),
         ("generate_folder.json", schema_for!(answers::GeneratedLinked)),
         ("infer.json", schema_for!(answers::Inferred)),

@@ -188,7 +188,7 @@ pub fn fill(asked: &Inferring<'_>, seed: u64, format: Format) -> Result<()> {
         let read = |name: &str| {
             let table = schema.tables.iter().find(|table| table.name == name);
             let table = table.ok_or_else(|| Error::failed(format!("the schema has no table `{name}`")))?;
-            Ok(read_linked_table(&table_file(folder, &table.name)?, table)?.batch(|_| true)?.for_controller())
+            Ok(read_linked_table(&table_file(folder, &table.name)?, table)?.plain(&table.alone())?.for_controller())
         };
         let write = |table: &str, rows: RecordBatch| {
             let name = table_file(folder, table)?.table_name();

@@ -32,7 +32,8 @@ pub fn run(
     (output, ledger, resume): (&Path, &Path, bool),
     memory: u64,
 ) -> Result<()> {
-    let (table, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
+    let (table, holdout) =
+        (base.join(&config.input.table), base.join(config.input.holdout.as_deref().unwrap_or(Path::new(""))));
     refuse_settings(config, run_file)?;
     let request = LinkedRequest {
         folder: &table,
@@ -65,7 +66,7 @@ pub fn run(
     output::remove_folder(&out("cohort"))?;
     let root = &schema.tables[schema.tree()[0]];
     let asked = Asked {
-        persons: config.cohort.rows,
+        persons: config.cohort.rows.unwrap_or_else(|| model.expected_persons()),
         seed: config.cohort.seed,
         output: &out("cohort"),
         format: format_of(schema, &as_read[0]),

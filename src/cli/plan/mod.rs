@@ -85,7 +85,7 @@ impl PlanCommand {
         };
         let ledger = self.ledger_file(&config, base);
         let source = Source::Path(base.join(&config.input.table));
-        let holdout = base.join(&config.input.holdout);
+        let holdout = config.input.holdout.as_ref().map(|holdout| base.join(holdout));
         let request = FitRequest {
             source: &source,
             schema: &schema,
@@ -96,7 +96,7 @@ impl PlanCommand {
             memory: self.memory.of_table()?,
         };
         let mut missing = Missing::default();
-        for path in [source.as_path(), &holdout] {
+        for path in [Some(source.as_path()), holdout.as_deref()].into_iter().flatten() {
             missing.found(is_readable(path));
         }
         let planned = missing.found(train::plan(&request));
@@ -115,7 +115,7 @@ impl PlanCommand {
             let canaries = config.audit.canaries.is_some();
             Some(probe::estimate(&Asked {
                 request: &request,
-                holdout: &holdout,
+                holdout: holdout.as_deref(),
                 cohort: config.cohort.rows,
                 canaries,
             })?)
@@ -151,7 +151,8 @@ impl PlanCommand {
     /// The plan of a folder of linked tables, or of a table with an order: what it would spend. Time and memory are not
     /// measured.
     fn run_linked(&self, global: &Global, config: &RunConfig, base: &Path, schema: &LinkedSchema) -> Result<()> {
-        let (folder, holdout) = (base.join(&config.input.table), base.join(&config.input.holdout));
+        let folder = base.join(&config.input.table);
+        let holdout = config.input.holdout.as_ref().map(|holdout| base.join(holdout));
         let request = LinkedRequest {
             folder: &folder,
             schema,
@@ -164,7 +165,7 @@ impl PlanCommand {
         missing.found(refuse_settings(config, &self.config));
         missing.found(refuse_made(global, &self.output, false, &["cohort"]));
         let flat = schema.history.as_deref();
-        for path in [&folder, &holdout] {
+        for path in [Some(&folder), holdout.as_ref()].into_iter().flatten() {
             if flat.is_some() {
                 missing.found(is_readable(path));
                 continue;

@@ -4,6 +4,7 @@ use super::rows::{self, FileSize, Storage};
 use crate::cli::audit::AuditTables;
 use crate::cli::evaluate::Tables;
 use crate::cohort::{Cohort, Format, write};
+use crate::config::HOLDOUT;
 use crate::error::{Error, Result, why};
 use crate::ingest::{self, Frame, Source};
 use crate::model::ModelFile;
@@ -48,9 +49,10 @@ pub struct Stage {
 /// The run that is asked about.
 pub struct Asked<'a> {
     pub request: &'a FitRequest<'a>,
-    pub holdout: &'a Path,
-    /// Rows of the cohort.
-    pub cohort: u64,
+    /// Absent where the run divides the table.
+    pub holdout: Option<&'a Path>,
+    /// Rows of the cohort; absent, as many as are fitted.
+    pub cohort: Option<u64>,
     pub canaries: bool,
 }
 
@@ -71,13 +73,19 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(FEW_ROWS))?;
     let size = FileSize::measure(&invented, &request.schema.columns, storage, &file("sample"))?;
     let told = size.rows(rows::bytes(request.source.as_path())?);
-    let told_holdout = size.rows(rows::bytes(holdout)?);
+    let told_holdout = holdout.map(|holdout| rows::bytes(holdout).map(|bytes| size.rows(bytes))).transpose()?;
     let rows = match request.schema.table.units {
         Some(units) if request.schema.table.unit_column().is_none() => units,
         units => (told as u64).max(units.unwrap_or(1)),
     };
     // Whatever the size of a row was wrong by, it was wrong by in both files.
-    let holdout_rows = (told_holdout * rows as f64 / told).ceil() as u64;
+    let all = rows as f64;
+    let held_out = told_holdout.map_or(HOLDOUT * all, |told_holdout| told_holdout * all / told).ceil() as u64;
+    let (rows, holdout_rows) = match holdout {
+        Some(_) => (rows, held_out),
+        None => (rows.saturating_sub(held_out).max(1), held_out),
+    };
+    let cohort = &cohort.unwrap_or(rows);
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(rows))?;
 
     let scaled = |all: u64, probe: u64| (all as f64 * probe as f64 / rows as f64).ceil().max(100.0) as u64;
@@ -146,7 +154,7 @@ fn draw(invented: &ModelFile, rows: u64, seed: u64, path: &Path) -> Result<()> {
 }
 
 fn load(path: &Path, schema: &Schema) -> Result<Frame> {
-    ingest::read(&Source::from(path.as_os_str()))?.load_cohort(schema)
+    ingest::read_cohort(&Source::from(path.as_os_str()), schema)?.load_cohort(schema)
 }
 
 /// Forgets the largest memory so far, where the system can.

@@ -29,7 +29,7 @@ impl Storage {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("parquet") => Self::Parquet,
             Some("arrow" | "feather" | "ipc") => Self::Arrow,
-            Some("gz") => Self::Packed,
+            Some("gz" | "xlsx") => Self::Packed,
             _ => Self::Csv,
         }
     }

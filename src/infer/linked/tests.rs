@@ -105,7 +105,7 @@ fn filled(folder: &Path, seed: u64) -> BTreeMap<String, Vec<Option<String>>> {
     let tables = Arc::new(tables);
     let mut filled = BTreeMap::new();
     let read = |table: &str| {
-        let raw = ingest::read(&table_file(folder, table).unwrap()).unwrap();
+        let raw = ingest::read(&table_file(folder, table).unwrap(), &Default::default()).unwrap();
         Ok(raw.batch(|_| true).unwrap().for_controller())
     };
     let write = |table: &str, rows: arrow_array::RecordBatch| {

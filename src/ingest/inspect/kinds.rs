@@ -1,10 +1,13 @@
 //! What kind of column it is.
 
+use super::super::header::ROW_NAMES;
+use super::dates;
 use super::identifiers;
 use super::profile::{CHECKED_CODE_SHARE, Profile, TIME_OF_DAY};
 use super::{Distinct, Finding, FindingClass};
 use crate::schema::datetime::{self, Ticks};
-use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind, Resolution};
+use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind, Resolution, Spelling};
+use std::collections::HashSet;
 
 /// Text with more distinct values than this is taken for free text.
 const MAX_LISTED: usize = 1_000;
@@ -26,6 +29,23 @@ const FEWEST_MOMENTS: usize = 10;
 
 /// Share of distinct values that must get by with the decimals written down.
 const DECIMALS_SHARE: f64 = 0.95;
+
+/// Numbers that may be values of their own rather than points on a scale, at most ...
+const FEW_NUMBERS: usize = 20;
+/// ... the rows of each, on average, at least ...
+const ROWS_OF_EACH: usize = 10;
+/// ... and how many times as many places there are between the first and the last of them, at least.
+const FAR_APART: f64 = 3.0;
+
+/// Bits of evidence for a step: of so many numbers that only chance makes multiples of it, it would do so once in a million
+/// columns.
+const STEP_BITS: f64 = 20.0;
+
+/// Digits that postcodes and other codes have at least.
+const CODE_DIGITS: usize = 4;
+
+/// Words that postcodes are named by.
+const POSTCODES: [&str; 5] = ["zip", "zipcode", "postcode", "postal", "plz"];
 
 /// Words per value from which nearly unique text is prose.
 const PROSE_WORDS: f64 = 3.0;
@@ -60,7 +80,7 @@ const UNKNOWN_NUMBERS: [f64; 12] =
     [-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99_999.0, 999_999.0, 9_999_999.0, 99_999_999.0];
 
 /// Formats that dates in text are tried in, the unambiguous ones first.
-const FORMATS: [&str; 16] = [
+const FORMATS: [&str; 27] = [
     "%Y-%m-%d",
     "%Y-%m-%dT%H:%M:%SZ",
     "%Y-%m-%dT%H:%M:%S",
@@ -73,8 +93,19 @@ const FORMATS: [&str; 16] = [
     "%Y/%m/%d",
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y",
+    "%d.%m.%y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d-%b-%Y",
+    "%d%b%Y",
     "%d/%m/%Y",
     "%m/%d/%Y",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%d/%m/%y",
+    "%m/%d/%y",
     "%H:%M:%S",
     "%H:%M",
 ];
@@ -111,6 +142,7 @@ impl Draft {
 /// Drafts one column; the first rule that fits decides.
 pub(super) fn draft(profile: &Profile, is_unit: bool) -> Draft {
     let mut draft = unit(profile, is_unit)
+        .or_else(|| row_names(profile))
         .or_else(|| empty(profile))
         .or_else(|| datetime(profile))
         .or_else(|| identifier(profile))
@@ -118,15 +150,31 @@ pub(super) fn draft(profile: &Profile, is_unit: bool) -> Draft {
         .or_else(|| code(profile))
         .or_else(|| numeric(profile))
         .unwrap_or_else(|| listed(profile));
+    if let Some(marks) = profile.marks.filter(|_| is_of_numbers(&draft.column)) {
+        draft.column.suffix = marks.suffix().map(str::to_owned);
+        draft.column.limits = marks.limits;
+        let limits = if marks.limits { " A cell such as <0.5 stands for the number that it names." } else { "" };
+        draft =
+            draft.note(FindingClass::Notation, format!("Numbers, as `reading`, `suffix` and `limits` say.{limits}"));
+    }
     if draft.column.is_modelled() {
         draft.findings.extend(oddities(profile));
     }
     draft
 }
 
+fn is_of_numbers(column: &Column) -> bool {
+    column.kind.is_amount() || column.arrow_type.as_ref().is_some_and(ArrowType::is_numeric)
+}
+
 fn unit(profile: &Profile, is_unit: bool) -> Option<Draft> {
     let draft = || key(profile).note(FindingClass::PrivacyUnit, "The privacy unit; generated rows get fresh ones.");
     is_unit.then(draft)
+}
+
+fn row_names(profile: &Profile) -> Option<Draft> {
+    let note = "The first column has no name: names or numbers of rows, as R and pandas write them. Left out.";
+    (profile.name == ROW_NAMES).then(|| key(profile).dropped().note(FindingClass::Key, note))
 }
 
 fn identifier(profile: &Profile) -> Option<Draft> {
@@ -166,9 +214,8 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     let (format, arrow_type) = match &profile.arrow_type {
         Some(t) if t.is_temporal() => (None, t.clone()),
         _ if profile.is_text() => {
-            let format = FORMATS
-                .into_iter()
-                .find(|f| profile.all(|label| datetime::parse(label, Some(f), Ticks::Nanosecond).is_some()))?;
+            let format = FORMATS.into_iter().find(|format| dates::fits(profile, format))?;
+            let format = dates::turned(format).filter(|_| profile.is_month_first).unwrap_or(format);
             let arrow_type = match Ticks::of_format(format) {
                 Ticks::Day => ArrowType::DATE32,
                 _ if !format.contains("%Y") => ArrowType::TIME64_US,
@@ -193,13 +240,14 @@ fn datetime(profile: &Profile) -> Option<Draft> {
     };
     (draft.column.min, draft.column.max) = (bound(min), bound(max));
     if let Some(format) = format {
-        let ambiguous =
-            if matches!(format, "%d/%m/%Y") && profile.all(|l| datetime::parse(l, Some("%m/%d/%Y"), ticks).is_some()) {
-                " Day and month could be exchanged: check the format."
-            } else {
-                ""
-            };
-        draft = draft.note(FindingClass::DateAsText, format!("Text, read as {format}.{ambiguous}"));
+        let turned = dates::turned(format).filter(|turned| dates::fits(profile, turned));
+        let ambiguous = match turned {
+            Some(_) if profile.is_month_first => " Day and month could be exchanged: other columns show their order.",
+            Some(_) => " Day and month could be exchanged: check the format.",
+            None => "",
+        };
+        let century = if format.contains("%y") { " Years below 69 are taken for 20xx." } else { "" };
+        draft = draft.note(FindingClass::DateAsText, format!("Text, read as {format}.{ambiguous}{century}"));
     }
     if profile.words.iter().any(|w| w.contains("birth") || w == "dob") {
         let note = "A date of birth narrows down a person: the year, or an age, would do for most purposes.";
@@ -255,7 +303,7 @@ fn code(profile: &Profile) -> Option<Draft> {
     let by_name = || {
         if profile.has_word(&["rxnorm", "rxcui"]) {
             Some(CodeSystem::Rxnorm)
-        } else if profile.has_word(&["zip", "zipcode", "postcode", "postal", "plz"]) || coded_name && whole {
+        } else if profile.has_word(&POSTCODES) || coded_name && whole {
             Some(CodeSystem::Prefix)
         } else {
             None
@@ -278,7 +326,7 @@ fn code(profile: &Profile) -> Option<Draft> {
         system => format!("{} codes.", system.title()),
     };
     draft = draft.note(FindingClass::CodeSystem, what);
-    if profile.has_word(&["zip", "zipcode", "postcode", "postal", "plz"]) {
+    if profile.has_word(&POSTCODES) {
         draft = draft.note(
             FindingClass::QuasiIdentifier,
             "A postcode narrows down a person: fewer digits would do for most purposes.",
@@ -295,30 +343,112 @@ fn numeric(profile: &Profile) -> Option<Draft> {
         let too_large = max.abs().max(min.abs()) >= 2f64.powi(53);
         let spelled_real = profile.arrow_type.is_none() && profile.labels.iter().any(|l| l.contains(['.', 'e', 'E']));
         let from_text = if spelled_real { ArrowType::FLOAT64 } else { ArrowType::INT64 };
-        let are_two = numbers.len() == 2 && min < max;
+        let spelled = one_spelling_each(&profile.labels);
+        let are_two = spelled.len() == 2 && min < max;
         if are_two || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || profile.has_check_digits())
         {
             let mut draft = Draft::new(profile, Kind::Categorical).typed(profile, from_text);
-            draft.column.categories = in_natural_order(&profile.labels, |l| l.trim().parse().ok());
+            draft.column.categories = in_natural_order(&spelled, |l| l.trim().parse().ok());
             let note = "Whole numbers that look like codes: integer would mean that they can be counted.";
             return Some(if are_two { draft } else { draft.note(FindingClass::NumbersAsCodes, note) });
         }
+        let step = step(&numbers, 0);
+        if let Some(draft) = few_numbers(profile, &numbers, step.unwrap_or(1.0), from_text.clone()) {
+            return Some(draft);
+        }
         let mut draft = Draft::new(profile, Kind::Integer).typed(profile, from_text);
         (draft.column.min, draft.column.max) = (Some(Bound::Integer(min as i64)), Some(Bound::Integer(max as i64)));
-        return Some(suspect_ends(draft, numbers));
+        draft.column.step = step;
+        return Some(suspect_ends(suspect_codes(draft, profile, &numbers), numbers));
     }
-    let mut draft = Draft::new(profile, Kind::Real).typed(profile, ArrowType::FLOAT64);
-    (draft.column.min, draft.column.max) = (Some(Bound::Real(min)), Some(Bound::Real(max)));
     let mut digits: Vec<usize> = profile.labels.iter().map(|l| decimals(l)).collect();
     digits.sort_unstable();
     let usual = digits[((digits.len() as f64 * DECIMALS_SHARE).ceil() as usize).clamp(1, digits.len()) - 1];
+    let most = digits.last().copied().unwrap_or(0);
+    let step = if most <= MAX_DECIMALS { step(&numbers, most as i32) } else { None };
+    let finest = step.unwrap_or(10f64.powi(-(usual.min(MAX_DECIMALS) as i32)));
+    if let Some(draft) = few_numbers(profile, &numbers, finest, ArrowType::FLOAT64) {
+        return Some(draft);
+    }
+    let mut draft = Draft::new(profile, Kind::Real).typed(profile, ArrowType::FLOAT64);
+    (draft.column.min, draft.column.max) = (Some(Bound::Real(min)), Some(Bound::Real(max)));
+    draft.column.step = step;
     if usual <= MAX_DECIMALS {
         draft.column.decimals = Some(usual as u32);
-        if digits.last().is_some_and(|most| *most > usual) {
+        if most > usual {
             draft = draft.note(FindingClass::Decimals, "A few values have more decimals than written here.");
         }
     }
     Some(suspect_ends(draft, numbers))
+}
+
+/// What all numbers, of so many decimals, are multiples of, where that is coarser than their digits.
+fn step(numbers: &[f64], decimals: i32) -> Option<f64> {
+    let scale = 10f64.powi(decimals);
+    let units: Vec<u64> = numbers.iter().map(|x| (x * scale).abs().round() as u64).filter(|unit| *unit != 0).collect();
+    let largest = units.iter().copied().max().filter(|largest| *largest < 1 << 53)?;
+    let common = units.iter().fold(0, |a, &b| divisor(a, b));
+    // Multiples of one and the same number are no evidence, nor is a number alone.
+    let evidence = (units.len() as f64 - 1.0) * (common as f64).log2();
+    (common > 1 && common < largest && evidence >= STEP_BITS).then(|| common as f64 / scale)
+}
+
+/// The greatest common divisor.
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
+/// Few numbers, each in many rows and far apart, are values and no scale: between them nothing may be drawn.
+fn few_numbers(profile: &Profile, numbers: &[f64], finest: f64, from_text: ArrowType) -> Option<Draft> {
+    let (min, max) = ends(numbers.iter().copied())?;
+    let places = (max - min) / finest + 1.0;
+    let are_few = (3..=FEW_NUMBERS).contains(&numbers.len()) && profile.present() >= ROWS_OF_EACH * numbers.len();
+    (are_few && places >= FAR_APART * numbers.len() as f64).then(|| {
+        let mut draft = Draft::new(profile, Kind::Ordinal).typed(profile, from_text);
+        draft.column.categories = in_natural_order(&profile.labels, |label| label.trim().parse().ok());
+        let note = format!(
+            "{} different numbers, far apart: kept as values, in their order. If any number between may occur, kind = \"integer\" \
+             or \"real\", with min and max; if they are codes, kind = \"categorical\".",
+            numbers.len()
+        );
+        draft.note(FindingClass::FewValues, note)
+    })
+}
+
+/// Mentions whole numbers that may be codes or grades.
+fn suspect_codes(draft: Draft, profile: &Profile, numbers: &[f64]) -> Draft {
+    let count = numbers.len();
+    let Some((min, max)) = ends(numbers.iter().copied()) else { return draft };
+    let digits = |x: f64| x.abs().max(1.0).log10() as usize + 1;
+    let repeated = profile.present() >= ROWS_OF_EACH * count;
+    if (3..=FEW_NUMBERS).contains(&count) && repeated {
+        let note = format!(
+            "{count} whole numbers: if they are codes, write kind = \"categorical\", and if they are grades, kind = \"ordinal\", \
+             each with its categories."
+        );
+        draft.note(FindingClass::FewValues, note)
+    } else if (FEW_NUMBERS..=MAX_LISTED).contains(&count)
+        && repeated
+        && draft.column.step.is_none()
+        && digits(min) >= CODE_DIGITS
+        && digits(min) == digits(max)
+        && max - min >= FAR_APART * count as f64
+    {
+        let note = format!(
+            "{count} whole numbers of {} digits, far apart: if they are codes such as postcodes, write kind = \"code\" and system = \
+             \"prefix\", with categories; between them nothing is drawn then.",
+            digits(min)
+        );
+        draft.note(FindingClass::FewValues, note)
+    } else {
+        draft
+    }
+}
+
+/// The first spelling of each number: a file may have one as 1 and as 1.0.
+fn one_spelling_each(labels: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    labels.iter().filter(|label| seen.insert(Spelling::Exact.spell(label))).cloned().collect()
 }
 
 /// Few whole numbers under a name that codes have.
@@ -343,7 +473,9 @@ fn codes_by_name(profile: &Profile) -> bool {
         "ind",
         "indicator",
     ];
-    let named = profile.words.last().is_some_and(|w| NAMES.contains(&w.as_str())) || profile.has_word(&["concept"]);
+    let named = profile.words.last().is_some_and(|w| NAMES.contains(&w.as_str()))
+        || profile.has_word(&["concept"])
+        || profile.has_word(&POSTCODES);
     // A key with many values was recognised before; what is left under such a name are codes.
     named
 }
@@ -479,6 +611,17 @@ mod tests {
         for text in ["NO", "2012-01", "29-20", "7", "A1-A2", "", "<", "1-2-3"] {
             assert!(interval(text).is_none() || text == "2012-01", "{text}");
         }
+    }
+
+    #[test]
+    fn a_step_is_what_all_are_multiples_of_and_chance_would_not_make_them() {
+        let of = |numbers: &[f64], decimals: i32| step(numbers, decimals);
+        assert_eq!(of(&[5000.0, 10_000.0, 35_000.0], 0), Some(5000.0));
+        let quarters: Vec<f64> = (1..9).map(|n| f64::from(n) * 0.25).collect();
+        assert_eq!(of(&quarters, 2), Some(0.25));
+        assert_eq!(of(&[2.0, 4.0, 6.0, 8.0], 0), None, "four even numbers are chance");
+        assert_eq!(of(&[700.0], 0), None);
+        assert_eq!(of(&[0.0, 5000.0, 10_001.0], 0), None);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! One column as the rules see it: its name in words, its type, its distinct values.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use super::super::cells::{Texts, nanoseconds};
 use super::super::load::number;
 use super::super::raw::{RawColumn, RawTable, Stored};
 use super::Distinct;
+use super::dialect::Marks;
 use crate::error::Result;
 use crate::schema::datetime::{self, Ticks};
 use crate::schema::{ArrowType, CodeSystem};
@@ -43,6 +47,10 @@ pub(super) struct Profile {
     pub labels: Vec<String>,
     /// Number of cells of each label.
     pub counts: Vec<usize>,
+    /// How the numbers are written, where they are not plain: the labels are.
+    pub marks: Option<Marks>,
+    /// Of dates in which day and month could be exchanged: other columns show that the month comes first.
+    pub is_month_first: bool,
 }
 
 impl Profile {
@@ -57,6 +65,8 @@ impl Profile {
             markers: Vec::new(),
             labels: Vec::new(),
             counts: Vec::new(),
+            marks: None,
+            is_month_first: false,
         };
         match &column.stored {
             Stored::Unsupported(data_type) => {
@@ -69,12 +79,40 @@ impl Profile {
         let mut texts = all_texts(raw, column)?;
         profile.markers = texts.labels.iter().map(|l| l.trim()).filter(|l| is_marker(l)).map(str::to_owned).collect();
         texts.remove(is_marker);
+        profile.marks = make_plain(&mut texts, raw, column);
         let counts = texts.counts();
         profile.missing = raw.rows - counts.iter().sum::<usize>();
         let mut pairs: Vec<(String, usize)> = texts.labels.into_iter().zip(counts).collect();
         pairs.sort_unstable();
         (profile.labels, profile.counts) = pairs.into_iter().unzip();
         Ok(profile)
+    }
+
+    /// Takes in the cells of the same column of another table.
+    pub fn join(&mut self, other: Self) {
+        let is_wide = |profile: &Self| profile.arrow_type.as_ref().is_some_and(|t| t.is_numeric() && !t.is_integer());
+        self.unsupported = self.unsupported.take().or(other.unsupported.clone());
+        self.arrow_type = match (&self.arrow_type, &other.arrow_type) {
+            (Some(own), Some(others)) if own.is_numeric() && others.is_numeric() => {
+                // The wider one: whole numbers may have decimals elsewhere.
+                Some(if is_wide(self) { own.clone() } else { others.clone() })
+            }
+            (Some(own), Some(others)) if own == others => Some(own.clone()),
+            (Some(own), None) | (None, Some(own)) if own.is_numeric() => {
+                let is_whole = |label: &String| label.trim().parse::<i64>().is_ok();
+                let holds = own.is_integer() && self.labels.iter().chain(&other.labels).all(is_whole);
+                (holds || !own.is_integer()).then(|| own.clone())
+            }
+            _ => None,
+        };
+        let mut cells: BTreeMap<String, usize> = self.labels.drain(..).zip(self.counts.drain(..)).collect();
+        other.labels.into_iter().zip(other.counts).for_each(|(label, count)| *cells.entry(label).or_default() += count);
+        (self.labels, self.counts) = cells.into_iter().unzip();
+        self.markers.extend(other.markers);
+        self.markers.sort_unstable();
+        self.markers.dedup();
+        self.rows += other.rows;
+        self.missing += other.missing;
     }
 
     pub fn present(&self) -> usize {
@@ -156,10 +194,19 @@ fn all_texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
 pub(super) fn texts(raw: &RawTable, column: &RawColumn) -> Result<Texts> {
     let mut texts = all_texts(raw, column)?;
     texts.remove(is_marker);
+    make_plain(&mut texts, raw, column);
     Ok(texts)
 }
 
-fn is_marker(text: &str) -> bool {
+/// Writes numbers of text as programs do, where all of the column are numbers.
+fn make_plain(texts: &mut Texts, raw: &RawTable, column: &RawColumn) -> Option<Marks> {
+    let is_text = matches!(column.stored, Stored::Text(_));
+    let marks = Marks::of(&raw.reading, &texts.labels).filter(|_| is_text)?;
+    texts.rename(|label| marks.plain(&raw.reading, label).map_or_else(|| label.to_owned(), Cow::into_owned));
+    Some(marks)
+}
+
+pub(super) fn is_marker(text: &str) -> bool {
     MISSING_MARKERS.contains(&text.trim())
 }
 

@@ -13,6 +13,9 @@ impl Inspection {
     pub fn render(&self) -> String {
         let mut out = format!("{}: {} rows, {} columns\n\n", self.source, thousands(self.rows), self.columns.len());
         out.push_str(&columns(&self.columns));
+        if let Some(reading) = self.schema.table.reading.to_toml() {
+            let _ = writeln!(out, "\nreading: {reading}");
+        }
         let _ = match (&self.schema.table.privacy_unit, self.unit_candidates.as_slice()) {
             (Some(unit), _) => writeln!(out, "\nprivacy unit: {unit}"),
             (None, []) => writeln!(
@@ -28,6 +31,14 @@ impl Inspection {
                 )
             }
         };
+        let rules = &self.schema.constraints;
+        if !rules.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nsuggested, each for somebody to vouch for or to remove ([[constraint]] in the schema):"
+            );
+            rules.iter().for_each(|rule| _ = writeln!(out, "  {}: {}", rule.rule.kind(), rule.title()));
+        }
         out
     }
 }
@@ -89,7 +100,9 @@ impl Finding {
             FindingClass::ManyCategories => "many categories",
             FindingClass::QuasiIdentifier => "narrows down a person",
             FindingClass::Decimals => "uneven decimals",
+            FindingClass::FewValues => "values or numbers?",
             FindingClass::Key => "key",
+            FindingClass::Notation => "numbers as text",
             FindingClass::DirectIdentifier | FindingClass::CodeSystem | FindingClass::Follows => {
                 self.note.split(". ").next().unwrap_or_default().trim_end_matches('.')
             }

@@ -13,7 +13,8 @@ use crate::schema::ConstraintFrom;
 use crate::schema::linked::LinkedSchema;
 
 /// Endings of tables, as they are looked for.
-pub(in crate::ingest) const ENDINGS: [&str; 6] = ["csv", "csv.gz", "parquet", "arrow", "ndjson", "ndjson.gz"];
+pub(in crate::ingest) const ENDINGS: [&str; 8] =
+    ["csv", "csv.gz", "tsv", "parquet", "arrow", "ndjson", "ndjson.gz", "xlsx"];
 
 /// The file of a table in a folder; capitals do not matter.
 ///
@@ -24,7 +25,7 @@ pub fn table_file(folder: &Path, table: &str) -> Result<Source> {
         [file] => Ok(Source::Path(file.clone())),
         [] => Err(Error::bad_input(format!("the folder has no table `{table}`"))
             .file(folder)
-            .expected(format!("{table}.csv, .csv.gz, .parquet, .arrow, .ndjson or .ndjson.gz"))
+            .expected(format!("{table}.csv, .csv.gz, .tsv, .parquet, .arrow, .ndjson, .ndjson.gz or .xlsx"))
             .remedy("add the file, or take the table out of the schema")),
         [first, ..] => Err(Error::bad_input(format!("the folder has several files of table `{table}`"))
             .file(first)
@@ -65,7 +66,7 @@ pub fn reference_files(folder: &Path, schema: &LinkedSchema) -> Result<Vec<Refer
             }
             let keyed = |name: &String| schema.named_like_key(name).map(str::to_owned);
             if let Some((name, to)) =
-                column_names(&source)?.into_iter().find_map(|name| keyed(&name).map(|to| (name, to)))
+                column_names(&source, &table.reading)?.into_iter().find_map(|name| keyed(&name).map(|to| (name, to)))
             {
                 return Err(Error::bad_input(format!(
                     "reference table `{}` would be copied as it is, and a column is named like keys of table `{to}`",

@@ -51,7 +51,7 @@ pub(super) fn read(
 ) -> Result<Sensitive<LinkedTables>> {
     let order = flat.table.order.as_deref().and_then(|name| flat.column(name));
     let order = order.ok_or_else(|| Error::failed("a table without an order has no history"))?;
-    let mut parts = Parts::open(source, false, Policy::Refuse)?;
+    let mut parts = Parts::open(source, &flat.table.reading, false, Policy::Refuse)?;
     let mut keys = Vec::new();
     let store = stored(&mut parts, flat, demand, (memory, key), |part| {
         if order.kind == Kind::Identifier {

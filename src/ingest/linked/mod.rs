@@ -120,7 +120,7 @@ fn read(
         let (alone, links) = (table.alone(), schema.links_above(place));
         let (mut own, mut linked) = (Vec::new(), vec![Vec::new(); links.len()]);
         let share = memory / tree.len() as u64;
-        let mut parts = Parts::open(&source, false, table.on_broken)?;
+        let mut parts = Parts::open(&source, &table.reading, false, table.on_broken)?;
         let store = stored(&mut parts, &alone, demand, (share, &key), |part| {
             if let Some(key) = &table.key {
                 hasher.extend(&mut own, &part.keys(key, &alone)?);

@@ -18,6 +18,7 @@ impl LinkedTable {
             max_rows_per_unit: None,
             order: None,
             missing: self.missing.clone(),
+            reading: self.reading.clone(),
             units: None,
             at_least_units: None,
             epsilon_cap: None,
@@ -39,6 +40,7 @@ impl LinkedTable {
     }
 
     fn check(&self, schema: &LinkedSchema) -> Result<()> {
+        self.reading.check()?;
         let identifiers = self.key.iter().chain(self.links.keys());
         for name in identifiers {
             match self.column(name) {

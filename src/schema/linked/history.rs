@@ -107,6 +107,7 @@ impl Schema {
         LinkedTable {
             since: Since::Calendar,
             missing: self.table.missing.clone(),
+            reading: self.table.reading.clone(),
             columns: columns.map(keyed).collect(),
             ..LinkedTable::new(name)
         }

@@ -43,7 +43,7 @@ mod rules;
 mod toml_io;
 mod view;
 
-use super::{Column, Constraint, ConstraintFrom, Rule, Schema, TableSpec};
+use super::{Column, Constraint, ConstraintFrom, Reading, Rule, Schema, TableSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -171,6 +171,9 @@ pub struct LinkedTable {
     /// Texts that mean a missing cell, compared without surrounding blanks.
     #[serde(default = "super::empty_text")]
     pub missing: Vec<String>,
+    /// How the text of the table's file is read, where it is not plain CSV.
+    #[serde(default, skip_serializing_if = "Reading::is_plain")]
+    pub reading: Reading,
     /// In the order of the table.
     #[serde(rename = "column", default)]
     pub columns: Vec<Column>,
@@ -193,6 +196,7 @@ impl LinkedSpec {
             max_rows_per_unit: None,
             order: None,
             missing: Vec::new(),
+            reading: Reading::default(),
             units: self.units,
             at_least_units: self.at_least_units,
             epsilon_cap: self.epsilon_cap,
@@ -266,6 +270,7 @@ impl LinkedTable {
             on_duplicate: Policy::default(),
             on_broken: Policy::default(),
             missing: super::empty_text(),
+            reading: Reading::default(),
             columns: Vec::new(),
             constraints: Vec::new(),
         }

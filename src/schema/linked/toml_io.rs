@@ -149,6 +149,7 @@ fn write_table(out: &mut String, table: &LinkedTable, notes: &Notes) {
         ("on_broken", drop(table.on_broken)),
         ("structure_from", table.structure_from.map(|from| text(from.name()))),
         ("missing", (!is_plain).then(|| list(&table.missing))),
+        ("reading", table.reading.to_toml()),
     ];
     let is_said = ["name", "reference", "reference_from", "sha256", "structure_from", "missing"];
     for (name, value) in fields {

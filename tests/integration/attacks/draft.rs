@@ -30,7 +30,7 @@ fn unmarked(draft: &str) -> String {
 }
 
 /// Cells that make a column another one.
-const HOSTILE: [&str; 9] = [
+const HOSTILE: [&str; 13] = [
     "zq-new",
     "-1e300",
     "",
@@ -40,6 +40,10 @@ const HOSTILE: [&str; 9] = [
     "true",
     "999-12-3456",
     "a long text of many words here",
+    "\"1,5\"",
+    "<0.5",
+    "12 %",
+    "31/12/1999",
 ];
 
 type Table = Vec<Vec<String>>;

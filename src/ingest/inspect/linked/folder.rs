@@ -5,6 +5,7 @@ use crate::error::{Error, Result, why};
 use crate::ingest::inspect::Vouched;
 use crate::ingest::linked::folder::ENDINGS;
 use crate::ingest::{Source, fhir, raw};
+use crate::schema::Reading;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ fn is_table(path: &Path) -> bool {
 }
 
 /// Reads the tables of a folder, in the order of their names; and the names of the files of FHIR that are none.
-pub(super) fn read(folder: &Path, vouched: Vouched) -> Result<(Vec<Table>, Vec<String>)> {
+pub(super) fn read(folder: &Path, vouched: Vouched, said: &Reading) -> Result<(Vec<Table>, Vec<String>)> {
     let unreadable =
         |e: std::io::Error| Error::bad_input(format!("the folder cannot be read ({})", why(e.kind()))).file(folder);
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
@@ -57,7 +58,7 @@ pub(super) fn read(folder: &Path, vouched: Vouched) -> Result<(Vec<Table>, Vec<S
                 .remedy("take one of them out of the folder; parts of NDJSON may be joined, one after the other"));
         }
     }
-    let table = |path: &PathBuf| raw::read_to_draft(&Source::from(path)).and_then(|raw| Table::new(raw, vouched));
+    let table = |path: &PathBuf| raw::read_to_draft(&Source::from(path), said).and_then(|raw| Table::new(raw, vouched));
     let tables = paths.iter().map(|path| table(path).map_err(outside)).collect::<Result<_>>()?;
     Ok((tables, skipped))
 }

@@ -18,7 +18,9 @@ use crate::ingest::Frame;
 use crate::ingest::load::Demand;
 use crate::ingest::raw::RawTable;
 use crate::schema::linked::{LinkedSpec, LinkedTable, Policy, Since};
-use crate::schema::{ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Rule};
+use crate::schema::{
+    ArrowType, Column, Constraint, ConstraintFrom, Kind, LinkedSchema, Notes, ROW, Read, Reading, Rule,
+};
 use keys::Link;
 use roles::Roles;
 use schemars::JsonSchema;
@@ -83,8 +85,13 @@ struct Table {
 ///
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
-pub fn inspect_folder(folder: &Path, vouched: Vouched, reference: &[String]) -> Result<LinkedInspection> {
-    let (mut tables, skipped) = folder::read(folder, vouched)?;
+pub fn inspect_folder(
+    folder: &Path,
+    vouched: Vouched,
+    reference: &[String],
+    said: &Reading,
+) -> Result<LinkedInspection> {
+    let (mut tables, skipped) = folder::read(folder, vouched, said)?;
     let named = reference::named(&tables, reference)?;
     let mut keys = keys::keys(&tables);
     let links = keys::links(&tables, &keys);
@@ -232,15 +239,15 @@ impl Table {
         }
     }
 
-    /// Inequalities as they are suggested for a single table, and columns that follow from another one.
+    /// Rules as they are suggested for a single table; columns that follow from another one are sought among long lists, too.
     fn find_rules(&mut self) -> Result<()> {
         let mut rules = followers::find(self)?;
         let comparable = self.draft.comparable();
         if comparable.modelled().next().is_some() {
             let columns = self.raw.all_rows().columns(&comparable, Demand::Whole)?;
             let frame = Frame { rows: self.raw.rows, columns, unit: None };
-            let inequalities = suggest(&frame, &comparable).into_iter().map(|constraint| constraint.rule);
-            rules.extend(inequalities.filter(|rule| matches!(rule, Rule::Inequality { .. })));
+            let suggested = suggest(&[frame], &comparable).into_iter().map(|constraint| constraint.rule);
+            rules.extend(suggested.filter(|rule| !matches!(rule, Rule::Dependency { .. })));
         }
         let schema = &mut self.draft.schema;
         let from = if schema.table.assumed_public { ConstraintFrom::Public } else { ConstraintFrom::Data };
@@ -276,6 +283,7 @@ fn write(
     };
     let mut drafted = LinkedTable {
         missing: table.draft.schema.table.missing.clone(),
+        reading: table.draft.schema.table.reading.clone(),
         columns: table.columns().to_vec(),
         ..LinkedTable::new(&table.name)
     };

@@ -121,7 +121,7 @@ pub(super) mod tests {
         for (name, content) in files {
             std::fs::write(temporary.path().join(format!("{name}.csv")), content).unwrap();
         }
-        let (mut tables, _) = folder::read(temporary.path(), Vouched::All).unwrap();
+        let (mut tables, _) = folder::read(temporary.path(), Vouched::All, &Default::default()).unwrap();
         tables.sort_by_key(|table| files.iter().position(|(name, _)| *name == table.name));
         tables
     }
