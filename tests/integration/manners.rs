@@ -163,7 +163,7 @@ fn what_noise_will_leave_is_told_before_anything_is_spent() {
         assert!(place(words) < place("wrote"), "{outcome}");
     };
     let fit = |epsilon: &str| world.run(&format!("{FIT} --force").replace("--epsilon 2", epsilon)).succeeds();
-    first(&fit("--epsilon 0.5"), "the table is too small for this epsilon: of the 200 units that are declared");
+    first(&fit("--epsilon 0.5"), "the table is too small for this epsilon: of the units that are declared");
     let weak = fit("--epsilon 12");
     first(&weak, "epsilon 12.0 promises little");
     assert!(!weak.stderr.contains("protects nobody"), "{weak}");

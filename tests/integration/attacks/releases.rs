@@ -250,7 +250,7 @@ fn a_model_that_is_lost_is_spent() {
     world.write("model.safetensors", &model).run(&format!("{command} --resume")).succeeds();
     assert_eq!(world.text("ledger.jsonl"), ledger);
     // A new fit is a new intent.
-    world.run(&command).succeeds();
+    world.run(&format!("{command} --force")).succeeds();
     let spent = world.run("ledger show ledger.jsonl --json").succeeds().json()["epsilon"].as_f64().unwrap();
     assert!(spent > 3.9 && spent <= 4.0, "{spent}");
 }
