@@ -221,7 +221,8 @@ fn what_a_killed_program_left_behind_goes_with_the_next_command() {
     let world = fitted();
     world.write("cohort.csv", "old");
     let generate = || {
-        let mut command = world.command("generate model.safetensors --rows 1000000000 --threads 1 --force -o cohort.csv");
+        let mut command =
+            world.command("generate model.safetensors --rows 1000000000 --threads 1 --force -o cohort.csv");
         command.stderr(Stdio::null()).spawn().unwrap()
     };
     let killed = generate();

@@ -36,7 +36,8 @@ impl File {
     /// What a field refers to, if anything.
     fn referred<'s>(&'s self, field: &'s Value) -> Option<&'s Value> {
         let of_null = field["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
-        let name = [field, &field["items"], of_null.unwrap_or(&Value::Null)].into_iter().find_map(|v| v["$ref"].as_str())?;
+        let name =
+            [field, &field["items"], of_null.unwrap_or(&Value::Null)].into_iter().find_map(|v| v["$ref"].as_str())?;
         self.schema["$defs"].get(name.rsplit('/').next()?)
     }
 
@@ -82,7 +83,8 @@ impl File {
         };
         let of = self.referred(field).unwrap_or(field);
         if let Some(words) = of["oneOf"].as_array() {
-            let words: Vec<String> = words.iter().map(|word| format!("`{}`", word["const"].as_str().unwrap())).collect();
+            let words: Vec<String> =
+                words.iter().map(|word| format!("`{}`", word["const"].as_str().unwrap())).collect();
             return words.join(", ");
         }
         if let Some(words) = of["enum"].as_array() {
