@@ -184,6 +184,22 @@ fn what_noise_will_leave_is_told_before_anything_is_spent() {
     assert!(planned.contains("counts wrong by about"), "{planned}");
 }
 
+/// What is public is checked before there is an intent: it leaves no line.
+#[test]
+fn a_delta_out_of_range_leaves_no_line() {
+    let world = fitted();
+    let ledger = world.read("ledger.jsonl");
+    for delta in ["0.01", "1", "0"] {
+        let fit = format!("{FIT} --force").replace("1e-5", delta);
+        world.run(&fit).exits(3).says(&[&format!("delta = {delta} is not usable")]);
+        world
+            .write("run.toml", RUN.replace("delta = 1e-5", &format!("delta = {delta}")))
+            .run("run run.toml -o out")
+            .exits(3);
+        assert_eq!(world.read("ledger.jsonl"), ledger, "{delta}");
+    }
+}
+
 /// A plan fits 80 columns, and says what a stranger understands.
 #[test]
 fn a_plan_is_plain() {
