@@ -89,7 +89,7 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
-pub(crate) use constraint::{Unit, common_unit, counted, group, is_computed, is_sum, own_tolerance};
+pub(crate) use constraint::{Counting, Unit, common_unit, group, is_computed, is_sum, own_tolerance};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
 pub use reading::{Notation, Reading, limit};

@@ -353,3 +353,33 @@ fn a_known_total_is_reached_where_a_fine_part_is_at_its_end() {
         assert_eq!(positions[drugs] + 100 * positions[ward], total);
     }
 }
+
+/// Values that no map tells are not all given the model's likeliest one.
+#[test]
+fn what_no_map_tells_is_shared_out_as_the_model_has_it() {
+    let clinics: Vec<String> = (0..40).map(|n| format!("\"c{n}\"")).collect();
+    let clinic = format!(
+        "[[column]]\nname = \"clinic\"\nkind = \"categorical\"\nnullable = false\ncategories = [{}]\n",
+        clinics.join(", ")
+    );
+    let rule = "[[constraint]]\nkind = \"dependency\"\nof = \"text\"\non = \"clinic\"\n";
+    let schema = Schema::from_toml(&format!("{COLUMNS}{clinic}{rule}")).unwrap();
+    let model = model(&schema, 1);
+    let place = |name: &str| model.domain.columns.iter().position(|c| c.name == name).unwrap();
+    let rules = super::Rules::new(&model, crate::cohort::data_type).unwrap().unwrap();
+    let all: Vec<usize> = (0..3)
+        .map(|text| {
+            let mut positions = vec![0; model.domain.columns.len()];
+            positions[place("text")] = text;
+            let giving = rules.giving(place("clinic"), &positions);
+            giving.map_or(0, |giving| (0..40).filter(|&clinic| giving.contains(clinic)).count())
+        })
+        .collect();
+    let shares = model.header.codecs[place("text")].marginal();
+    let present: f64 = shares[..3].iter().sum();
+    assert_eq!(all.iter().sum::<usize>(), 40, "each clinic has one text");
+    for (given, share) in all.iter().zip(&shares) {
+        let expected = 40.0 * share / present;
+        assert!((*given as f64 - expected).abs() < 14.0 && (*given > 0 || expected < 4.0), "{all:?} {shares:?}");
+    }
+}

@@ -14,7 +14,7 @@ mod round;
 use super::Inspection;
 use crate::ingest::rules::broken;
 use crate::ingest::{Frame, FrameColumn, MISSING, Values};
-use crate::schema::{Column, Constraint, ConstraintFrom, Kind, Rule, Schema, counted, own_tolerance};
+use crate::schema::{Column, Constraint, ConstraintFrom, Counting, Kind, Rule, Schema, own_tolerance};
 use std::collections::{HashMap, HashSet};
 
 /// Columns of each sort that are compared with each other, at most: the first ones.
@@ -159,7 +159,8 @@ impl<'a> Facts<'a> {
                 Self { column, stored: &[], numbers: Vec::new(), codes: codes.clone(), firsts, labels, missing }
             }
             Values::Number(values) => {
-                let numbers: Vec<f64> = values.iter().map(|&x| counted(x, column)).collect();
+                let counting = Counting::of(column);
+                let numbers: Vec<f64> = values.iter().map(|&x| counting.count(x)).collect();
                 let missing = numbers.iter().filter(|x| x.is_nan()).count();
                 let (codes, firsts) = numbered(&numbers).unwrap_or_default();
                 Self { column, stored: values, numbers, codes, firsts, labels: &[], missing }
