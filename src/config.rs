@@ -1,6 +1,6 @@
 //! `run.toml`: one file that says a whole run, all but the noise.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl RunConfig {
     /// Bad input, with the line and column of the TOML where it is known.
     pub fn read(path: &Path) -> Result<(Self, String)> {
         let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", e.kind())).file(path))?;
+            .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", why(e.kind()))).file(path))?;
         Ok((Self::from_toml(&text).map_err(|e| e.file(path))?, text))
     }
 

@@ -94,7 +94,8 @@ fn fresh_passes(records: &Records, level: f64, seed: u64, rng: &mut ChaCha8Rng) 
 
 fn alarm(records: &Records, level: f64, seed: u64) -> bool {
     let attacks = attack(records, seed);
-    let (mut figures, mut risks) = tests(records, &attacks, &[], &strata(records, &attacks.isolation), &[]);
+    let everybody = (records, &attacks.scored[0].scores[..]);
+    let (mut figures, mut risks) = tests(records, &attacks, everybody, &[], &strata(records, &attacks.isolation), &[]);
     correct(&mut [(&mut figures, &mut risks)], level);
     figures.iter().any(|test| test.leak)
 }

@@ -1,8 +1,8 @@
 //! The attacks of an audit, on each stratum, as tests that are corrected together.
 
-use super::attack::{Attacks, ON_STRATA, Scored};
+use super::attack::{Attacks, COPIES, ON_STRATA, Scored};
 use super::records::Records;
-use super::result::{AttackFigures, Risk, Roc, TprAtFpr};
+use super::result::{AttackFigures, Highest, Risk, Roc, TprAtFpr};
 use super::risks::Measured;
 use super::statistics::{MembershipTest, clopper_pearson, holm, membership_test};
 use super::strata::{Class, Stratum};
@@ -42,27 +42,27 @@ pub(super) fn copies_level(level: f64) -> f64 {
 }
 
 /// Runs all tests, those of shadow models among them, and shares out 1 among them and the risks, by class of stratum. They are
-/// not corrected yet: see [`correct`].
+/// not corrected yet: see [`correct`]. Exact copies have their own records and scores, of everybody, where the others are of
+/// a sample.
 pub(super) fn tests(
     records: &Records,
     attacks: &Attacks,
+    (everybody, copies): (&Records, &[f64]),
     of_shadows: &[Scored],
     strata: &[Stratum],
     risks: &[Measured],
 ) -> (Vec<AttackFigures>, Vec<Risk>) {
-    let test = |name: &'static str, of_shadows: bool, stratum, units: &[usize], scores: Vec<f64>| {
-        let member: Vec<bool> = units.iter().map(|&unit| records.member[unit]).collect();
-        Test {
-            attack: name,
-            stratum,
-            class: stratum.class,
-            of_shadows,
-            outcome: membership_test(&scores, &member),
-            tpr: tpr_at(&scores, &member, &RATES),
-            units: units.len(),
-            members: member.iter().filter(|&&m| m).count(),
-        }
+    let test = |name: &'static str, of_shadows: bool, stratum, member: &[bool], scores: &[f64]| Test {
+        attack: name,
+        stratum,
+        class: stratum.class,
+        of_shadows,
+        outcome: membership_test(scores, member),
+        tpr: tpr_at(scores, member, &RATES),
+        units: member.len(),
+        members: member.iter().filter(|&&m| m).count(),
     };
+    let members = |units: &[usize]| -> Vec<bool> { units.iter().map(|&unit| records.member[unit]).collect() };
     let pairs: Vec<(bool, &Scored, &Stratum)> = strata
         .iter()
         .flat_map(|stratum| {
@@ -74,12 +74,15 @@ pub(super) fn tests(
     let mut tests: Vec<Test> = pairs
         .into_par_iter()
         .map(|(of_shadows, scored, stratum)| {
-            let scores = stratum.units.iter().map(|&unit| scored.scores[unit]).collect();
-            test(scored.name, of_shadows, stratum, &stratum.units, scores)
+            if stratum.class == Class::All && scored.name == COPIES {
+                return test(COPIES, of_shadows, stratum, &everybody.member, copies);
+            }
+            let scores: Vec<f64> = stratum.units.iter().map(|&unit| scored.scores[unit]).collect();
+            test(scored.name, of_shadows, stratum, &members(&stratum.units), &scores)
         })
         .collect();
     for (half, (units, scores)) in ["learned, first half", "learned, second half"].iter().zip(&attacks.learned) {
-        tests.push(test(half, false, &strata[0], units, scores.clone()));
+        tests.push(test(half, false, &strata[0], &members(units), scores));
     }
     let classes = [Class::All, Class::Isolated, Class::Rare];
     let count = |of_shadows: bool| {
@@ -89,7 +92,7 @@ pub(super) fn tests(
     let left = if of_shadows.is_empty() { 1.0 } else { 1.0 - SHADOW_SHARES.iter().sum::<f64>() / (1.0 - COPIES_SHARE) };
     let weight = |test: &Test| match test.class {
         class if test.of_shadows => SHADOW_SHARES[class as usize] / shadow_counts[class as usize] as f64,
-        Class::All if test.attack == "copies" => COPIES_SHARE,
+        Class::All if test.attack == COPIES => COPIES_SHARE,
         Class::All => left * ALL_SHARE / (counts[0] - 1) as f64,
         Class::Isolated => left * ISOLATED_SHARE / counts[1] as f64,
         Class::Rare => left * RARE_SHARE / counts[2] as f64,
@@ -102,6 +105,14 @@ pub(super) fn tests(
         members: test.members,
         auc: test.outcome.auc,
         auc_ci: test.outcome.auc_interval,
+        p_area: test.outcome.area_p,
+        highest: test.outcome.highest.map(|highest| Highest {
+            units: highest.units,
+            members: highest.members,
+            chance: test.members as f64 / test.units as f64,
+            interval: highest.interval,
+            p: highest.p,
+        }),
         tpr_at_fpr: test.tpr,
         p: test.outcome.p,
         share,

@@ -36,11 +36,15 @@ mod strata;
 #[cfg(test)]
 mod tests;
 
-pub use result::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, RiskKind, Roc, Sizes, TprAtFpr, Verdict};
+pub use result::{
+    AttackFigures, Audit, Controls, CopyFigures, Highest, Proxies, Risk, RiskKind, Roc, Sample, Sizes, TprAtFpr,
+    Verdict,
+};
 
 use crate::error::{Error, Result};
 use crate::evaluate::table::Tables;
 use crate::ingest::Frame;
+use attack::Scored;
 use bound::steinke_of_members;
 use canary::WhiteBox;
 use membership::FAMILY_WISE;
@@ -58,6 +62,9 @@ const NOTE: &str = "Computed on real rows for the controller of the data, outsid
 const LEAST_UNITS: usize = 200;
 /// A leak of more than this, in percent of the members, must be found, or the audit is inconclusive.
 const POWER: f64 = 1.0;
+/// Rows of the pool, and synthetic rows, at most, that are compared with each other. Of larger tables whole units are drawn;
+/// exact copies are searched among all rows.
+const MOST_ROWS: usize = 30_000;
 /// Confidence of the lower bound of epsilon.
 const CONFIDENCE: f64 = 0.95;
 /// Attacks whose ROC curves are given.
@@ -130,17 +137,22 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
         synthetic_rows: synthetic.rows,
         columns: records.columns.len(),
     };
-    let attacks = attack::attack(&records, seed);
-    let strata = strata::strata(&records, &attacks.isolation);
+    let copies = records.by_unit(&attack::copies(&records, &records.synthetic_keys.iter().copied().collect()));
+    let part = records.sample(MOST_ROWS, seed);
+    let looked_at = part.as_ref().unwrap_or(&records);
+    let attacks = attack::attack(looked_at, seed);
+    let strata = strata::strata(looked_at, &attacks.isolation);
     let secrets: Vec<usize> = secrets.iter().filter_map(|name| records.names.iter().position(|n| n == name)).collect();
-    let risks = risks::risks(&records, &attacks, &secrets, seed);
-    let of_shadows = shadow.map_or(&[][..], |shadow| &shadow.scored);
-    let (figures, risks) = membership::tests(&records, &attacks, of_shadows, &strata, &risks);
-    let controls = control::controls(&records, judged, seed);
-    let least = control::least_copies(&records, FAMILY_WISE / judged as f64, seed);
+    let risks = risks::risks(looked_at, &attacks, &secrets, seed);
+    let of_shadows: Vec<Scored> = shadow.map_or(Vec::new(), |shadow| shadow.in_order(&looked_at.numbers));
+    let (figures, risks) = membership::tests(looked_at, &attacks, (&records, &copies), &of_shadows, &strata, &risks);
+    let controls = control::controls(looked_at, judged, seed);
+    let level = FAMILY_WISE / judged as f64;
+    let least = control::least_copies(&records, level, seed);
     let minimum_detectable_leak = least.map(|copies| 100.0 * copies as f64 / member_units as f64);
-    let (epsilon_lower_bound, epsilon_ceiling) = epsilon_bound(&records, &attacks, seed);
-    let copied = copied(&records, &attacks);
+    let sample = part.as_ref().map(|part| sample(&records, part, level, seed));
+    let (epsilon_lower_bound, epsilon_ceiling) = epsilon_bound(&records, &copies, seed);
+    let copied = copied(&records, &copies);
     let (mut tested, mut not_tested) = (TESTED.map(String::from).to_vec(), NOT_TESTED.map(String::from).to_vec());
     if let Some(shadow) = shadow {
         not_tested.retain(|threat| !threat.starts_with(SHADOW_THREAT));
@@ -152,12 +164,13 @@ pub fn audit(request: &AuditRequest) -> Result<Audit> {
         reasons: Vec::new(),
         seed,
         sizes,
+        sample,
         family_wise_level: FAMILY_WISE,
         minimum_detectable_leak,
         epsilon_lower_bound,
         epsilon_ceiling,
         epsilon_basis: "heuristic: holds if a fair coin decided who of members and holdout was trained on".into(),
-        roc: membership::roc(&records, &attacks, &ROC_OF),
+        roc: membership::roc(looked_at, &attacks, &ROC_OF),
         attacks: figures,
         risks,
         copies: copied,
@@ -178,6 +191,7 @@ pub fn judge(audits: &mut [&mut Audit]) -> Verdict {
     membership::correct(&mut parts.collect::<Vec<_>>(), FAMILY_WISE);
     for audit in audits.iter_mut() {
         (audit.verdict, audit.reasons) = verdict(audit);
+        audit.reasons.extend(audit.sample.iter().map(|sample| sample.told(&audit.sizes)));
     }
     audits.iter().map(|audit| audit.verdict).max().unwrap_or(Verdict::Inconclusive)
 }
@@ -218,11 +232,27 @@ fn refuse_same_table(records: &Records) -> Result<()> {
     Ok(())
 }
 
+/// What was looked at of larger tables, and what is found of it: as many copies as are found among those units, each of which
+/// is there only if its synthetic row is.
+fn sample(records: &Records, part: &Records, level: f64, seed: u64) -> Sample {
+    let members = part.members();
+    let rows = part.synthetic_rows() as f64 / records.synthetic_rows() as f64;
+    let percent = |copies: usize| 100.0 * copies as f64 / members as f64 / rows;
+    Sample {
+        members,
+        holdout: part.units() - members,
+        synthetic_rows: part.synthetic_rows(),
+        minimum_detectable_leak: control::least_copies(part, level, seed)
+            .map(percent)
+            .filter(|&percent| percent <= 100.0),
+    }
+}
+
 /// A lower bound of epsilon from guesses in one run, and what it would be with every member guessed (after Steinke et
 /// al., 2305.08846). Coins are made of the pool by drawing how many of the units that are looked at are members; they show
 /// "in" with the share of members in the pool. Whoever has an exact copy is guessed to be a member: the synthetic table
 /// and the pool decide how many guesses there are, not the labels.
-fn epsilon_bound(records: &Records, attacks: &attack::Attacks, seed: u64) -> (f64, f64) {
+fn epsilon_bound(records: &Records, copies: &[f64], seed: u64) -> (f64, f64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut members, mut others): (Vec<usize>, Vec<usize>) =
         (0..records.units()).partition(|&unit| records.member[unit]);
@@ -234,17 +264,16 @@ fn epsilon_bound(records: &Records, attacks: &attack::Attacks, seed: u64) -> (f6
     let coins = (units - spread / share.min(1.0 - share)).max(0.0) as usize;
     let Ok(law) = Binomial::new(coins as u64, share) else { return (0.0, 0.0) };
     let heads = (law.sample(&mut rng) as usize).min(members.len()).max(coins.saturating_sub(others.len()));
-    let copies = &attacks.scored[0];
-    let copied = |units: &[usize]| units.iter().filter(|&&unit| copies.scores[unit] == 1.0).count();
+    let copied = |units: &[usize]| units.iter().filter(|&&unit| copies[unit] == 1.0).count();
     let (right, wrong) = (copied(&members[..heads]), copied(&others[..coins - heads]));
     let bound = |right, guesses| steinke_of_members(right, guesses, share / (1.0 - share), CONFIDENCE);
     (bound(right, right + wrong), bound(heads, heads))
 }
 
-fn copied(records: &Records, attacks: &attack::Attacks) -> CopyFigures {
+fn copied(records: &Records, copies: &[f64]) -> CopyFigures {
     let share = |of: bool| {
         let units: Vec<usize> = (0..records.units()).filter(|&unit| records.member[unit] == of).collect();
-        let copied = units.iter().filter(|&&unit| attacks.scored[0].scores[unit] > 0.0).count();
+        let copied = units.iter().filter(|&&unit| copies[unit] > 0.0).count();
         copied as f64 / units.len() as f64
     };
     CopyFigures { members: share(true), holdout: share(false) }

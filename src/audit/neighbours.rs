@@ -30,6 +30,8 @@ const CATEGORY_DISTANCE: u16 = 24;
 const MOST_APART: u16 = 24;
 /// Nearest rows that are kept.
 pub(super) const NEAREST: usize = 5;
+/// Parents of a synthetic row that are kept: one more, to tell whether the last of the nearest is one of many.
+pub(super) const PARENTS: usize = NEAREST + 1;
 /// Columns are dealt out to four blocks; two of them make a half.
 const BLOCKS: usize = 4;
 const HALVES: [[usize; 2]; 6] = [[0, 1], [2, 3], [0, 2], [1, 3], [0, 3], [1, 2]];
@@ -264,15 +266,15 @@ impl<'a> Measure<'a> {
     }
 
     /// For each synthetic row the rows of the pool that it agrees with most, the first being the highest.
-    pub fn parents(&self, records: &Records, targets: &Targets) -> Vec<[Alike; NEAREST]> {
+    pub fn parents(&self, records: &Records, targets: &Targets) -> Vec<[Alike; PARENTS]> {
         let parents = |row: usize| {
             let query = self.query(Side::Synthetic, row);
-            let mut best = [(0u16, 0u32); NEAREST];
+            let mut best = [(0u16, 0u32); PARENTS];
             pulp::Arch::new().dispatch(
                 #[inline(always)]
                 || {
                     self.compare(&query, targets, &(0..0), |rows, tile| {
-                        if highest(&tile.agreement) > best[NEAREST - 1].0 {
+                        if highest(&tile.agreement) > best[PARENTS - 1].0 {
                             let seen = tile.agreement.iter().zip(rows);
                             seen.for_each(|(&a, &row)| insert(&mut best, (a, row), |x, y| x.0 > y.0));
                         }
@@ -325,11 +327,11 @@ fn lowest(of: &[u16; LANES]) -> u16 {
 
 /// Keeps `best` sorted, the best first.
 #[inline(always)]
-fn insert<T: Copy>(best: &mut [T; NEAREST], new: T, better: impl Fn(&T, &T) -> bool) {
-    if !better(&new, &best[NEAREST - 1]) {
+fn insert<T: Copy, const KEPT: usize>(best: &mut [T; KEPT], new: T, better: impl Fn(&T, &T) -> bool) {
+    if !better(&new, &best[KEPT - 1]) {
         return;
     }
-    let mut at = NEAREST - 1;
+    let mut at = KEPT - 1;
     while at > 0 && better(&new, &best[at - 1]) {
         best[at] = best[at - 1];
         at -= 1;

@@ -3,6 +3,9 @@
 use crate::error::{Error, Result};
 use crate::evaluate::table::{Column, Table, Tables};
 use crate::ingest::MISSING;
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,6 +43,10 @@ impl Places {
 
 /// The rows of an audit. The pool's rows stand by unit; each unit is a member or a holdout unit.
 ///
+/// The order of the units is as good as random, and knows no label: it hangs on what stands in their rows and in the two
+/// tables, and would be the same if members and holdout changed their roles. So whatever is cut off, sampled, or chosen
+/// among equals by that order favours neither side. It once began with the members.
+///
 /// # Privacy
 /// Holds real rows. Touches sensitive data, releases nothing.
 pub(super) struct Records {
@@ -55,6 +62,8 @@ pub(super) struct Records {
     pub unit_of: Vec<u32>,
     /// Whether each unit is a member.
     pub member: Vec<bool>,
+    /// The number of each unit in the two tables, the holdout's behind the members'.
+    pub numbers: Vec<u32>,
     /// Hash of all cells of each row; equal rows have equal hashes, whatever table they stand in.
     pub pool_keys: Vec<u64>,
     pub synthetic_keys: Vec<u64>,
@@ -66,27 +75,32 @@ impl Records {
     /// # Errors
     /// Bad input where a column is missing in every real row.
     pub fn new(tables: Tables, member_units: &[u32], holdout_units: &[u32]) -> Result<Self> {
-        let Tables { names, labels, train, holdout, synthetic, .. } = tables;
+        let Tables { names, mut labels, mut train, mut holdout, mut synthetic, .. } = tables;
+        for (column, labels) in labels.iter_mut().enumerate() {
+            sort_labels(labels, [&mut train, &mut holdout, &mut synthetic].map(|table| &mut table.columns[column]));
+        }
         let members = member_units.iter().max().map_or(0, |&unit| unit + 1);
+        let place_of: HashMap<u32, u64> = places_in_pool(&train, member_units)
+            .chain(places_in_pool(&holdout, holdout_units).map(|(unit, place)| (members + unit, place)))
+            .collect();
         let unit_of_row: Vec<u32> =
             member_units.iter().copied().chain(holdout_units.iter().map(|&unit| members + unit)).collect();
         let mut order: Vec<usize> = (0..unit_of_row.len()).collect();
-        order.sort_by_key(|&row| unit_of_row[row]);
+        order.sort_by_key(|&row| (place_of[&unit_of_row[row]], unit_of_row[row]));
         let pool = train.concat(&holdout).take(&order);
         if let Some(column) = (0..names.len()).find(|&c| (0..pool.rows).all(|row| pool.columns[c].is_missing(row))) {
             return Err(Error::bad_input("every cell of the column is missing, in members and holdout")
                 .column(&names[column])
                 .remedy("leave the column out with drop = true in the schema, in all three tables"));
         }
-        let numbers: Vec<u32> = order.iter().map(|&row| unit_of_row[row]).collect();
+        let of_rows: Vec<u32> = order.iter().map(|&row| unit_of_row[row]).collect();
         let mut offsets = vec![0];
-        for row in 1..=numbers.len() {
-            if row == numbers.len() || numbers[row] != numbers[row - 1] {
+        for row in 1..=of_rows.len() {
+            if row == of_rows.len() || of_rows[row] != of_rows[row - 1] {
                 offsets.push(row as u32);
             }
         }
-        let member = offsets[..offsets.len() - 1].iter().map(|&row| numbers[row as usize] < members).collect();
-        let unit_of = unit_of(&offsets);
+        let numbers: Vec<u32> = offsets[..offsets.len() - 1].iter().map(|&row| of_rows[row as usize]).collect();
         let columns = pool.columns.par_iter().zip(&synthetic.columns).map(|(a, b)| places(a, b)).collect();
         Ok(Self {
             names,
@@ -96,9 +110,10 @@ impl Records {
             synthetic_keys: keys(&synthetic),
             pool_table: pool,
             synthetic_table: synthetic,
+            unit_of: unit_of(&offsets),
             offsets,
-            unit_of,
-            member,
+            member: numbers.iter().map(|&number| number < members).collect(),
+            numbers,
         })
     }
 
@@ -179,8 +194,76 @@ impl Records {
             unit_of: unit_of(&offsets),
             offsets,
             member: units.iter().map(|&unit| self.member[unit]).collect(),
+            numbers: units.iter().map(|&unit| self.numbers[unit]).collect(),
         }
     }
+
+    /// Some of a large pool's units, of either side as many rows as there is room for, and some of the synthetic rows; none
+    /// where there is room for all. Which ones depends on no label.
+    pub fn sample(&self, most: usize, seed: u64) -> Option<Self> {
+        if self.pool_rows().max(self.synthetic_rows()) <= most {
+            return None;
+        }
+        let rows_of = |unit: usize| (self.offsets[unit + 1] - self.offsets[unit]) as usize;
+        let of_side = |of: bool| (0..self.units()).filter(|&u| self.member[u] == of).map(rows_of).sum::<usize>();
+        let (members, others) = (of_side(true), of_side(false));
+        let room = |own: usize, other: usize| own.min((most / 2).max(most.saturating_sub(other)));
+        let mut left = [room(others, members), room(members, others)];
+        let has_room = |unit: &usize| {
+            let left = &mut left[usize::from(self.member[*unit])];
+            let fits = *left >= rows_of(*unit);
+            *left = if fits { *left - rows_of(*unit) } else { 0 };
+            fits
+        };
+        let units: Vec<usize> = (0..self.units()).filter(has_room).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let made = sample(&mut rng, self.synthetic_rows(), self.synthetic_rows().min(most)).into_vec();
+        Some(self.of(&units, self.synthetic_table.take(&made)))
+    }
+}
+
+/// Numbers the labels of a column anew, in their own order: they came in that of the members' table.
+fn sort_labels(labels: &mut Vec<String>, tables: [&mut Column; 3]) {
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    order.sort_unstable_by(|&a, &b| labels[a].cmp(&labels[b]));
+    let mut new = vec![0; labels.len()];
+    order.iter().zip(0..).for_each(|(&old, place)| new[old] = place);
+    *labels = order.iter().map(|&old| std::mem::take(&mut labels[old])).collect();
+    for column in tables {
+        if let Column::Category(codes) = column {
+            codes.iter_mut().filter(|code| **code != MISSING).for_each(|code| *code = new[*code as usize]);
+        }
+    }
+}
+
+/// Where each unit of a table goes in the pool: by a hash of its cells, of the whole table, and of its number among equal
+/// units.
+fn places_in_pool(table: &Table, units: &[u32]) -> impl Iterator<Item = (u32, u64)> {
+    let hash = |of: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        of(&mut hasher);
+        hasher.finish()
+    };
+    let keys = keys(table);
+    let whole = keys.iter().fold(0u64, |sum, key| sum.wrapping_add(hash(&|h| key.hash(h))));
+    let mut first_seen = Vec::new();
+    let mut of_unit: HashMap<u32, u64> = HashMap::new();
+    for (&unit, key) in units.iter().zip(&keys) {
+        let content = of_unit.entry(unit).or_insert_with(|| {
+            first_seen.push(unit);
+            0
+        });
+        *content = hash(&|h| (*content, key).hash(h));
+    }
+    let mut equal: HashMap<u64, u32> = HashMap::new();
+    first_seen.into_iter().map(move |unit| {
+        let content = of_unit[&unit];
+        let number = equal.entry(content).or_default();
+        *number += 1;
+        let mut hasher = DefaultHasher::new();
+        (whole, content, *number).hash(&mut hasher);
+        (unit, hasher.finish())
+    })
 }
 
 /// The unit of each row.

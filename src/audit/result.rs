@@ -41,6 +41,8 @@ pub struct Audit {
     pub reasons: Vec<String>,
     pub seed: u64,
     pub sizes: Sizes,
+    /// What was looked at of larger tables, but for exact copies, which are searched among all rows. Absent: everything was.
+    pub sample: Option<Sample>,
     /// Probability that any of the tests raises an alarm where there is no leak, at most; of linked tables, any test of any
     /// table.
     pub family_wise_level: f64,
@@ -85,6 +87,36 @@ pub struct Sizes {
     pub columns: usize,
 }
 
+/// The units and rows that were looked at, drawn whoever is a member, and what that leaves of the power.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    pub members: usize,
+    pub holdout: usize,
+    pub synthetic_rows: usize,
+    /// The smallest share of the members, in percent, that is found where they are copied so that each copy is recognised, and
+    /// yet no copy is exact.
+    pub minimum_detectable_leak: Option<f64>,
+}
+
+impl Sample {
+    /// In words.
+    pub fn told(&self, all: &Sizes) -> String {
+        let least = match self.minimum_detectable_leak {
+            Some(percent) => format!("changed copies of {percent:.2} % of the members would have been found"),
+            None => "changed copies might not have been found".into(),
+        };
+        let share = |part: usize, all: usize| 100.0 * part as f64 / all as f64;
+        format!(
+            "{least}: but for exact copies, {:.0} % of the members, {:.0} % of the others and {:.0} % of the synthetic rows were \
+             looked at",
+            share(self.members, all.members),
+            share(self.holdout, all.holdout),
+            share(self.synthetic_rows, all.synthetic_rows),
+        )
+    }
+}
+
 /// One attack on one stratum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -96,10 +128,16 @@ pub struct AttackFigures {
     pub members: usize,
     /// Area under the ROC curve, members against others; 0.5 is chance.
     pub auc: f64,
-    /// 95 % interval (DeLong).
+    /// 95 % interval: the areas that the test does not reject at 5 %. The test is that of the area; where more than half of
+    /// the units are tied, that of the highest.
     pub auc_ci: (f64, f64),
+    /// The test of the area: probability of so large a one if the true one were 0.52, which is tolerated. Below 0.025 exactly
+    /// where `auc_ci` lies above 0.52. Absent where more than half of the units are tied, or too few are there.
+    pub p_area: Option<f64>,
+    /// The units with the highest scores; absent where no set of them stands apart, and in a report where fewer than ten do.
+    pub highest: Option<Highest>,
     pub tpr_at_fpr: Vec<TprAtFpr>,
-    /// Probability of so clear a result if the synthetic table knew nothing of membership.
+    /// Probability of so clear a result, of either test, if the synthetic table knew nothing of membership: twice the smaller.
     pub p: f64,
     /// The part of its table's level that this test has.
     pub share: f64,
@@ -107,6 +145,20 @@ pub struct AttackFigures {
     pub p_holm: f64,
     /// `p_holm` is below the family-wise level.
     pub leak: bool,
+}
+
+/// The units with the highest scores, as many of them as stand out most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Highest {
+    pub units: usize,
+    pub members: usize,
+    /// The share of members that chance expects among them.
+    pub chance: f64,
+    /// 95 % interval of their share, from the exact law of their number: above `chance` exactly where `p` is below 0.025.
+    pub interval: (f64, f64),
+    /// Probability of so many members among them by chance, times the numbers of units that were looked at.
+    pub p: f64,
 }
 
 /// True positive rate at a false positive rate.
@@ -142,7 +194,7 @@ pub struct Risk {
     pub control: f64,
     /// What the attack gains beyond the control, as a share of what there was to gain (Anonymeter, 2211.10459).
     pub excess: f64,
-    /// 95 % interval of `excess`.
+    /// 95 % interval of `excess`: what the test of `p` does not reject. Above 0 exactly where `p` is below 0.025.
     pub excess_ci: (f64, f64),
     pub p: f64,
     /// The part of its table's level that this test has.

@@ -2,11 +2,11 @@
 //! (Anonymeter, 2211.10459).
 
 use super::attack::Attacks;
-use super::bound::{binomial_tail, normal_quantile};
+use super::bound::binomial_tail;
 use super::neighbours::{Measure, Side};
 use super::records::{LAST_PLACE, NOWHERE, Places, Records};
 use super::result::RiskKind;
-use super::statistics::more_hits;
+use super::statistics::{clopper_pearson, expected_hits, more_hits};
 use rand::seq::{SliceRandom, index::sample};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,6 +21,8 @@ const PREDICATES: usize = 1_000;
 const PREDICATE_COLUMNS: usize = 4;
 /// Columns taken for secrets, where the schema names no target.
 const MOST_SECRETS: usize = 6;
+/// What an interval leaves out is rejected at this level on either side.
+const SIGNIFICANCE: f64 = 0.025;
 /// A number is inferred when it is within this part of the ranks.
 const NEAR: u16 = LAST_PLACE / 32;
 
@@ -108,8 +110,11 @@ fn singling_out(
     }
     let what = if columns == 1 { "a value of one column".into() } else { format!("{columns} columns together") };
     // Whoever is isolated is a member or not by a fair coin, if the synthetic table knows nothing.
-    let p = binomial_tail(isolated.len() + isolated_control.len(), 0.5, isolated.len());
-    figures(RiskKind::SinglingOut, what, [isolated.len(), isolated_control.len()], members.len(), p)
+    let hits = [isolated.len(), isolated_control.len()];
+    let all = hits[0] + hits[1];
+    let p = binomial_tail(all, 0.5, hits[0]);
+    let (low, high) = if all > 0 { clopper_pearson(hits[0], all, SIGNIFICANCE) } else { (0.0, 1.0) };
+    figures(RiskKind::SinglingOut, what, hits, members.len(), p, (low * all as f64, high * all as f64))
 }
 
 /// Whether the nearest synthetic row on all other columns has the secret of a person.
@@ -152,20 +157,21 @@ fn compared(
 ) -> Measured {
     let hits = [members, control].map(|rows| rows.iter().filter(|&&row| succeeds(row)).count());
     let p = more_hits(hits[0], members.len(), hits[1], control.len());
-    figures(kind, what, hits, members.len(), p)
+    let units = (members.len() + control.len(), members.len());
+    let expected = expected_hits(units, hits[0] + hits[1], hits[0], SIGNIFICANCE);
+    figures(kind, what, hits, members.len(), p, expected)
 }
 
-/// Shares with Wilson's centre, and the excess with an interval by propagation of error.
-fn figures(kind: RiskKind, what: String, hits: [usize; 2], of: usize, p: f64) -> Measured {
-    let z = normal_quantile(0.975);
+/// Shares, and the excess between those that it would have were the hits among members the lowest and the highest number that
+/// the test does not reject, of as many hits altogether.
+fn figures(kind: RiskKind, what: String, hits: [usize; 2], of: usize, p: f64, (low, high): (f64, f64)) -> Measured {
     let n = of as f64;
-    let [members, control] = hits.map(|hits| (hits as f64 + z * z / 2.0) / (n + z * z));
-    let variance = |share: f64| share * (1.0 - share) / (n + z * z);
-    let excess = (members - control) / (1.0 - control);
-    // Derivatives of the excess by either share.
-    let by_control = (members - 1.0) / (1.0 - control).powi(2);
-    let deviation = (variance(members) / (1.0 - control).powi(2) + by_control.powi(2) * variance(control)).sqrt();
-    let excess_ci = ((excess - z * deviation).max(-1.0), (excess + z * deviation).min(1.0));
+    let all = (hits[0] + hits[1]) as f64;
+    let excess = |hits: f64| {
+        let (members, control) = (hits / n, (all - hits) / n);
+        if control < 1.0 { ((members - control) / (1.0 - control)).clamp(-1.0, 1.0) } else { 0.0 }
+    };
     let [members, control] = hits.map(|hits| hits as f64 / n);
-    Measured { kind, what, attacked: of, members, control, excess, excess_ci, p }
+    let excess_ci = (excess(low), excess(high));
+    Measured { kind, what, attacked: of, members, control, excess: excess(hits[0] as f64), excess_ci, p }
 }

@@ -1,12 +1,11 @@
 //! `synthward evaluate`.
 
+use super::Global;
 use super::linked::{Folders, LinkedEvaluation};
 use super::progress::Progress;
-use super::{Global, print, print_json, to_json};
 use crate::error::Result;
 use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, SurvivalGroup, evaluate};
 use crate::ingest::{self, Frame, Source};
-use crate::output;
 use crate::schema::target::Task;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
 use std::path::{Path, PathBuf};
@@ -43,7 +42,7 @@ pub struct Evaluate {
 impl Evaluate {
     pub fn run(self, global: &Global) -> Result<()> {
         if let Some(path) = &self.output {
-            output::check_writable(path)?;
+            global.may_write(path)?;
         }
         let schema = match AnySchema::read(&self.schema)? {
             AnySchema::Linked(schema) => return self.run_linked(global, &schema),
@@ -53,10 +52,7 @@ impl Evaluate {
         let tables = Tables::read(&schema, &self.real, &self.holdout, &self.synthetic)?;
         let evaluation = tables.evaluate(&schema, self.seed)?;
         drop(comparing);
-        if let Some(path) = &self.output {
-            output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
-        }
-        if global.json { print_json(&evaluation) } else { print(&summary(&evaluation)) }
+        global.answer(self.output.as_deref(), &evaluation, || summary(&evaluation))
     }
 }
 
@@ -66,14 +62,10 @@ impl Evaluate {
         let [real, holdout, synthetic] = [&self.real, &self.holdout, &self.synthetic].map(Path::new);
         let evaluation = LinkedEvaluation::of(&Folders::read(schema, real, holdout, synthetic)?, self.seed)?;
         drop(comparing);
-        if let Some(path) = &self.output {
-            output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
-        }
-        if global.json {
-            return print_json(&evaluation);
-        }
-        let tables = evaluation.tables.iter().map(|(name, figures)| format!("{name}\n{}", summary(figures)));
-        print(&tables.collect::<Vec<_>>().join("\n"))
+        global.answer(self.output.as_deref(), &evaluation, || {
+            let tables = evaluation.tables.iter().map(|(name, figures)| format!("{name}\n{}", summary(figures)));
+            tables.collect::<Vec<_>>().join("\n")
+        })
     }
 }
 
@@ -161,7 +153,61 @@ pub fn summary(evaluation: &Evaluation) -> String {
         let (synthetic, real) = (figure.map(|f| f.synthetic), figure.map(|f| f.floor));
         text.push_str(&format!("{name:<34}{:>10}{:>12}\n", cell(synthetic), cell(real)));
     }
+    text.push_str(&numbers(evaluation));
+    text.push_str(&constrained(evaluation));
     text
+}
+
+/// Distances of the columns that constraints name, without and with them.
+fn constrained(evaluation: &Evaluation) -> String {
+    let touched = evaluation.columns.iter().filter_map(|c| Some((c, c.tvd_without_constraints?)));
+    let mut lines: Vec<String> = touched
+        .map(|(c, before)| format!("{:<34}{before:>10.4}{:>12.4}{:>12.4}\n", c.name, c.tvd.synthetic, c.tvd.floor))
+        .collect();
+    if !lines.is_empty() {
+        let what = "what the constraints changed (TVD)";
+        lines.insert(0, format!("\n{what:<34}{:>10}{:>12}{:>12}\n", "without", "with", "real"));
+    }
+    lines.concat()
+}
+
+/// Means, standard deviations and zeros of numbers, each beside the holdout's.
+fn numbers(evaluation: &Evaluation) -> String {
+    let of: Vec<_> = evaluation.columns.iter().filter_map(|c| Some((&c.name, c.numbers.as_ref()?))).collect();
+    if of.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n{:<22}{:>10}{:>9}{:>10}{:>9}{:>9}{:>9}\n",
+        "numbers", "mean", "holdout", "SD", "holdout", "zeros", "holdout"
+    );
+    for (name, figures) in of {
+        let [mean, deviation, zeros] = figures.is_near();
+        let marked = |x: String, is_near: bool| format!("{x}{}", if is_near { " " } else { "*" });
+        text.push_str(&format!(
+            "{name:<22}{:>10}{:>9}{:>10}{:>9}{:>9}{:>9}\n",
+            marked(plain(figures.mean.synthetic), mean),
+            plain(figures.mean.holdout),
+            marked(plain(figures.deviation.synthetic), deviation),
+            plain(figures.deviation.holdout),
+            marked(format!("{:.3}", figures.zeros.synthetic), zeros),
+            format!("{:.3}", figures.zeros.holdout),
+        ));
+    }
+    text.push_str(
+        "* off by more than 5 % (zeros: by .02) and by more than three times what the\n  real table is off the holdout\n",
+    );
+    text
+}
+
+/// Four digits, in so many characters that a column of them is narrow.
+fn plain(x: f64) -> String {
+    match x.abs() {
+        size if size >= 1e7 || (size > 0.0 && size < 1e-3) => format!("{x:.2e}"),
+        size if size >= 1000.0 => format!("{x:.0}"),
+        size if size >= 10.0 => format!("{x:.2}"),
+        _ => format!("{x:.4}"),
+    }
 }
 
 /// Over the groups that have one.

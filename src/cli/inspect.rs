@@ -56,6 +56,9 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(self, global: &Global) -> Result<()> {
+        if let Some(path) = &self.output {
+            global.may_write(path)?;
+        }
         if Path::new(&self.table).is_dir() {
             return self.run_on_folder(global);
         }
@@ -156,7 +159,7 @@ impl Inspect {
         if !global.quiet {
             say(summary.trim_end());
         }
-        match &self.output {
+        match self.output.as_deref().filter(|path| !output::is_standard(path)) {
             Some(path) => {
                 output::write_bytes(path, schema.as_bytes())?;
                 tracing::info!("wrote {}", path.display());

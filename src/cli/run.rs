@@ -13,16 +13,17 @@ use super::selftest::refuse_fault;
 use super::split::Divided;
 use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
+use crate::cohort::{self, Cohort, Format};
 use crate::config::{ReportConfig, RunConfig};
-use crate::error::{Error, Result};
-use crate::evaluate::Evaluation;
-use crate::ingest::{self, Source};
+use crate::error::{Error, Result, why};
+use crate::evaluate::{Evaluation, compare_unconstrained};
+use crate::ingest::{self, Frame, Source};
 use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
 use crate::report::{
     Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
 };
-use crate::schema::{AnySchema, Kind, LinkedSchema, Schema};
+use crate::schema::{AnySchema, Kind, LinkedSchema, Reading, Schema};
 use crate::selftest::selftest;
 use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
@@ -82,8 +83,9 @@ impl Run {
             seed: config.fit.seed,
             memory: self.memory.of_table()?,
         };
+        refuse_made(global, &self.output, self.resume, &[])?;
         std::fs::create_dir_all(&self.output).map_err(|e| {
-            Error::failed(format!("the folder cannot be made ({})", e.kind()))
+            Error::failed(format!("the folder cannot be made ({})", why(e.kind())))
                 .file(&self.output)
                 .remedy("name a folder that you may write to with -o")
         })?;
@@ -100,7 +102,7 @@ impl Run {
         let as_read = [members, others].map(|table| table.sha256);
         let (model_path, cohort_path) = (out("model.safetensors"), out("cohort.parquet"));
         let salt = Salt::of_folder(&self.output)?;
-        let (model, sha256) = {
+        let (mut model, sha256) = {
             // By other tables the audit would ask for people who are not in the model.
             let tables = salt.salted(&as_read.join("\n"));
             let check = || holdout_fits(&request, history.as_ref(), &holdout.as_str().into());
@@ -124,10 +126,14 @@ impl Run {
         model.write(global, &sha256, (rows, config.cohort.seed), &cohort_path)?;
 
         let comparing = Progress::endless(global, "comparing the cohort with the holdout");
+        let unconstrained = model.unconstrained(rows, config.cohort.seed)?;
         // With the discovered domains, if any.
         let schema = model.schema();
         let tables = Tables::read(schema, &table, &holdout, &cohort_path.to_string_lossy())?;
-        let evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        let mut evaluation = tables.evaluate(schema, config.cohort.seed)?;
+        if let Some(unconstrained) = unconstrained {
+            compare_unconstrained(&mut evaluation, (&tables.real, &tables.holdout), &unconstrained, schema)?;
+        }
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
         drop(comparing);
 
@@ -262,12 +268,47 @@ impl Model {
         }
     }
 
+    /// A cohort of so many rows, [`MOST_COMPARED`] at most, as the model draws it without the constraints of its schema; none
+    /// where there are none, and of a table with an order, whose rules hold along a person's rows.
+    fn unconstrained(&mut self, rows: u64, seed: u64) -> Result<Option<Frame>> {
+        let Self::Flat(model) = self else { return Ok(None) };
+        let constraints = std::mem::take(&mut model.header.schema.constraints);
+        let drawn = if constraints.is_empty() {
+            Ok(None)
+        } else {
+            drawn_to_compare(model, rows.min(MOST_COMPARED), seed).map(Some)
+        };
+        model.header.schema.constraints = constraints;
+        drawn
+    }
+
     /// Writes a cohort of so many rows.
     fn write(&self, global: &Global, sha256: &str, (rows, seed): (u64, u64), path: &Path) -> Result<()> {
         match self {
             Self::Flat(model) => write_cohort(global, model, sha256, None, rows, seed, path),
             Self::History(model, _) => linked::generate_history(global, model, sha256, (rows, seed), path),
         }
+    }
+}
+
+/// What a run writes into its folder, beside its reports.
+const MADE: [&str; 4] = ["model.safetensors", "cohort.parquet", "evaluation.json", "audit.json"];
+
+/// An error where a folder has what another run made, which this one would write over. `more` are names of other files.
+pub fn refuse_made(global: &Global, folder: &Path, resume: bool, more: &[&str]) -> Result<()> {
+    let is_made = |name: &str| {
+        let stem = name.strip_suffix(".html").or(name.strip_suffix(".json")).unwrap_or(name);
+        let of_report = |stem: &str| stem == "report" || stem == "release" || stem.starts_with("report-");
+        MADE.contains(&name) || more.contains(&name) || name != stem && of_report(stem)
+    };
+    let Some(entries) = std::fs::read_dir(folder).ok().filter(|_| !global.force && !resume) else { return Ok(()) };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    match names.iter().find(|name| name.to_str().is_some_and(is_made)) {
+        Some(name) => Err(Error::failed("is there already, of another run").file(folder.join(name)).remedy(
+            "name another folder with -o, or add --force to write over it; --resume goes on with a run that was interrupted",
+        )),
+        None => Ok(()),
     }
 }
 
@@ -281,6 +322,20 @@ fn holdout_fits(request: &FitRequest, history: Option<&LinkedSchema>, holdout: &
         None => ingest::store(holdout, &train::plan(request)?.schema, request.memory / 2).map(drop),
         Some(schema) => ingest::read_linked(holdout.as_path(), schema, request.memory / 2).map(drop),
     }
+}
+
+/// Rows that tell what the constraints changed.
+const MOST_COMPARED: u64 = 20_000;
+
+/// Rows of a model, by way of a file that goes at once.
+fn drawn_to_compare(model: &ModelFile, rows: u64, seed: u64) -> Result<Frame> {
+    let failed = |e: std::io::Error| {
+        Error::failed(format!("no folder for temporary files ({})", e.kind())).remedy("make room, or set TMPDIR")
+    };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("cohort.arrow");
+    cohort::write(&Cohort::new(model, Format::Arrow)?, rows, seed, &Vec::new(), &path, |_| {})?;
+    ingest::read(&Source::from(&path), &Reading::default())?.load_cohort(&model.header.schema)
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
@@ -331,7 +386,7 @@ impl Salt {
                 output::write_private_bytes(&path, &salt)?;
                 Ok(Self(salt))
             }
-            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", e.kind()))
+            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", why(e.kind())))
                 .file(&path)
                 .remedy("make the file readable")),
         }

@@ -298,6 +298,10 @@ pub struct ColumnFigures {
     pub name: String,
     /// Total variation distance of the column's marginal from the holdout's.
     pub tvd: Figure,
+    /// Of a column that a constraint names: the same of a cohort that the model drew without the constraints. What lies
+    /// between this and `tvd` is what they changed. `run` alone tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tvd_without_constraints: Option<f64>,
     pub missing_rate: MissingRate,
     /// Different values present in the real table. More rows have more of them: see `rows`. In a report down to tens, and
     /// absent for fewer than ten.
@@ -313,6 +317,32 @@ pub struct ColumnFigures {
     /// collapse, or a generator that always takes the likeliest value. The floor is the holdout's entropy over the
     /// real one. `None` when the real column is constant, and in a report.
     pub entropy_ratio: Option<Figure>,
+    /// Of an integer or real column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumberFigures>,
+}
+
+/// The numbers of a column that are not missing, within its range.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NumberFigures {
+    pub mean: OfTables,
+    pub deviation: OfTables,
+    /// Share of zeros.
+    pub zeros: OfTables,
+    /// How far the holdout's mean moves, at most, when all cells of one person change; of fewer cells than all by as much
+    /// more.
+    pub one_person: f64,
+}
+
+/// A figure of each table. What the real one is off the holdout is the floor: what a second real sample has. In a report those
+/// of real rows are rounded to ten times what one person moves.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfTables {
+    pub real: f64,
+    pub holdout: f64,
+    pub synthetic: f64,
 }
 
 /// Share of the rows in rare cells: those cells of `tvd` (a category, a bin of numbers, missing) that hold less than

@@ -16,6 +16,7 @@
 //! | `survival` | do its patients live as long? |
 //! | `regression` | do analysts draw the same conclusions? |
 //! | `detection` | can a model tell its rows from real ones? |
+//! | `numbers` | have numbers the same means, spreads and zeros? |
 //! | `quality` | are cells missing, impossible, or all the same? |
 //!
 //! Rows that break a constraint of the schema are counted as `ingest` counts them.
@@ -44,6 +45,7 @@ mod fixture;
 mod linear;
 mod metrics;
 mod newton;
+mod numbers;
 mod numpy_choice;
 mod quality;
 mod queries;
@@ -62,8 +64,8 @@ pub use analyses::{
 };
 pub use evaluation::{
     Area, Association, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Evaluation, Figure, Influence,
-    MissingRate, Missingness, ModelKind, OnePerson, Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd,
-    Validity, Violations,
+    MissingRate, Missingness, ModelKind, NumberFigures, OfTables, OnePerson, Queries, RareCategories, RareShare, Rows,
+    Scores, Tstr, Tvd, Validity, Violations,
 };
 
 use rayon::prelude::*;
@@ -121,10 +123,7 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let seed = options.seed;
     let mut tables = Tables::align(real, holdout, synthetic)?;
-    tables.clamp(|tables, column| {
-        let declared = schema.column(&tables.names[column]).and_then(|column| column.range());
-        declared.or_else(|| tables.tenth_ends(column))
-    });
+    tables.clamp(|tables, column| clamped(tables, column, schema));
     if synthetic.rows > real.rows {
         tables.synthetic = tables.synthetic.drawn(real.rows, NumpyRng::new(&[seed, 9]));
     }
@@ -137,7 +136,7 @@ pub fn evaluate(
     let codes: Vec<ColumnCodes> =
         (0..tables.names.len()).into_par_iter().map(|column| ColumnCodes::new(&tables, column)).collect();
     let columns: Vec<ColumnFigures> =
-        (0..codes.len()).into_par_iter().map(|column| column_figures(&tables, &codes, column)).collect();
+        (0..codes.len()).into_par_iter().map(|column| column_figures(&tables, &codes, column, schema)).collect();
     let rare = |of: fn(&RareCategories) -> Option<usize>| {
         Some(columns.iter().filter_map(|c| c.rare_categories.as_ref()).filter_map(of).sum())
     };
@@ -195,6 +194,37 @@ pub fn evaluate(
     })
 }
 
+/// Tells of each column that a constraint names how far it is from the holdout in a cohort that was drawn without them.
+///
+/// # Errors
+/// As [`evaluate`].
+///
+/// # Privacy
+/// As [`evaluate`].
+pub fn compare_unconstrained(
+    evaluation: &mut Evaluation,
+    (real, holdout): (&Frame, &Frame),
+    unconstrained: &Frame,
+    schema: &Schema,
+) -> Result<()> {
+    let mut tables = Tables::align(real, holdout, unconstrained)?;
+    tables.clamp(|tables, column| clamped(tables, column, schema));
+    let named: Vec<String> = schema.constraints.iter().flat_map(|constraint| constraint.rule.columns()).collect();
+    let touched = |figures: &&mut ColumnFigures| named.contains(&figures.name);
+    for figures in evaluation.columns.iter_mut().filter(touched) {
+        let column = tables.position(&figures.name);
+        let distance = |column| tvd::distance(&[&ColumnCodes::new(&tables, column)]).synthetic;
+        figures.tvd_without_constraints = column.map(distance);
+    }
+    Ok(())
+}
+
+/// The range that a number column is clamped to.
+fn clamped(tables: &Tables, column: usize, schema: &Schema) -> Option<(f64, f64)> {
+    let declared = schema.column(&tables.names[column]).and_then(|column| column.range());
+    declared.or_else(|| tables.tenth_ends(column))
+}
+
 /// What one person of either real table weighs.
 fn influence(tables: &Tables) -> Influence {
     let [real, holdout] = [&tables.train, &tables.holdout].map(Table::most_rows_of_unit);
@@ -212,10 +242,12 @@ impl From<tvd::Distance> for Figure {
     }
 }
 
-fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize) -> ColumnFigures {
+fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize, schema: &Schema) -> ColumnFigures {
+    let is_amount = schema.column(&tables.names[column]).is_some_and(|column| column.kind.is_amount());
     ColumnFigures {
         name: tables.names[column].clone(),
         tvd: tvd::distance(&[&codes[column]]).into(),
+        tvd_without_constraints: None,
         missing_rate: quality::missing_rate(tables, column),
         distinct_real: Some(quality::distinct(&tables.train.columns[column])),
         distinct_holdout: Some(quality::distinct(&tables.holdout.columns[column])),
@@ -223,6 +255,7 @@ fn column_figures(tables: &Tables, codes: &[ColumnCodes], column: usize) -> Colu
         rare_share: quality::rare_share(&codes[column]),
         rare_categories: quality::rare_categories(tables, &codes[column], column),
         entropy_ratio: quality::entropy_ratio(&codes[column]),
+        numbers: numbers::number_figures(tables, column, influence(tables).share).filter(|_| is_amount),
     }
 }
 

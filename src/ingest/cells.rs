@@ -128,14 +128,23 @@ fn strings(part: &ArrayRef) -> Box<dyn Iterator<Item = Option<&str>> + '_> {
     }
 }
 
-/// Integers, floats and decimals as `f64`; a null is NaN.
+/// Integers, floats and decimals as `f64`; a null is NaN. A float of 32 bits is the number that is written of it.
 pub(super) fn numbers(parts: &[ArrayRef]) -> Result<Vec<f64>, ArrowError> {
     let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         let floats = cast(part, &DataType::Float64)?;
-        all.extend(floats.as_primitive::<Float64Type>().iter().map(|cell| cell.unwrap_or(f64::NAN)));
+        let cells = floats.as_primitive::<Float64Type>().iter().map(|cell| cell.unwrap_or(f64::NAN));
+        match part.data_type() {
+            DataType::Float32 => all.extend(cells.map(single)),
+            _ => all.extend(cells),
+        }
     }
     Ok(all)
+}
+
+/// A number as 32 bits hold it, with the digits that it is written with: 0.1, and not 0.100000001490116.
+pub(super) fn single(x: f64) -> f64 {
+    if x.is_finite() { (x as f32).to_string().parse().unwrap_or(x) } else { x }
 }
 
 /// Dates, times and timestamps in nanoseconds since 1970, or since midnight.

@@ -1,16 +1,17 @@
 //! The schema applied to a table.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use synthward_privacy::Sensitive;
 
-use super::cells::{Texts, numbers, ticks};
+use super::cells::{Texts, numbers, single, ticks};
 use super::frame::{Frame, FrameColumn, MISSING, Values};
 use super::header::ROW_NAMES;
 use super::raw::{RawColumn, RawTable, Rows, Stored};
 use crate::error::{Error, Result};
-use crate::schema::{ArrowType, Column, Kind, Notation, Schema};
+use crate::schema::{ArrowType, Column, Kind, Notation, Schema, Spelling};
 
 /// What a column must be present for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -189,22 +190,29 @@ impl Rows<'_> {
         match (column.kind, raw.stored.arrow_type()?) {
             (Kind::Integer | Kind::Real, Some(t)) if t.is_numeric() => {
                 let values = numbers(raw.stored.cells()?).map_err(|_| self.unreadable(column))?;
+                let values = one_meaning(column, schema, values);
                 match values.iter().position(|x| column.kind == Kind::Integer && !x.is_nan() && x.fract() != 0.0) {
                     Some(row) => Err(self.wrong(column, row)),
                     None => Ok(Values::Number(values)),
                 }
             }
             (Kind::Datetime, Some(t)) if t.is_temporal() => {
-                ticks(raw.stored.cells()?, column.clock()).map(Values::Number).map_err(|_| self.unreadable(column))
+                let moments = ticks(raw.stored.cells()?, column.clock()).map_err(|_| self.unreadable(column))?;
+                Ok(Values::Number(one_meaning(column, schema, moments)))
             }
             (Kind::Integer | Kind::Real | Kind::Datetime, t) if t.is_none_or(|t| t.is_text()) => {
-                self.parsed(column, &texts()?)
+                self.parsed(column, &texts()?, schema)
             }
             (Kind::Boolean, t) if t.is_none_or(|t| t.is_text() || *t == ArrowType::BOOLEAN) => {
                 self.booleans(column, &texts()?)
             }
             (Kind::Categorical | Kind::Ordinal | Kind::Code, t) if t.is_none_or(|t| !t.is_temporal()) => {
-                let Texts { codes, labels } = texts()?;
+                let mut texts = texts()?;
+                let declared = column.arrow_type.as_ref().and_then(Spelling::of);
+                if let Some(spelling) = declared.or_else(|| t.and_then(Spelling::of)) {
+                    spell(&mut texts, spelling, column, schema);
+                }
+                let Texts { codes, labels } = texts;
                 Ok(Values::Text { codes, labels })
             }
             (_, t) => Err(self
@@ -229,13 +237,13 @@ impl Rows<'_> {
     }
 
     /// Text to numbers or ticks: each distinct text is read once.
-    fn parsed(&self, column: &Column, texts: &Texts) -> Result<Values> {
+    fn parsed(&self, column: &Column, texts: &Texts, schema: &Schema) -> Result<Values> {
         let clock = column.clock();
         let parse = |text: &str| match column.kind {
             Kind::Datetime => clock.parse(text, column.format.as_deref()),
             kind => number(text).filter(|x| kind != Kind::Integer || x.fract() == 0.0),
         };
-        let values = self.each_label(column, texts, parse)?;
+        let values = one_meaning(column, schema, self.each_label(column, texts, parse)?);
         Ok(Values::Number(texts.codes.iter().map(|c| values.get(*c as usize).copied().unwrap_or(f64::NAN)).collect()))
     }
 
@@ -344,6 +352,38 @@ impl Rows<'_> {
     fn unreadable(&self, column: &Column) -> Error {
         self.source.bad("the column cannot be read").column(&column.name).remedy("give it a plainer type in the table")
     }
+}
+
+/// Numbers and moments as any file would have them: a narrow float as narrow, and a missing marker missing, however it is
+/// written.
+fn one_meaning(column: &Column, schema: &Schema, mut values: Vec<f64>) -> Vec<f64> {
+    if column.arrow_type.as_ref().and_then(Spelling::of) == Some(Spelling::Single) {
+        values.iter_mut().for_each(|x| *x = single(*x));
+    }
+    let clock = column.clock();
+    let read = |marker: &String| match column.kind {
+        Kind::Datetime => clock.parse(marker, column.format.as_deref()),
+        _ => number(marker),
+    };
+    let markers: Vec<f64> = schema.table.missing.iter().filter_map(read).collect();
+    // Adding zero makes a negative zero positive.
+    values.iter_mut().for_each(|x| *x = if markers.contains(x) { f64::NAN } else { *x + 0.0 });
+    values
+}
+
+/// Texts of a column of numbers or truths as the categories have them, whatever the file's own spelling: 0, 0.0 and -0 are
+/// one category.
+fn spell(texts: &mut Texts, spelling: Spelling, column: &Column, schema: &Schema) {
+    let one = |text: &str| spelling.spell(text).unwrap_or_else(|| text.to_owned());
+    let markers: HashSet<String> = schema.table.missing.iter().map(|marker| one(marker)).collect();
+    texts.remove(|text| markers.contains(&one(text)));
+    let own: HashSet<&str> = column.categories.iter().map(String::as_str).collect();
+    // The first of two that say the same is the last to be put in.
+    let by_value: HashMap<String, &str> = column.categories.iter().rev().map(|c| (one(c), c.as_str())).collect();
+    texts.rename(|text| match one(text) {
+        _ if own.contains(text) => text.to_owned(),
+        value => by_value.get(&value).map_or(value, |&category| category.to_owned()),
+    });
 }
 
 /// Number of cells outside the domain of each column that has any, in column order.

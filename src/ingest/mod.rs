@@ -20,6 +20,8 @@ pub mod inspect;
 mod json;
 mod linked;
 mod load;
+#[cfg(test)]
+mod one_value;
 mod raw;
 mod rules;
 mod source;

@@ -13,12 +13,13 @@
 //! Rounding is no mechanism: what is left lies outside the epsilon claim as before, and does not leave with the cohort.
 
 use crate::audit::shadow::ShadowFigures;
-use crate::audit::{AttackFigures, Audit, Controls, CopyFigures, Proxies, Risk, Roc, Sizes, TprAtFpr};
+use crate::audit::{AttackFigures, Audit, Controls, CopyFigures, Highest, Proxies, Risk, Roc, Sample, Sizes, TprAtFpr};
 use crate::evaluate::{
     Area, Association, Calibration, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Estimate, Evaluation,
-    Fairness, Figure, GroupFigures, GroupGap, GroupScores, Influence, LeftOut, MissingRate, Missingness, OnePerson,
-    Queries, RareCategories, RareShare, RegressionFigures, RegressionTerm, Reliability, ReliabilityBin, Rows,
-    SMALLEST_GROUP, Scores, SurvivalCurve, SurvivalFigures, SurvivalGroup, Tstr, Tvd, Validity, Violations,
+    Fairness, Figure, GroupFigures, GroupGap, GroupScores, Influence, LeftOut, MissingRate, Missingness, NumberFigures,
+    OfTables, OnePerson, Queries, RareCategories, RareShare, RegressionFigures, RegressionTerm, Reliability,
+    ReliabilityBin, Rows, SMALLEST_GROUP, Scores, SurvivalCurve, SurvivalFigures, SurvivalGroup, Tstr, Tvd, Validity,
+    Violations,
 };
 use crate::schema::target::Task;
 
@@ -162,7 +163,7 @@ pub fn evaluation(exact: &Evaluation) -> Evaluation {
         },
         constraints: exact.constraints.iter().map(constraint).collect(),
         rare_categories: rare_categories(exact.rare_categories),
-        columns: exact.columns.iter().map(|figures| column(figures, exact.rows)).collect(),
+        columns: exact.columns.iter().map(|figures| column(figures, exact.rows, exact.influence.share)).collect(),
     }
 }
 
@@ -177,10 +178,11 @@ fn violations(of: Violations, rows: usize) -> Violations {
     }
 }
 
-fn column(exact: &ColumnFigures, Rows { real, holdout, synthetic_judged, .. }: Rows) -> ColumnFigures {
+fn column(exact: &ColumnFigures, Rows { real, holdout, synthetic_judged, .. }: Rows, one_person: f64) -> ColumnFigures {
     ColumnFigures {
         name: exact.name.clone(),
         tvd: figure(exact.tvd, Sides { synthetic: holdout, floor: real.min(holdout) }),
+        tvd_without_constraints: exact.tvd_without_constraints.map(|x| share(x, holdout)),
         missing_rate: MissingRate {
             real: share(exact.missing_rate.real, real),
             holdout: share(exact.missing_rate.holdout, holdout),
@@ -197,6 +199,27 @@ fn column(exact: &ColumnFigures, Rows { real, holdout, synthetic_judged, .. }: R
         },
         rare_categories: exact.rare_categories.map(rare_categories),
         entropy_ratio: None,
+        numbers: exact.numbers.map(|of| numbers(&of, one_person)),
+    }
+}
+
+/// In steps of what ten people move, who have so large a share of the holdout each.
+fn numbers(exact: &NumberFigures, one_person: f64) -> NumberFigures {
+    let of_real = |of: OfTables, rounded: &dyn Fn(f64) -> f64| OfTables {
+        real: rounded(of.real),
+        holdout: rounded(of.holdout),
+        synthetic: of.synthetic,
+    };
+    let in_steps = |x: f64, step: f64| if step > 0.0 { (x / step).round() * step + 0.0 } else { x };
+    let people = SMALLEST_GROUP as f64;
+    let width = exact.one_person / one_person;
+    NumberFigures {
+        mean: of_real(exact.mean, &|x| significant(in_steps(x, people * exact.one_person), 4)),
+        deviation: of_real(exact.deviation, &|x| {
+            significant(in_steps(x * x, people * exact.one_person * width).sqrt(), 4)
+        }),
+        zeros: of_real(exact.zeros, &|x| three_decimals(in_steps(x, people * one_person))),
+        one_person: upwards(exact.one_person),
     }
 }
 
@@ -384,7 +407,6 @@ fn estimate(of: Estimate) -> Estimate {
 /// The copy of an audit that a report shows.
 pub fn audit(exact: &Audit) -> Audit {
     let Sizes { members, holdout, .. } = exact.sizes;
-    let enough = |members: usize, others: usize| members.min(others) >= SMALLEST_GROUP;
     let attacks = exact.attacks.iter().filter(|of| enough(of.members, of.units - of.members));
     let curves = exact.roc.iter().filter(|_| enough(members, holdout));
     Audit {
@@ -395,6 +417,11 @@ pub fn audit(exact: &Audit) -> Audit {
             holdout_rows: tens(exact.sizes.holdout_rows),
             ..exact.sizes.clone()
         },
+        sample: exact.sample.as_ref().map(|of| Sample {
+            members: tens(of.members),
+            holdout: tens(of.holdout),
+            ..of.clone()
+        }),
         epsilon_lower_bound: match exact.white_box {
             // Canaries are nobody.
             Some(_) => exact.epsilon_lower_bound,
@@ -420,10 +447,27 @@ fn attack(exact: &AttackFigures) -> AttackFigures {
         members: tens(exact.members),
         auc: three_decimals(exact.auc),
         auc_ci: (three_decimals(exact.auc_ci.0), three_decimals(exact.auc_ci.1)),
+        p_area: exact.p_area.map(|p| significant(p, 1)),
+        highest: exact.highest.as_ref().filter(|of| enough(of.members, of.units - of.members)).map(highest),
         tpr_at_fpr: rates(&exact.tpr_at_fpr, exact.members),
         p: significant(exact.p, 1),
         p_holm: significant(exact.p_holm, 1),
         ..exact.clone()
+    }
+}
+
+/// Whether there are so many of either that they may be shown.
+fn enough(members: usize, others: usize) -> bool {
+    members.min(others) >= SMALLEST_GROUP
+}
+
+fn highest(exact: &Highest) -> Highest {
+    Highest {
+        units: tens(exact.units),
+        members: tens(exact.members),
+        chance: three_decimals(exact.chance),
+        interval: interval(exact.interval, exact.units),
+        p: significant(exact.p, 1),
     }
 }
 

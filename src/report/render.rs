@@ -85,8 +85,8 @@ mod tests {
     use crate::config::ReportConfig;
     use crate::evaluate::{
         Area, Association, ColumnFigures, Copies, DetectionColumn, Evaluation, Figure, Influence, MissingRate,
-        Missingness, ModelKind, OnePerson, Queries, RareCategories, RareShare, Rows, Scores, Tstr, Tvd, Validity,
-        Violations,
+        Missingness, ModelKind, NumberFigures, OfTables, OnePerson, Queries, RareCategories, RareShare, Rows, Scores,
+        Tstr, Tvd, Validity, Violations,
     };
     use crate::schema::target::Task;
     use crate::selftest::{Check, SelfTest};
@@ -147,6 +147,7 @@ mod tests {
 
     fn evaluation(column: &str) -> Evaluation {
         let figure = |synthetic, floor| Figure { synthetic, floor };
+        let thirds = OfTables { real: 0.3, holdout: 0.32, synthetic: 0.4 };
         let area = |synthetic, floor| Area {
             synthetic,
             floor,
@@ -205,6 +206,8 @@ mod tests {
                 rare_share: RareShare { real: 0.0, holdout: 0.0, synthetic: 0.0 },
                 rare_categories: None,
                 entropy_ratio: None,
+                tvd_without_constraints: Some(0.02),
+                numbers: Some(NumberFigures { mean: thirds, deviation: thirds, zeros: thirds, one_person: 0.1 }),
             }],
         }
     }
@@ -291,6 +294,7 @@ mod tests {
                 synthetic_rows: 3000,
                 columns: 45,
             },
+            sample: None,
             family_wise_level: 0.01,
             minimum_detectable_leak: Some(0.63),
             epsilon_lower_bound: 0.2,
@@ -303,6 +307,8 @@ mod tests {
                 members: 50,
                 auc: 0.51,
                 auc_ci: (0.4, 0.6),
+                p_area: Some(0.5),
+                highest: None,
                 tpr_at_fpr: [0.001, 0.01, 0.1].map(at).into(),
                 p: 0.5,
                 share: 0.01,

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Float64Array, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 
 use super::analysis::Place;
-use super::{ArrowType, Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, TableSpec, datetime, source};
+use super::{ArrowType, Column, ConstraintFrom, DomainFrom, Kind, ROW, Schema, Spelling, TableSpec, datetime, source};
 use crate::error::{Error, Result};
 
 /// Categories that a column may have at most: codes are 16 bits wide, and one is kept for missing.
@@ -366,10 +366,15 @@ impl Schema {
                 .remedy("give the column kind = \"code\" or \"identifier\", or drop = true"));
         }
         let mut seen = HashSet::new();
+        let (spelling, mut values) = (column.arrow_type.as_ref().and_then(Spelling::of), HashSet::new());
         for (position, category) in (1..).zip(categories) {
             if !seen.insert(category) {
                 return Err(bad(column, format!("category number {position} stands twice in the list"))
                     .remedy("remove one of them"));
+            }
+            if spelling.and_then(|spelling| spelling.spell(category)).is_some_and(|value| !values.insert(value)) {
+                return Err(bad(column, format!("category number {position} is another spelling of one above it"))
+                    .remedy("remove one of them, or write type = \"utf8\" where they are two values"));
             }
             if self.table.is_missing(category) {
                 return Err(bad(column, format!("category number {position} is also a missing marker"))
@@ -503,6 +508,11 @@ mod tests {
             ("", column("kind = \"datetime\"\nformat = \"%Q\""), "unknown directive"),
             ("", column("kind = \"real\"\ndecimals = 40"), "too many decimals"),
             ("", column("kind = \"ordinal\"\ncategories = [\"a\", \"a\"]"), "number 2 stands twice"),
+            (
+                "",
+                column("kind = \"categorical\"\ntype = \"float64\"\ncategories = [\"1\", \"2\", \"1.0\"]"),
+                "number 3 is another spelling",
+            ),
             (
                 "missing = [\"?\"]",
                 column("kind = \"categorical\"\ncategories = [\"a\", \" ? \"]"),

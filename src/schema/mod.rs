@@ -78,6 +78,7 @@ mod parents;
 mod reading;
 mod regression;
 mod source;
+mod spelling;
 mod survival;
 pub mod target;
 mod toml_in;
@@ -94,6 +95,7 @@ pub use parents::Parents;
 pub use reading::{Notation, Reading, limit};
 pub use regression::Regression;
 pub use source::new_source;
+pub(crate) use spelling::Spelling;
 pub use survival::Survival;
 pub use target::Target;
 pub(crate) use toml_in::parse_toml;
@@ -150,7 +152,8 @@ pub struct TableSpec {
     /// then tells each row from the one before it, and keeps the first rows of a unit; see [`Schema::history`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
-    /// Texts that mean a missing cell, compared without surrounding blanks.
+    /// Texts that mean a missing cell, compared without surrounding blanks, and numbers that do, by value. An empty text does in
+    /// any case.
     #[serde(default = "empty_text")]
     pub missing: Vec<String>,
     /// How the text of the table's file is read, where it is not plain CSV.
@@ -190,10 +193,10 @@ impl TableSpec {
         self.privacy_unit.as_deref().filter(|unit| *unit != ROW)
     }
 
-    /// True when `text`, trimmed, is one of the missing markers.
+    /// True when `text`, trimmed, is one of the missing markers, or empty: a CSV file has no other way to leave a cell out.
     pub fn is_missing(&self, text: &str) -> bool {
         let text = text.trim();
-        self.missing.iter().any(|marker| marker.trim() == text)
+        text.is_empty() || self.missing.iter().any(|marker| marker.trim() == text)
     }
 }
 

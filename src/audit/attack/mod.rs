@@ -33,14 +33,16 @@ pub(super) struct Attacks {
     pub proxies: Proxies,
 }
 
+/// The attack that looks for exact copies.
+pub(super) const COPIES: &str = "copies";
 /// Names of attacks that are run on rare strata, too.
-pub(super) const ON_STRATA: [&str; 4] = ["copies", "agreement", "lineage", "ensemble"];
+pub(super) const ON_STRATA: [&str; 4] = [COPIES, "agreement", "lineage", "ensemble"];
 
 /// Runs all attacks. The same scores for the same seed at any number of threads.
 pub(super) fn attack(records: &Records, seed: u64) -> Attacks {
     let near = Resemblance::new(records, seed);
     let scored: Vec<(&'static str, Vec<f64>)> = vec![
-        ("copies", copies(records, &records.synthetic_keys.iter().copied().collect())),
+        (COPIES, copies(records, &records.synthetic_keys.iter().copied().collect())),
         ("near copies", near.near_copies()),
         ("agreement", near.agreement()),
         ("distance", near.distance()),

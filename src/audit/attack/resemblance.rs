@@ -1,6 +1,6 @@
 //! Attacks that look for synthetic rows like a record, and for records like a synthetic row.
 
-use super::super::neighbours::{Alike, Measure, NEAREST, Side, Surroundings};
+use super::super::neighbours::{Alike, Measure, NEAREST, PARENTS, Side, Surroundings};
 use super::super::records::{Records, counts};
 use super::super::result::Proxies;
 use rand::SeedableRng;
@@ -10,8 +10,6 @@ use std::collections::HashSet;
 
 /// Rows of the pool that others are calibrated against, at most.
 const MOST_REFERENCES: usize = 20_000;
-/// Synthetic rows that are compared, at most.
-const MOST_SYNTHETIC: usize = 100_000;
 /// A synthetic row copies a record nearly when it explains these shares of what is particular about it.
 const NEAR: [f64; 3] = [0.95, 0.85, 0.7];
 /// A bit of agreement more speaks so many bits for one parent of a synthetic row against another.
@@ -21,20 +19,19 @@ const PARENT_RATE: f64 = 0.5;
 pub(super) struct Resemblance {
     synthetic: Vec<Surroundings>,
     pool: Vec<Surroundings>,
-    parents: Vec<[Alike; NEAREST]>,
+    parents: Vec<[Alike; PARENTS]>,
 }
 
 impl Resemblance {
     pub fn new(records: &Records, seed: u64) -> Self {
         let measure = Measure::new(records, None);
-        let some = |rows: usize, most: usize| -> Vec<u32> {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let mut rows: Vec<u32> = sample(&mut rng, rows, rows.min(most)).iter().map(|row| row as u32).collect();
-            rows.sort_unstable();
-            rows
-        };
-        let synthetic = measure.targets(Side::Synthetic, some(records.synthetic_rows(), MOST_SYNTHETIC));
-        let references = measure.targets(Side::Pool, some(records.pool_rows(), MOST_REFERENCES));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let rows = records.pool_rows();
+        let mut some: Vec<u32> =
+            sample(&mut rng, rows, rows.min(MOST_REFERENCES)).iter().map(|row| row as u32).collect();
+        some.sort_unstable();
+        let synthetic = measure.targets(Side::Synthetic, (0..records.synthetic_rows() as u32).collect());
+        let references = measure.targets(Side::Pool, some);
         let pool = measure.targets(Side::Pool, (0..records.pool_rows() as u32).collect());
         let rows: Vec<usize> = (0..records.pool_rows()).collect();
         Self {
@@ -92,15 +89,15 @@ impl Resemblance {
     }
 
     /// How many synthetic rows a record is the likeliest parent of, each shared out by likelihood: what the record adds to
-    /// the likelihood of the synthetic table (Gen-LRA, 2508.21146), to first order.
+    /// the likelihood of the synthetic table (Gen-LRA, 2508.21146), to first order. Records that are tied have equal shares;
+    /// those that are tied with more than are kept have none, for which of them are kept would be a matter of their order.
     pub fn lineage(&self, records: &Records) -> Vec<f64> {
         let mut scores = vec![0.0; records.pool_rows()];
         for parents in &self.parents {
-            let likelihood = parents.map(|p| ((p.bits - parents[0].bits) * PARENT_RATE).exp2());
-            let total: f64 = likelihood.iter().sum();
-            for (parent, likelihood) in parents.iter().zip(likelihood) {
-                scores[parent.row as usize] += likelihood / total;
-            }
+            let told = parents.iter().take_while(|p| p.bits > parents[NEAREST].bits);
+            let likelihood = |p: &Alike| ((p.bits - parents[0].bits) * PARENT_RATE).exp2();
+            let total: f64 = told.clone().map(likelihood).sum();
+            told.for_each(|parent| scores[parent.row as usize] += likelihood(parent) / total);
         }
         scores
     }
@@ -111,7 +108,7 @@ impl Resemblance {
         for parents in &self.parents {
             let unit = records.unit_of[parents[0].row as usize];
             let other =
-                parents.iter().find(|p| records.unit_of[p.row as usize] != unit).unwrap_or(&parents[NEAREST - 1]);
+                parents.iter().find(|p| records.unit_of[p.row as usize] != unit).unwrap_or(&parents[PARENTS - 1]);
             let score = &mut scores[parents[0].row as usize];
             *score = score.max(parents[0].bits - other.bits);
         }
@@ -137,11 +134,21 @@ impl Resemblance {
         let (members, holdout) = (nearest(true), nearest(false));
         let low = |of: &[(f64, f64)]| of[of.len() / 20].0;
         let ratio = |of: &[(f64, f64)]| of.iter().map(|(_, ratio)| ratio).sum::<f64>() / of.len() as f64;
-        let to_member = |parents: &&[Alike; NEAREST]| records.member[records.unit_of[parents[0].row as usize] as usize];
+        // The share of members among the nearest records, where all of those that are equally near are kept.
+        let to_member = |parents: &[Alike; PARENTS]| {
+            let nearest: Vec<&Alike> = parents.iter().take_while(|p| p.bits == parents[0].bits).collect();
+            let members = nearest.iter().filter(|p| records.member[records.unit_of[p.row as usize] as usize]).count();
+            (nearest.len() < PARENTS).then_some(members as f64 / nearest.len() as f64)
+        };
+        let told: Vec<f64> = self.parents.iter().filter_map(to_member).collect();
         let rows_of_members = members.len() as f64 / records.pool_rows() as f64;
         Proxies {
             note: "not evidence of privacy".into(),
-            nearest_is_member: self.parents.iter().filter(to_member).count() as f64 / self.parents.len() as f64,
+            nearest_is_member: if told.is_empty() {
+                rows_of_members
+            } else {
+                told.iter().sum::<f64>() / told.len() as f64
+            },
             nearest_is_member_expected: rows_of_members,
             distance_5_percent_members: low(&members),
             distance_5_percent_holdout: low(&holdout),

@@ -194,6 +194,15 @@ fn auc_on_shadows(attack: Attack, references: &[Reference]) -> f64 {
 }
 
 impl Shadow {
+    /// The scores of these units, by their numbers in the two tables.
+    pub(super) fn in_order(&self, numbers: &[u32]) -> Vec<Scored> {
+        let scored = |of: &Scored| Scored {
+            name: of.name,
+            scores: numbers.iter().map(|&number| of.scores[number as usize]).collect(),
+        };
+        self.scored.iter().map(scored).collect()
+    }
+
     /// Removes the files that held the models' scores, once nothing is to be resumed.
     ///
     /// # Errors

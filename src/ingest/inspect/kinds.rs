@@ -6,7 +6,8 @@ use super::identifiers;
 use super::profile::{CHECKED_CODE_SHARE, Profile, TIME_OF_DAY};
 use super::{Distinct, Finding, FindingClass};
 use crate::schema::datetime::{self, Ticks};
-use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind, Resolution};
+use crate::schema::{ArrowType, Bound, CodeSystem, Column, Kind, Resolution, Spelling};
+use std::collections::HashSet;
 
 /// Text with more distinct values than this is taken for free text.
 const MAX_LISTED: usize = 1_000;
@@ -342,11 +343,12 @@ fn numeric(profile: &Profile) -> Option<Draft> {
         let too_large = max.abs().max(min.abs()) >= 2f64.powi(53);
         let spelled_real = profile.arrow_type.is_none() && profile.labels.iter().any(|l| l.contains(['.', 'e', 'E']));
         let from_text = if spelled_real { ArrowType::FLOAT64 } else { ArrowType::INT64 };
-        let are_two = numbers.len() == 2 && min < max;
+        let spelled = one_spelling_each(&profile.labels);
+        let are_two = spelled.len() == 2 && min < max;
         if are_two || numbers.len() <= MAX_LISTED && (too_large || codes_by_name(profile) || profile.has_check_digits())
         {
             let mut draft = Draft::new(profile, Kind::Categorical).typed(profile, from_text);
-            draft.column.categories = in_natural_order(&profile.labels, |l| l.trim().parse().ok());
+            draft.column.categories = in_natural_order(&spelled, |l| l.trim().parse().ok());
             let note = "Whole numbers that look like codes: integer would mean that they can be counted.";
             return Some(if are_two { draft } else { draft.note(FindingClass::NumbersAsCodes, note) });
         }
@@ -441,6 +443,12 @@ fn suspect_codes(draft: Draft, profile: &Profile, numbers: &[f64]) -> Draft {
     } else {
         draft
     }
+}
+
+/// The first spelling of each number: a file may have one as 1 and as 1.0.
+fn one_spelling_each(labels: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    labels.iter().filter(|label| seen.insert(Spelling::Exact.spell(label))).cloned().collect()
 }
 
 /// Few whole numbers under a name that codes have.

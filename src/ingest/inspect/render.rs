@@ -31,6 +31,14 @@ impl Inspection {
                 )
             }
         };
+        let rules = &self.schema.constraints;
+        if !rules.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nsuggested, each for somebody to vouch for or to remove ([[constraint]] in the schema):"
+            );
+            rules.iter().for_each(|rule| _ = writeln!(out, "  {}: {}", rule.rule.kind(), rule.title()));
+        }
         out
     }
 }
