@@ -146,7 +146,7 @@ pub enum Vouched {
 ///
 /// # Errors
 /// Usage, when `unit` is not a column of the table; bad input, when a column
-/// cannot be read, the unit is missing in a row, or a further table has other columns.
+/// cannot be read, the unit is missing in a row, or a further table has other columns or is written otherwise.
 ///
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
@@ -168,12 +168,21 @@ pub fn inspect(raw: &RawTable, also: &[RawTable], unit: Option<&str>, vouched: V
                 .bad(format!("the table has not the same columns as the first one: {quoted}"))
                 .remedy("name tables of the same export, or draft a schema of each"));
         }
+        let read = |raw: &RawTable| Reading { from: None, ..raw.reading.clone() };
+        if !raw.is_typed() && !other.is_typed() && read(raw) != read(other) {
+            return Err(other
+                .source
+                .bad("the text of the table is read otherwise than that of the first one")
+                .expected(raw.reading.to_toml().unwrap_or_else(|| "plain CSV".to_owned()))
+                .remedy("say how both are written, by --separator, --decimal or --encoding, or draft a schema of each"));
+        }
         for profile in &mut all {
             if let Some(column) = other.column(&profile.name) {
                 profile.join(Profile::of(other, column)?);
             }
         }
     }
+    dates::settle_order(&mut all);
     draft(raw, &all, unit, vouched)
 }
 

@@ -111,6 +111,7 @@ impl Profile {
         self.markers.extend(other.markers);
         self.markers.sort_unstable();
         self.markers.dedup();
+        self.marks = self.marks.into_iter().chain(other.marks).reduce(Marks::or);
         self.rows += other.rows;
         self.missing += other.missing;
     }
