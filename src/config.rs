@@ -1,6 +1,6 @@
 //! `run.toml`: one file that says a whole run, all but the noise.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -102,6 +102,7 @@ pub struct FitConfig {
     pub model: ModelChoice,
     /// The privacy budget of this fit. `inf` adds no noise: a reference that is not private.
     pub epsilon: f64,
+    /// Below 1 / (declared number of units), or at most 1e-5 where none is declared.
     #[serde(default = "default_delta")]
     pub delta: f64,
     /// The part of epsilon that pays for learning the domains which are not public; absent, such domains are refused.
@@ -120,6 +121,7 @@ pub struct CohortConfig {
     /// declared public, or was counted with noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// The same seed gives the same cohort of a model.
     #[serde(default)]
     pub seed: u64,
 }
@@ -135,7 +137,7 @@ impl RunConfig {
     /// Bad input, with the line and column of the TOML where it is known.
     pub fn read(path: &Path) -> Result<(Self, String)> {
         let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", e.kind())).file(path))?;
+            .map_err(|e| Error::bad_input(format!("the run file cannot be read ({})", why(e.kind()))).file(path))?;
         Ok((Self::from_toml(&text).map_err(|e| e.file(path))?, text))
     }
 

@@ -4,13 +4,17 @@
 //! how to mend it. It never carries the value of a cell: a patient's value must
 //! not reach a terminal or a log. Each kind has its documented exit code.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as far as the caller of the program is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The machine or the program failed: exit code 1.
     Failed,
@@ -129,6 +133,21 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Why the system refused, in words.
+pub fn why(kind: io::ErrorKind) -> String {
+    let words = match kind {
+        io::ErrorKind::NotFound => "there is no such file or folder",
+        io::ErrorKind::PermissionDenied => "permission is denied",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full",
+        io::ErrorKind::ReadOnlyFilesystem => "the disk is read-only",
+        io::ErrorKind::IsADirectory => "it is a folder",
+        io::ErrorKind::NotADirectory => "a part of its path is no folder",
+        io::ErrorKind::InvalidData => "it is not UTF-8 text",
+        kind => return kind.to_string(),
+    };
+    words.into()
+}
 
 impl From<synthward_privacy::Error> for Error {
     fn from(e: synthward_privacy::Error) -> Self {

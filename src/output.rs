@@ -4,7 +4,7 @@
 //! writer holds a lock on it, which ends with the process: so what a killed program left behind is told from what another
 //! one is writing, and is removed by the next command that writes to the same folder.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -22,6 +22,44 @@ const FOLDER_LOCK: &str = ".lock";
 /// Exit code 1: the folder cannot be written, the disk is full, or `fill` failed.
 pub fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>) -> Result<()> {
     fill_and_rename(path, Readers::AsUsual, fill)
+}
+
+/// Writes to standard output. A reader that went away is no failure of ours.
+///
+/// # Errors
+/// What `fill` gives; failure to write.
+pub fn to_standard(fill: impl FnOnce(&mut Standard) -> Result<()>) -> Result<()> {
+    let mut out = Standard { out: BufWriter::with_capacity(1 << 16, std::io::stdout()), is_gone: false };
+    let filled = fill(&mut out);
+    match filled.and_then(|()| out.flush().map_err(|e| cannot(Path::new("-"), &e))) {
+        Err(_) if out.is_gone => Ok(()),
+        filled => filled,
+    }
+}
+
+/// Standard output, and whether its reader went away.
+pub struct Standard {
+    out: BufWriter<std::io::Stdout>,
+    is_gone: bool,
+}
+
+impl Standard {
+    fn heard<T>(&mut self, written: std::io::Result<T>) -> std::io::Result<T> {
+        self.is_gone |= written.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+        written
+    }
+}
+
+impl Write for Standard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.heard(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let written = self.out.flush();
+        self.heard(written)
+    }
 }
 
 /// Fills a new folder under a temporary name beside its own, and renames it once all files in it are on the disk. When
@@ -57,6 +95,24 @@ pub fn folder_atomically(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) ->
 /// Exit code 1: it is there and cannot be removed.
 pub fn remove_folder(path: &Path) -> Result<()> {
     removed(path, std::fs::remove_dir_all(path))
+}
+
+/// Whether a name stands for standard output.
+pub fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Refuses a file that is there: nothing is overwritten.
+///
+/// # Errors
+/// Exit code 1: there is a file of this name.
+pub fn check_new(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_dir() => Err(Error::failed("is there already")
+            .file(path)
+            .remedy("name another file, or add --force to write over this one")),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a folder that holds anything: nothing is overwritten.
@@ -137,7 +193,7 @@ pub fn remove(path: &Path) -> Result<()> {
 fn removed(path: &Path, removed: std::io::Result<()>) -> Result<()> {
     match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::failed(format!("cannot be removed ({})", e.kind())).file(path).remedy("remove it by hand"))
+            Err(Error::failed(format!("cannot be removed ({})", why(e.kind()))).file(path).remedy("remove it by hand"))
         }
         _ => Ok(()),
     }
@@ -221,7 +277,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn cannot(path: &Path, e: &std::io::Error) -> Error {
-    Error::failed(format!("cannot be written ({})", e.kind()))
+    Error::failed(format!("cannot be written ({})", why(e.kind())))
         .file(path)
         .remedy("choose a folder that exists and that you may write to, with room on its disk")
 }

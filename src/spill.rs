@@ -1,7 +1,7 @@
 //! Bytes that are written once and read often: in memory while they are few, beyond that in a file that has no name and
 //! cannot be read without a key that is nowhere but in memory.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::fs::File;
@@ -142,7 +142,7 @@ fn folder() -> PathBuf {
 }
 
 fn failed(what: &str, error: &io::Error) -> Error {
-    Error::failed(format!("the temporary file cannot be {what} ({})", error.kind())).remedy(format!(
+    Error::failed(format!("the temporary file cannot be {what} ({})", why(error.kind()))).remedy(format!(
         "make room in {}, name a folder on another disk in TMPDIR, or allow more memory with --memory-limit",
         folder().display()
     ))

@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 /// a draw is within 1e-18 of an exact one in total variation, and 10^8 draws
 /// (a hundred thousand parameters, a thousand steps) stay well below this.
 const SMALLEST_SAMPLED_DELTA: f64 = 1e-9;
+/// Up to this epsilon a guarantee is taken for one. Above it whoever knows all other rows may be led from even odds to 485
+/// million to one (`e^20`): that protects nobody, and nothing calls it private.
+///
+/// # Privacy
+/// Public parameter.
+pub const NOMINAL_EPSILON: f64 = 20.0;
 /// A plan without a limit has delta 0, at which accountants refuse to answer; what it costs is infinite at any other.
 const ANY_DELTA: f64 = 0.5;
 
@@ -370,6 +376,14 @@ impl Plan {
         } else {
             (!self.private).then_some(NotPrivate::SeededNoise)
         }
+    }
+
+    /// Whether the guarantee protects anybody: the noise is private, and epsilon at most [`NOMINAL_EPSILON`].
+    ///
+    /// # Privacy
+    /// Public: part of the claim.
+    pub fn protects(&self) -> bool {
+        self.is_private() && self.epsilon <= NOMINAL_EPSILON
     }
 
     /// Which accountant composed the events.
@@ -839,6 +853,17 @@ mod tests {
     }
 
     #[test]
+    fn an_epsilon_that_protects_nobody_is_not_called_private() {
+        let plan = |epsilon| {
+            let (share, mechanism) = (Share::Measure, Mechanism::Histogram);
+            let request = Request { name: "age".into(), share, weight: 1.0, mechanism };
+            Plan::calibrate(PrivacyUnit::Row, Budget::new(epsilon, 1e-6).unwrap(), vec![request]).unwrap()
+        };
+        let [strong, nominal] = [plan(NOMINAL_EPSILON), plan(NOMINAL_EPSILON + 1.0)];
+        assert!(strong.protects() && !nominal.protects() && nominal.is_private());
+    }
+
+    #[test]
     fn odd_weights_are_refused() {
         let request =
             Request { name: "a".into(), share: Share::Measure, weight: f64::NAN, mechanism: Mechanism::Histogram };
@@ -852,7 +877,7 @@ mod tests {
         let mut edited = serde_json::to_value(&plan).unwrap();
         edited["events"][0]["noise_multiplier"] = 0.0.into();
         let mut edited: Plan = serde_json::from_value(edited).unwrap();
-        assert!(plan.is_private());
+        assert!(plan.is_private() && plan.protects() && !edited.protects());
         assert_eq!(edited.not_private(), Some(NotPrivate::NoNoise));
         assert!(matches!(edited.histogram("age"), Err(Error::NotPlanned { .. })));
     }

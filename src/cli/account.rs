@@ -2,7 +2,7 @@
 
 use super::answers::Accounted;
 use super::{Global, print, print_json};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use std::path::PathBuf;
 use std::time::Instant;
 use synthward_privacy::Event;
@@ -63,7 +63,7 @@ impl Account {
 
 fn answer_cases(path: &PathBuf, global: &Global) -> Result<()> {
     let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::bad_input(format!("the cases cannot be read ({})", e.kind())).file(path))?;
+        .map_err(|e| Error::bad_input(format!("the cases cannot be read ({})", why(e.kind()))).file(path))?;
     let cases: Cases = serde_json::from_str(&text).map_err(|e| {
         Error::bad_input(format!("line {}, column {}: is no file of accounting cases", e.line(), e.column()))
             .file(path)

@@ -4,6 +4,7 @@ pub use super::ledger::{CheckedFit, Finding};
 pub use super::linked::{LinkedAudit, LinkedEvaluation};
 use crate::audit::Audit;
 use crate::cohort::Rarity;
+use crate::error::{Error, ErrorKind};
 use crate::evaluate::Evaluation;
 use crate::infer::{LinkedScores, Scores};
 use crate::ingest::Reference;
@@ -17,6 +18,47 @@ use synthward_privacy::accountant::Accountant;
 use synthward_privacy::case::Answer;
 use synthward_privacy::infinite::OrInfinity;
 use synthward_privacy::ledger::Line;
+
+/// The answer of any command that fails.
+#[derive(Serialize, JsonSchema)]
+pub struct Refused<'a> {
+    pub error: Failure<'a>,
+}
+
+/// What went wrong, where, and how to mend it. No cell of a table is quoted.
+#[derive(Serialize, JsonSchema)]
+pub struct Failure<'a> {
+    pub kind: ErrorKind,
+    pub exit_code: u8,
+    pub what: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<&'a Path>,
+    /// Row of data, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'a str>,
+}
+
+impl<'a> Refused<'a> {
+    pub fn of(e: &'a Error) -> Self {
+        let error = Failure {
+            kind: e.kind,
+            exit_code: e.kind.exit_code(),
+            what: &e.what,
+            file: e.file.as_deref(),
+            row: e.row,
+            column: e.column.as_deref(),
+            expected: e.expected.as_deref(),
+            remedy: e.remedy.as_deref(),
+        };
+        Self { error }
+    }
+}
 
 /// The answer of `fit`.
 #[derive(Serialize, JsonSchema)]
@@ -52,7 +94,7 @@ pub struct GeneratedLinked<'a> {
     pub persons: u64,
     pub seed: u64,
     pub model_sha256: &'a str,
-    /// False where the noise was left out or seeded.
+    /// False where the noise was left out or seeded, or epsilon is so large that it protects nobody.
     pub private: bool,
     pub output: &'a Path,
     /// What the persons were to satisfy.
@@ -68,7 +110,7 @@ pub struct Generated<'a> {
     pub rows: u64,
     pub seed: u64,
     pub model_sha256: &'a str,
-    /// False where the noise was left out or seeded.
+    /// False where the noise was left out or seeded, or epsilon is so large that it protects nobody.
     pub private: bool,
     pub output: &'a Path,
     /// What the rows were to satisfy.

@@ -1,16 +1,16 @@
 //! `synthward audit`.
 
+use super::Global;
 use super::ledger::LedgerPlace;
 use super::linked::{Folders, LinkedAudit};
 use super::progress::{Bars, Progress};
-use super::{Global, print, print_json, to_json};
 use crate::audit::canary::{self, DEFAULT_CANARIES, WhiteBox};
 use crate::audit::shadow::{self, Shadow, ShadowRequest};
 use crate::audit::{Audit, AuditRequest, Verdict, audit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::{AnyModel, ModelFile};
-use crate::output;
+use crate::report::words::figure;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
 use crate::train::{FitRequest, LedgerFile, Planned, TABLE_MEMORY, plan_again};
 use std::collections::{HashMap, HashSet};
@@ -67,7 +67,7 @@ pub struct AuditCommand {
 impl AuditCommand {
     pub fn run(self, global: &Global) -> Result<()> {
         if let Some(path) = &self.output {
-            output::check_writable(path)?;
+            global.may_write(path)?;
         }
         let schema = match AnySchema::read(&self.schema)? {
             AnySchema::Linked(schema) => return self.run_linked(global, &schema),
@@ -98,14 +98,7 @@ impl AuditCommand {
             let planned = plan_again(&header)?;
             audit = audit.with_white_box(white_box(global, &ledger, &request, planned, self.canaries)?);
         }
-        if let Some(path) = &self.output {
-            output::write_bytes(path, to_json(&audit)?.as_bytes())?;
-        }
-        if global.json {
-            print_json(&audit)?
-        } else {
-            print(&summary(&audit))?
-        }
+        global.answer(self.output.as_deref(), &audit, || summary(&audit))?;
         if let Some(shadow) = shadow {
             shadow.remove_files()?;
         }
@@ -123,15 +116,10 @@ impl AuditCommand {
         let [members, holdout, synthetic] = [&self.members, &self.holdout, &self.synthetic].map(Path::new);
         let audit = LinkedAudit::of(&Folders::read(schema, members, holdout, synthetic)?, self.seed)?;
         drop(auditing);
-        if let Some(path) = &self.output {
-            output::write_bytes(path, to_json(&audit)?.as_bytes())?;
-        }
-        if global.json {
-            print_json(&audit)?;
-        } else {
+        global.answer(self.output.as_deref(), &audit, || {
             let tables = audit.tables.iter().map(|(name, audit)| format!("{name}\n{}", summary(audit)));
-            print(&tables.chain([audit.told()]).collect::<Vec<_>>().join("\n"))?;
-        }
+            tables.chain([audit.told()]).collect::<Vec<_>>().join("\n")
+        })?;
         settle(audit.verdict)
     }
 
@@ -315,8 +303,11 @@ pub fn summary(audit: &Audit) -> String {
     for attack in audit.attacks.iter().take(SHOWN) {
         let interval = format!("{:.3} to {:.3}", attack.auc_ci.0, attack.auc_ci.1);
         let line = format!(
-            "{:<24}{:<40}{:>8.3}{interval:>18}{:>12.2e}\n",
-            attack.name, attack.stratum, attack.auc, attack.p_holm
+            "{:<24}{:<40}{:>8.3}{interval:>18}{:>12}\n",
+            attack.name,
+            attack.stratum,
+            attack.auc,
+            figure(attack.p_holm)
         );
         text.push_str(&line);
     }
@@ -325,8 +316,10 @@ pub fn summary(audit: &Audit) -> String {
         let interval = format!("{:.3} to {:.3}", risk.excess_ci.0, risk.excess_ci.1);
         let name = risk.risk.to_string();
         text.push_str(&format!(
-            "{name:<24}{:<40}{:>8.3}{interval:>18}{:>12.2e}\n",
-            risk.what, risk.excess, risk.p_holm
+            "{name:<24}{:<40}{:>8.3}{interval:>18}{:>12}\n",
+            risk.what,
+            risk.excess,
+            figure(risk.p_holm)
         ));
     }
     text

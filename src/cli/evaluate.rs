@@ -1,12 +1,11 @@
 //! `synthward evaluate`.
 
+use super::Global;
 use super::linked::{Folders, LinkedEvaluation};
 use super::progress::Progress;
-use super::{Global, print, print_json, to_json};
 use crate::error::Result;
 use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, SurvivalGroup, evaluate};
 use crate::ingest::{self, Frame, Source};
-use crate::output;
 use crate::schema::target::Task;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
 use std::path::{Path, PathBuf};
@@ -43,7 +42,7 @@ pub struct Evaluate {
 impl Evaluate {
     pub fn run(self, global: &Global) -> Result<()> {
         if let Some(path) = &self.output {
-            output::check_writable(path)?;
+            global.may_write(path)?;
         }
         let schema = match AnySchema::read(&self.schema)? {
             AnySchema::Linked(schema) => return self.run_linked(global, &schema),
@@ -53,10 +52,7 @@ impl Evaluate {
         let tables = Tables::read(&schema, &self.real, &self.holdout, &self.synthetic)?;
         let evaluation = tables.evaluate(&schema, self.seed)?;
         drop(comparing);
-        if let Some(path) = &self.output {
-            output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
-        }
-        if global.json { print_json(&evaluation) } else { print(&summary(&evaluation)) }
+        global.answer(self.output.as_deref(), &evaluation, || summary(&evaluation))
     }
 }
 
@@ -66,14 +62,10 @@ impl Evaluate {
         let [real, holdout, synthetic] = [&self.real, &self.holdout, &self.synthetic].map(Path::new);
         let evaluation = LinkedEvaluation::of(&Folders::read(schema, real, holdout, synthetic)?, self.seed)?;
         drop(comparing);
-        if let Some(path) = &self.output {
-            output::write_bytes(path, to_json(&evaluation)?.as_bytes())?;
-        }
-        if global.json {
-            return print_json(&evaluation);
-        }
-        let tables = evaluation.tables.iter().map(|(name, figures)| format!("{name}\n{}", summary(figures)));
-        print(&tables.collect::<Vec<_>>().join("\n"))
+        global.answer(self.output.as_deref(), &evaluation, || {
+            let tables = evaluation.tables.iter().map(|(name, figures)| format!("{name}\n{}", summary(figures)));
+            tables.collect::<Vec<_>>().join("\n")
+        })
     }
 }
 

@@ -146,17 +146,24 @@ impl<'a> Kept<'a> {
         Self { ledger, output: &fit.output, tables: "", resume: fit.resume, check: &|| Ok(()) }
     }
 
-    pub fn place(&self, ledger: &'a LedgerFile) -> Place<'a> {
+    pub fn place(&self, global: &Global, ledger: &'a LedgerFile) -> Place<'a> {
         let Self { output, tables, resume, check, .. } = *self;
-        Place { ledger, output, tables, resume, check, stop: stop() }
+        Place { ledger, output, tables, resume, overwrites: global.force, check, stop: stop() }
+    }
+
+    /// Refuses, before anything is spent on it, a model that cannot be written.
+    pub fn check_output(&self) -> Result<()> {
+        match output::is_standard(self.output) {
+            true => Err(Error::usage("a model is written to a file").remedy("name one with -o")),
+            false => output::check_writable(self.output),
+        }
     }
 }
 
 /// Fits and writes a model, or goes on with it. Returns the model and the SHA-256 of its file.
 pub fn fit_and_write(global: &Global, request: &FitRequest, kept: &Kept<'_>) -> Result<(ModelFile, String)> {
     let output = kept.output;
-    // Before anything is spent on it.
-    output::check_writable(output)?;
+    kept.check_output()?;
     let ledger = ledger_of(kept.ledger, &request.schema.table)?;
     if request.schema.table.assumed_public {
         tracing::warn!(
@@ -167,7 +174,7 @@ pub fn fit_and_write(global: &Global, request: &FitRequest, kept: &Kept<'_>) -> 
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let (model, sha256) = train::fit(request, &kept.place(&ledger), &mut |progress| bars.at(progress))?;
+    let (model, sha256) = train::fit(request, &kept.place(global, &ledger), &mut |progress| bars.at(progress))?;
     drop(bars);
     let plan = &model.header.plan;
     let (file, kind) = (output.display(), model.header.model);

@@ -6,6 +6,7 @@ use super::{Global, linked, print_json};
 use crate::cohort::{self, Cohort, Condition, Format, Rarity};
 use crate::error::{Error, Result};
 use crate::model::{AnyModel, LinkedModel, ModelFile};
+use crate::report::words::figure;
 use std::path::{Path, PathBuf};
 
 /// Draw a synthetic cohort from a model.
@@ -25,7 +26,8 @@ pub struct Generate {
     /// Only rows that satisfy a condition, such as "age >= 65 and readmitted = '<30'"; of linked tables, persons
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
-    /// The cohort: .parquet, .csv or .arrow; of a model of linked tables, a new folder
+    /// The cohort: .parquet, .csv, .csv.gz or .arrow; `-` writes CSV to standard output; of a model of linked tables, a new
+    /// folder
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// The files in the folder of linked tables [default: parquet]
@@ -60,6 +62,7 @@ impl Generate {
             return Err(Error::usage("--format and --reference are for linked tables").remedy("leave them out"));
         }
         Format::of(&self.output)?;
+        global.may_write(&self.output)?;
         let condition = self.condition.as_deref().map(|text| Condition::new(&model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {
             log_rarity(condition.rarity(), "units");
@@ -70,7 +73,7 @@ impl Generate {
                 rows: self.rows,
                 seed: self.seed,
                 model_sha256: &sha256,
-                private: model.header.plan.is_private(),
+                private: model.header.plan.protects(),
                 output: &self.output,
                 condition: condition.as_ref().map(|asked| Asked { condition: asked.text(), rarity: asked.rarity() }),
             })?;
@@ -117,8 +120,10 @@ impl Generate {
             return Err(Error::usage("--format and --reference are for linked tables").remedy("leave them out"));
         }
         let (rows, seed, output) = (self.rows, self.seed, &*self.output);
+        Format::of(output)?;
+        global.may_write(output)?;
         linked::generate_history(global, model, sha256, (rows, seed), output)?;
-        let private = model.header.plan.is_private();
+        let private = model.header.plan.protects();
         let answer = Generated { rows, seed, model_sha256: sha256, private, output, condition: None };
         if global.json { print_json(&answer) } else { Ok(()) }
     }
@@ -130,8 +135,9 @@ fn log_rarity(rarity: &Rarity, of: &str) {
         .expected_units_opinion_std
         .map_or_else(String::new, |std| format!(" and {std:.1} by what the model is unsure of"));
     tracing::info!(
-        "the condition has probability {probability:.3e} in the model: about {expected_units:.1} of {units:.0} {of}, \
-         give or take {expected_units_std:.1} by chance{doubt}"
+        "the condition has probability {} in the model: about {expected_units:.1} of {units:.0} {of}, \
+         give or take {expected_units_std:.1} by chance{doubt}",
+        figure(*probability)
     );
 }
 

@@ -1,6 +1,7 @@
 //! `synthward infer`.
 
 use super::answers::Inferred;
+use super::secrecy::say;
 use super::{Global, linked, print, print_json};
 use crate::cohort::{Format, Provenance, write_batches};
 use crate::encode::Records;
@@ -78,7 +79,7 @@ impl Infer {
                 .remedy("name a table, or a model of linked tables"));
         }
         Format::of(&self.output)?;
-        output::check_writable(&self.output)?;
+        global.may_write(&self.output)?;
         let table = ingest::read(&Source::from(&self.table), &model.header.schema.table.reading)?;
         tell_real();
         if self.score {
@@ -111,11 +112,23 @@ impl Infer {
         }
         let asked = linked::Inferring { model, folder, output: &self.output, provenance: self.provenance(sha256) };
         if self.score {
-            let scores = linked::score(&asked, self.seed)?;
-            if global.json { print_json(&Inferred::ScoredLinked(&scores)) } else { print(&summary_linked(&scores)) }
+            let scores = linked::score(global, &asked, self.seed)?;
+            self.tell_scored(global, &Inferred::ScoredLinked(&scores), &summary_linked(&scores))
         } else {
             linked::fill(&asked, self.seed, self.format.unwrap_or(Format::Csv))?;
             self.tell_filled(global, sha256, imputations)
+        }
+    }
+
+    /// Where the scores themselves go to standard output, what they come to stands beside it.
+    fn tell_scored(&self, global: &Global, answer: &Inferred, words: &str) -> Result<()> {
+        match (global.json, output::is_standard(&self.output)) {
+            (true, _) => print_json(answer),
+            (false, true) => {
+                say(words.trim_end());
+                Ok(())
+            }
+            (false, false) => print(words),
         }
     }
 
@@ -134,7 +147,7 @@ impl Infer {
         let rows = scored(&keys, &scores)?;
         write_batches(rows.schema(), &self.provenance(sha256), &self.output, |sink| sink(vec![rows]))?;
         tracing::info!("wrote {}", self.output.display());
-        if global.json { print_json(&Inferred::Scored(&scores)) } else { print(&summary(&scores)) }
+        self.tell_scored(global, &Inferred::Scored(&scores), &summary(&scores))
     }
 
     fn fill(

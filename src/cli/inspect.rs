@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 pub struct Inspect {
     /// CSV or NDJSON (also gzipped), Parquet, Arrow IPC or a workbook; `-` reads standard input; a folder with one such file a table
     table: String,
+    /// A further table of the same columns, such as the holdout or last year's: the draft is one that holds in all. For several, repeat
+    #[arg(long, value_name = "TABLE")]
+    also: Vec<String>,
     /// The column that names the patient, or `row` when each row is a different person
     #[arg(long, value_name = "COL|row")]
     unit: Option<String>,
@@ -53,17 +56,27 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(self, global: &Global) -> Result<()> {
+        if let Some(path) = &self.output {
+            global.may_write(path)?;
+        }
         if Path::new(&self.table).is_dir() {
             return self.run_on_folder(global);
         }
         if !self.reference.is_empty() {
             return Err(Error::usage("--reference names a table of a folder").remedy("leave it out"));
         }
-        let raw = ingest::read_to_inspect(&self.table.as_str().into(), &self.reading()?)?;
-        let mut inspection = ingest::inspect(&raw, self.unit.as_deref(), self.vouched())?;
+        let reading = self.reading()?;
+        let read = |table: &String| ingest::read_to_inspect(&table.as_str().into(), &reading);
+        let raw = read(&self.table)?;
+        let also = self.also.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let mut inspection = ingest::inspect(&raw, &also, self.unit.as_deref(), self.vouched())?;
         let comparable = inspection.comparable();
         if comparable.modelled().next().is_some() {
-            let suggested = raw.load(&comparable)?.map(|frame| ingest::suggest(&frame, &comparable));
+            let mut frames = raw.load(&comparable)?.map(|frame| vec![frame]);
+            for other in &also {
+                frames = frames.zip(other.load(&comparable)?).map(|(all, one)| all.into_iter().chain([one]).collect());
+            }
+            let suggested = frames.map(|frames| ingest::suggest(&frames, &comparable));
             inspection.suggest(suggested.for_controller());
         }
         inspection.schema.table.source = Some(self.source()?);
@@ -98,6 +111,9 @@ impl Inspect {
     }
 
     fn run_on_folder(self, global: &Global) -> Result<()> {
+        if !self.also.is_empty() {
+            return Err(Error::usage("--also does not go with a folder").remedy("leave it out"));
+        }
         if self.unit.is_some() {
             return Err(Error::usage("--unit does not go with a folder")
                 .remedy("leave it out: the privacy unit is a row of the table of persons with all that hangs on it"));
@@ -143,7 +159,7 @@ impl Inspect {
         if !global.quiet {
             say(summary.trim_end());
         }
-        match &self.output {
+        match self.output.as_deref().filter(|path| !output::is_standard(path)) {
             Some(path) => {
                 output::write_bytes(path, schema.as_bytes())?;
                 tracing::info!("wrote {}", path.display());

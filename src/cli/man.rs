@@ -1,7 +1,7 @@
 //! `synthward man`.
 
 use super::Cli;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::output;
 use clap::CommandFactory;
 use clap_mangen::Man as Page;
@@ -18,7 +18,7 @@ pub struct Man {
 impl Man {
     pub fn run(self) -> Result<()> {
         std::fs::create_dir_all(&self.folder).map_err(|e| {
-            Error::failed(format!("the folder cannot be made ({})", e.kind()))
+            Error::failed(format!("the folder cannot be made ({})", why(e.kind())))
                 .file(&self.folder)
                 .remedy("name a folder that you may write to")
         })?;

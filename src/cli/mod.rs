@@ -29,10 +29,13 @@ mod split;
 
 pub use plan::RunPlan;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, why};
+use crate::output;
 use crate::train::{Heard, Stop};
 use clap::{Parser, Subcommand};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Level;
 
 /// Differentially private synthetic cohorts from health records
@@ -55,6 +58,9 @@ struct Global {
     /// Print one JSON object on standard output, and nothing else there
     #[arg(long, global = true)]
     json: bool,
+    /// Write over files that are there
+    #[arg(long, global = true)]
+    force: bool,
     /// Threads to use [default: all cores]; the results do not depend on it
     #[arg(long, global = true, value_name = "N")]
     threads: Option<usize>,
@@ -64,6 +70,42 @@ struct Global {
     /// Print more of what happens
     #[arg(short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+impl Global {
+    /// Refuses, before any work is done, to write over a file that nobody said may go, or where none can be written.
+    fn may_write(&self, path: &Path) -> Result<()> {
+        if output::is_standard(path) {
+            return match self.json {
+                true => {
+                    Err(Error::usage("-o - and --json both write to standard output").remedy("leave one of them out"))
+                }
+                false => Ok(()),
+            };
+        }
+        self.may_replace(path)?;
+        output::check_writable(path)
+    }
+
+    /// Gives an answer: where it is to be written as JSON, there, and where nobody wants JSON on standard output, in words.
+    fn answer(
+        &self,
+        output: Option<&Path>,
+        answer: &impl serde::Serialize,
+        words: impl FnOnce() -> String,
+    ) -> Result<()> {
+        match output {
+            Some(path) if output::is_standard(path) => return print_json(answer),
+            Some(path) => output::write_bytes(path, to_json(answer)?.as_bytes())?,
+            None => {}
+        }
+        if self.json { print_json(answer) } else { print(&words()) }
+    }
+
+    /// Refuses to write over a file that nobody said may go.
+    fn may_replace(&self, path: &Path) -> Result<()> {
+        if self.force { Ok(()) } else { output::check_new(path) }
+    }
 }
 
 #[derive(Subcommand)]
@@ -111,9 +153,15 @@ fn run() -> u8 {
             let code = if e.use_stderr() { 2 } else { 0 };
             // Nothing can be done when the terminal is gone.
             let _ = e.print();
+            if code != 0 && std::env::args_os().any(|argument| argument == "--json") {
+                tell_json(&Error::usage(
+                    e.to_string().trim_start_matches("error: ").lines().next().unwrap_or_default(),
+                ));
+            }
             return code;
         }
     };
+    let json = cli.global.json;
     start_log(&cli.global);
     if let Err(e) = secrecy::forbid_core_dumps() {
         tracing::warn!("core dumps cannot be turned off ({}): a crash may leave the rows on the disk", e.kind());
@@ -124,6 +172,9 @@ fn run() -> u8 {
         Ok(()) => 0,
         Err(e) => {
             secrecy::say(&format!("error: {e}"));
+            if json {
+                tell_json(&e);
+            }
             e.kind.exit_code()
         }
     }
@@ -212,15 +263,27 @@ fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::failed(format!("standard output cannot be written ({})", e.kind())))
+            Err(Error::failed(format!("standard output cannot be written ({})", why(e.kind()))))
         }
         _ => Ok(()),
     }
 }
 
+/// Whether standard output has its one JSON object.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
 /// Prints a value as one JSON object on standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    TOLD.store(true, Ordering::SeqCst);
     print(&format!("{}\n", to_json(value)?))
+}
+
+/// Prints an error as JSON, unless an answer was printed already: a verdict is told in it.
+fn tell_json(error: &Error) {
+    if !TOLD.load(Ordering::SeqCst) {
+        // When standard output is gone, the exit code still tells.
+        let _ = print_json(&answers::Refused::of(error));
+    }
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Seconds between the plain lines where standard error is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The bar takes what the line leaves, so that no line is longer than the terminal is wide.
+const TEMPLATE: &str = "{prefix} [{wide_bar}] {human_pos}/{human_len} {rate}, {eta} left {msg}";
+
 /// Time between two pictures of the endless kind.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -23,6 +26,16 @@ pub struct Progress {
     printed: Instant,
 }
 
+/// How a bar looks.
+fn style() -> ProgressStyle {
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        let rate = state.per_sec();
+        let _ = write!(out, "{rate:.*}/s", usize::from(rate < 10.0));
+    };
+    let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", rate).progress_chars("=> ")
+}
+
 impl Progress {
     pub fn new(global: &Global, what: &'static str, total: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
@@ -30,14 +43,7 @@ impl Progress {
             Some(total),
             if terminal && !global.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
         );
-        let template = "{prefix} [{bar:30}] {human_pos}/{human_len} {rate}, {eta} left {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &ProgressState, out: &mut dyn Write| {
-                let rate = state.per_sec();
-                let _ = write!(out, "{rate:.*}/s", usize::from(rate < 10.0));
-            };
-            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
-        }
+        bar.set_style(style());
         bar.set_prefix(what);
         let now = Instant::now();
         Self { bar, plain: !terminal && !global.quiet, what, started: now, printed: now }
@@ -91,7 +97,8 @@ impl<'g> Bars<'g> {
             self.current = Some((progress.what, Progress::new(self.global, progress.what, progress.total)));
         }
         if let Some((_, bar)) = &mut self.current {
-            bar.at(progress.done, &format!("epsilon {:.3} spent", progress.epsilon_spent));
+            bar.bar.set_length(progress.total);
+            bar.at(progress.done, &format!("epsilon {:.3}", progress.epsilon_spent));
         }
     }
 }
@@ -99,5 +106,71 @@ impl<'g> Bars<'g> {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::TermLike;
+    use std::io::Result;
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal of 80 columns, which keeps the lines that are written to it.
+    #[derive(Clone, Debug, Default)]
+    struct Terminal(Arc<Mutex<Vec<String>>>);
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> Result<()> {
+            self.0.lock().unwrap().push(text.to_owned());
+            Ok(())
+        }
+        fn clear_line(&self) -> Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_is_no_longer_than_the_terminal_is_wide() {
+        for (what, total, message) in [("marginals", 8_000, "epsilon 1000.000"), ("generate", 100_000_000, "")] {
+            let terminal = Terminal::default();
+            let bar = ProgressBar::with_draw_target(
+                Some(total),
+                ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255),
+            );
+            bar.set_style(style());
+            bar.set_prefix(what);
+            bar.set_message(message);
+            for step in 1..=20 {
+                bar.set_position(total * step / 20);
+                bar.tick();
+            }
+            let lines = terminal.0.lock().unwrap();
+            assert!(lines.iter().any(|line| line.contains(what)), "{lines:?}");
+            for line in lines.iter().filter(|line| !line.trim().is_empty()) {
+                assert!(line.trim_end().chars().count() <= 80, "{line:?}");
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::{Global, linked, print, print_json, to_json};
 use crate::audit::Audit;
 use crate::cohort::{self, Cohort, Format};
 use crate::config::{ReportConfig, RunConfig};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::evaluate::{Evaluation, compare_unconstrained};
 use crate::ingest::{self, Frame, Source};
 use crate::model::{self, LinkedModel, ModelFile};
@@ -23,7 +23,7 @@ use crate::output;
 use crate::report::{
     Axis, FileFact, MarginalPlot, Release, Report, Reproduce, coarse, marginal_plots, render, render_release,
 };
-use crate::schema::{AnySchema, Kind, LinkedSchema, Schema};
+use crate::schema::{AnySchema, Kind, LinkedSchema, Reading, Schema};
 use crate::selftest::selftest;
 use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
 use serde::Serialize;
@@ -83,8 +83,9 @@ impl Run {
             seed: config.fit.seed,
             memory: self.memory.of_table()?,
         };
+        refuse_made(global, &self.output, self.resume, &[])?;
         std::fs::create_dir_all(&self.output).map_err(|e| {
-            Error::failed(format!("the folder cannot be made ({})", e.kind()))
+            Error::failed(format!("the folder cannot be made ({})", why(e.kind())))
                 .file(&self.output)
                 .remedy("name a folder that you may write to with -o")
         })?;
@@ -290,19 +291,25 @@ impl Model {
     }
 }
 
-/// Rows that tell what the constraints changed.
-const MOST_COMPARED: u64 = 20_000;
+/// What a run writes into its folder, beside its reports.
+const MADE: [&str; 4] = ["model.safetensors", "cohort.parquet", "evaluation.json", "audit.json"];
 
-/// Rows of a model, by way of a file that goes at once.
-fn drawn_to_compare(model: &ModelFile, rows: u64, seed: u64) -> Result<Frame> {
-    let failed = |e: std::io::Error| {
-        Error::failed(format!("no folder for temporary files ({})", e.kind())).remedy("make room, or set TMPDIR")
+/// An error where a folder has what another run made, which this one would write over. `more` are names of other files.
+pub fn refuse_made(global: &Global, folder: &Path, resume: bool, more: &[&str]) -> Result<()> {
+    let is_made = |name: &str| {
+        let stem = name.strip_suffix(".html").or(name.strip_suffix(".json")).unwrap_or(name);
+        let of_report = |stem: &str| stem == "report" || stem == "release" || stem.starts_with("report-");
+        MADE.contains(&name) || more.contains(&name) || name != stem && of_report(stem)
     };
-    let folder = tempfile::tempdir().map_err(failed)?;
-    let path = folder.path().join("cohort.arrow");
-    cohort::write(&Cohort::new(model, Format::Arrow)?, rows, seed, &Vec::new(), &path, |_| {})?;
-    let schema = &model.header.schema;
-    ingest::read(&Source::from(&path), &schema.table.reading)?.load_cohort(schema)
+    let Some(entries) = std::fs::read_dir(folder).ok().filter(|_| !global.force && !resume) else { return Ok(()) };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    match names.iter().find(|name| name.to_str().is_some_and(is_made)) {
+        Some(name) => Err(Error::failed("is there already, of another run").file(folder.join(name)).remedy(
+            "name another folder with -o, or add --force to write over it; --resume goes on with a run that was interrupted",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// An error where the holdout does not fit the schema, as far as that is public: it is read before anything is drawn, and
@@ -315,6 +322,20 @@ fn holdout_fits(request: &FitRequest, history: Option<&LinkedSchema>, holdout: &
         None => ingest::store(holdout, &train::plan(request)?.schema, request.memory / 2).map(drop),
         Some(schema) => ingest::read_linked(holdout.as_path(), schema, request.memory / 2).map(drop),
     }
+}
+
+/// Rows that tell what the constraints changed.
+const MOST_COMPARED: u64 = 20_000;
+
+/// Rows of a model, by way of a file that goes at once.
+fn drawn_to_compare(model: &ModelFile, rows: u64, seed: u64) -> Result<Frame> {
+    let failed = |e: std::io::Error| {
+        Error::failed(format!("no folder for temporary files ({})", e.kind())).remedy("make room, or set TMPDIR")
+    };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("cohort.arrow");
+    cohort::write(&Cohort::new(model, Format::Arrow)?, rows, seed, &Vec::new(), &path, |_| {})?;
+    ingest::read(&Source::from(&path), &Reading::default())?.load_cohort(&model.header.schema)
 }
 
 /// An error where a table is no more what it was when the run began: the model may be of one version and the figures of
@@ -365,7 +386,7 @@ impl Salt {
                 output::write_private_bytes(&path, &salt)?;
                 Ok(Self(salt))
             }
-            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", e.kind()))
+            Err(e) => Err(Error::failed(format!("the secret bytes of the folder cannot be read ({})", why(e.kind())))
                 .file(&path)
                 .remedy("make the file readable")),
         }

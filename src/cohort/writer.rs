@@ -7,9 +7,11 @@ use crate::output;
 use arrow_array::RecordBatch;
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -40,20 +42,26 @@ impl Format {
         }
     }
 
-    /// The format that a file name asks for.
+    /// The format that a file name asks for; of standard output, CSV.
     ///
     /// # Errors
-    /// Usage error for any ending but `.parquet`, `.csv`, `.arrow`.
+    /// Usage error for any ending but `.parquet`, `.csv`, `.csv.gz`, `.arrow`.
     pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|e| e.to_str()) {
             Some("parquet") => Ok(Self::Parquet),
             Some("csv") => Ok(Self::Csv),
             Some("arrow") => Ok(Self::Arrow),
-            _ => Err(Error::usage("cannot tell the format of the output from its name")
-                .file(path)
-                .remedy("end the name in .parquet, .csv or .arrow")),
+            _ if output::is_standard(path) || is_packed(path) => Ok(Self::Csv),
+            _ => Err(Error::usage("cannot tell the format of the output from its name").file(path).remedy(
+                "end the name in .parquet, .csv, .csv.gz or .arrow, or write CSV to standard output with -o -",
+            )),
         }
     }
+}
+
+/// Whether a name asks for CSV in gzip.
+fn is_packed(path: &Path) -> bool {
+    path.to_str().is_some_and(|name| name.ends_with(".csv.gz"))
 }
 
 /// What a cohort file says of its origin, as key-value metadata.
@@ -108,18 +116,17 @@ pub fn write_batches_as(
     path: &Path,
     fill: impl FnOnce(&mut dyn FnMut(Vec<RecordBatch>) -> Result<()>) -> Result<()>,
 ) -> Result<()> {
+    let table = path.file_stem().unwrap_or_default().to_string_lossy();
+    if output::is_standard(path) {
+        return output::to_standard(|out| fill_sink(sink(format, (&table, out), &schema, provenance)?, schema, fill));
+    }
     output::atomically(path, |file| {
-        let table = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut sink = sink(format, (&table, file), &schema, provenance)?;
-        let mut empty = true;
-        fill(&mut |batches| {
-            empty = false;
-            sink.write(batches)
-        })?;
-        if empty {
-            sink.write(vec![RecordBatch::new_empty(schema)])?;
+        if !is_packed(path) {
+            return fill_sink(sink(format, (&table, file), &schema, provenance)?, schema, fill);
         }
-        sink.finish()
+        let mut packed = GzEncoder::new(file, Compression::default());
+        fill_sink(sink(format, (&table, &mut packed), &schema, provenance)?, schema, fill)?;
+        packed.finish().map(drop).map_err(failed)
     })
 }
 
@@ -133,6 +140,23 @@ pub fn parquet_bytes(rows: RecordBatch) -> Result<Vec<u8>> {
     sink.write(vec![rows])?;
     sink.finish()?;
     Ok(bytes)
+}
+
+/// Fills a sink with batches; where there are none, with one that has no rows.
+fn fill_sink(
+    mut sink: Box<dyn Sink + '_>,
+    schema: SchemaRef,
+    fill: impl FnOnce(&mut dyn FnMut(Vec<RecordBatch>) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    let mut empty = true;
+    fill(&mut |batches| {
+        empty = false;
+        sink.write(batches)
+    })?;
+    if empty {
+        sink.write(vec![RecordBatch::new_empty(schema)])?;
+    }
+    sink.finish()
 }
 
 /// What went wrong is not repeated: the error of a writer may quote a cell, and `infer` writes real ones.
@@ -194,7 +218,7 @@ impl<W: Write + Send> ParquetSink<W> {
         let schema = with_provenance(&in_parquet(schema), provenance);
         let metadata = provenance.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
+            .set_compression(Codec::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
             .set_created_by(format!("synthward {}", env!("CARGO_PKG_VERSION")))
             .set_key_value_metadata(Some(metadata))
             .build();

@@ -178,13 +178,18 @@ fn numbers(column: &Column) -> Result<Domain> {
             .remedy("add the public range of the column to the schema"));
     };
     let resolution = resolution(column);
-    // A moment of the table lies on a multiple, so the ends may be taken there, too.
-    let (min, max) = match resolution {
-        Some(step) => ((min / step).ceil() * step, ((max / step).floor() * step).max((min / step).ceil() * step)),
+    // What is in the table lies on a multiple, so the ends may be taken there, too.
+    let (min, max) = match resolution.or(column.step) {
+        Some(step) => {
+            // The last digits of a quotient are not to cost an end that is a multiple.
+            let (first, last) = ((min / step - 1e-9).ceil(), (max / step + 1e-9).floor());
+            (first * step, last.max(first) * step)
+        }
         None => (min, max),
     };
     let step = match (column.kind, column.decimals) {
         (Kind::Datetime, _) => datetime_step(max - min, column.ticks(), resolution.unwrap_or(1.0)),
+        (Kind::Integer | Kind::Real, _) if column.step.is_some() => column.step.unwrap_or(1.0),
         (Kind::Real, Some(decimals)) => 10f64.powi(-(decimals as i32)),
         (Kind::Real, None) if max > min => (max - min) / DEFAULT_POSITIONS,
         _ => 1.0,

@@ -18,7 +18,7 @@ impl Positions {
     }
 
     /// Runs that overlap nowhere, in order.
-    pub(super) fn of_runs(runs: impl Iterator<Item = (u32, u32)>) -> Self {
+    pub fn of_runs(runs: impl Iterator<Item = (u32, u32)>) -> Self {
         let mut joined: Vec<(u32, u32)> = Vec::new();
         for (first, last) in runs {
             match joined.last_mut() {

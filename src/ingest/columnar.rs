@@ -308,7 +308,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = write(folder.path(), Format::Parquet, &batch());
         let raw = read_table(&source, &Reading::default()).unwrap();
-        let draft = inspect(&raw, Some("row"), Vouched::All).unwrap().schema;
+        let draft = inspect(&raw, &[], Some("row"), Vouched::All).unwrap().schema;
         assert_eq!(Schema::from_toml(&draft.to_toml()).unwrap(), draft);
         draft.check_for_fit().unwrap();
         let range = |name: &str| draft.column(name).unwrap().range().unwrap();

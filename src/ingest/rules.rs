@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use super::{Frame, FrameColumn, MISSING, Values};
 use crate::schema::expression::Cell;
-use crate::schema::{Column, Constraint, Rule, Schema, common_unit, is_sum};
+use crate::schema::{Column, Constraint, Counting, MapValue, Rule, Schema, common_unit, group, is_computed, is_sum};
 
 /// For each constraint of the schema its title and how many rows of a table break it.
 ///
@@ -25,7 +25,7 @@ pub fn count_broken(frame: &Frame, schema: &Schema) -> Vec<(String, usize)> {
 pub fn broken(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
     match rule {
         Rule::Inequality { low, high, strict } => inequality(frame, schema, low, high, *strict),
-        Rule::Implication { .. } | Rule::Forbidden { .. } => forbidden(frame, schema, rule),
+        Rule::Implication { .. } | Rule::Forbidden { .. } | Rule::Missing { .. } => forbidden(frame, schema, rule),
         Rule::Sum { total, parts } => sum(frame, schema, total, parts),
         Rule::Unique { columns } => unique(frame, schema, columns),
         Rule::Constant { columns } => of_unit(frame, schema, columns, |first, own| own != first),
@@ -33,6 +33,10 @@ pub fn broken(frame: &Frame, schema: &Schema, rule: &Rule) -> usize {
         Rule::Dependency { of, on, map, missing_together } => {
             let spelled = map.iter().map(|(on, of)| (on.as_str(), of.spelled()));
             dependency(frame, [of, on], &spelled.collect(), *missing_together)
+        }
+        Rule::Formula { of, tolerance, .. } => formula(frame, schema, rule, of, *tolerance),
+        Rule::Bins { of, on, starts, values, missing_together } => {
+            bins(frame, [of, on], starts, values, *missing_together)
         }
     }
 }
@@ -79,6 +83,29 @@ fn sum(frame: &Frame, schema: &Schema, total: &str, parts: &[String]) -> usize {
         let sum: f64 = parts.iter().map(|part| part[row]).sum();
         let is_complete = !sum.is_nan() && !totals[row].is_nan();
         is_complete && !is_sum(totals[row], sum, column)
+    };
+    (0..frame.rows).filter(broken).count()
+}
+
+fn formula(frame: &Frame, schema: &Schema, rule: &Rule, of: &str, tolerance: Option<f64>) -> usize {
+    let input = |name: &String| numbers(frame, schema, name).map(|(column, cells)| (Counting::of(column), cells));
+    let formula = rule.formula().and_then(|formula| formula.map(&input));
+    let Some((formula, (column, cells))) = formula.zip(numbers(frame, schema, of)) else { return 0 };
+    let broken = |&row: &usize| {
+        let computed = formula.value(&|(counting, cells)| counting.count(cells[row]));
+        // What has no value, such as a part of nothing, says nothing.
+        computed.is_finite() && !cells[row].is_nan() && !is_computed(cells[row], computed, column, tolerance)
+    };
+    (0..frame.rows).filter(broken).count()
+}
+
+fn bins(frame: &Frame, [of, on]: [&str; 2], starts: &[f64], values: &[MapValue], missing_together: bool) -> usize {
+    let Some((of, on)) = column(frame, of).zip(column(frame, on)) else { return 0 };
+    let Values::Number(numbers) = &on.values else { return 0 };
+    let values: Vec<Option<u64>> = values.iter().map(|value| spelled(of, &value.spelled())).collect();
+    let broken = |&row: &usize| match (numbers[row].is_nan(), key(of, row)) {
+        (false, Some(own)) => values[group(numbers[row], starts)] != Some(own),
+        (on, of) => missing_together && on != of.is_none(),
     };
     (0..frame.rows).filter(broken).count()
 }
@@ -266,6 +293,15 @@ mod tests {
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"", 1),
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"\nmap = { F = \"high\" }", 3),
             ("kind = \"dependency\"\nof = \"level\"\non = \"sex\"\nmissing_together = true", 2),
+            ("kind = \"formula\"\nof = \"all\"\nformula = \"a + b\"", 1),
+            ("kind = \"formula\"\nof = \"all\"\nformula = \"a + b\"\ntolerance = 0.2", 0),
+            ("kind = \"formula\"\nof = \"a\"\nformula = \"moment - day + 1\"", 1),
+            ("kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"high\", \"low\"]", 1),
+            (
+                "kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"low\", \"high\"]\nmissing_together = true",
+                4,
+            ),
+            ("kind = \"missing\"\ncolumns = [\"a\", \"sex\"]\nunless = \"level = 'high'\"", 2),
         ] {
             let schema = Schema::from_toml(&format!("{SCHEMA}[[constraint]]\nname = \"x\"\n{rule}\n")).unwrap();
             assert_eq!(count_broken(&frame(), &schema), [("x".to_owned(), expected)], "{rule}");

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::json;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 
 /// A table on disk, or on standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Source {
             io::ErrorKind::Interrupted => self
                 .bad("the file was changed while it was read")
                 .remedy("run again when nobody writes to it, or make a copy and name that"),
-            kind => self.bad(format!("the file cannot be read ({kind})")).remedy("check the path and the disk"),
+            kind => self.bad(format!("the file cannot be read ({})", why(kind))).remedy("check the path and the disk"),
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::refined::Sampler;
 use super::{DiffusionGenerator, DiffusionSettings, Generator, Mixture, Refined, Training, VaeGenerator, VaeSettings};
 use crate::encode::{Codec, Layout, TableDomain};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::nn::Tensor;
 use crate::schema::Schema;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use synthward_privacy::plan::Plan;
+use synthward_privacy::plan::{NOMINAL_EPSILON, Plan};
 
 /// Version of the header that this code writes.
 pub const FORMAT: u32 = 3;
@@ -174,6 +174,15 @@ fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a [usize
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether what is made of a model is private, in words; an epsilon that protects nobody is no privacy.
+fn is_private(plan: &Plan) -> String {
+    match plan.not_private() {
+        Some(reason) => format!("not private: {reason}"),
+        None if plan.protects() => "yes".into(),
+        None => format!("no: an epsilon above {NOMINAL_EPSILON} protects nobody"),
+    }
+}
+
 /// A loaded model.
 pub struct ModelFile {
     pub header: Header,
@@ -206,7 +215,7 @@ impl ModelFile {
     /// newer version, or does not fit together.
     pub fn read(path: &Path) -> Result<(Self, String)> {
         let bytes = std::fs::read(path)
-            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
+            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", why(e.kind()))).file(path))?;
         Ok((Self::from_bytes(&bytes).map_err(|e| e.file(path))?, sha256(&bytes)))
     }
 
@@ -273,7 +282,7 @@ impl ModelFile {
             ("model", self.header.model.to_string()),
             ("model_sha256", model_sha256.to_owned()),
             ("schema", self.header.schema.table.name.clone()),
-            ("private", plan.not_private().map_or("yes".to_owned(), |reason| format!("not private: {reason}"))),
+            ("private", is_private(plan)),
             ("epsilon", plan.epsilon().to_string()),
             ("delta", plan.delta().to_string()),
             ("unit", plan.unit().to_string()),

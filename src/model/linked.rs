@@ -5,7 +5,7 @@ use super::tied::Known;
 use super::vae::trajectory::{Above, Told, Trajectory, TrajectoryGenerator};
 use super::{FORMAT, Header, ModelFile, ModelKind, Tied, Training, VaeSettings, sha256};
 use crate::encode::{Codec, Domain, Layout, TableDomain};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::nn::Tensor;
 use crate::schema::Schema;
 use crate::schema::linked::{From, LinkedSchema, View};
@@ -286,7 +286,7 @@ impl AnyModel {
     /// As [`ModelFile::read`].
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path)
-            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", e.kind())).file(path))?;
+            .map_err(|e| Error::bad_input(format!("the model cannot be read ({})", why(e.kind()))).file(path))?;
         let sha256 = sha256(&bytes);
         let metadata = safetensors::SafeTensors::read_metadata(&bytes).ok();
         let is_linked =

@@ -18,7 +18,7 @@ mod release;
 mod render;
 mod shares;
 mod utility;
-mod words;
+pub mod words;
 
 pub(crate) use facts::number_or_infinity;
 pub use facts::{

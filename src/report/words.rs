@@ -1,7 +1,7 @@
 //! How numbers are written. What bounds the reader's risk is rounded up.
 
 /// Three significant digits, for figures that claim nothing.
-pub(super) fn figure(x: f64) -> String {
+pub fn figure(x: f64) -> String {
     written(x, 3, f64::round)
 }
 

@@ -194,10 +194,10 @@ impl Schema {
     }
 
     /// The schema without the domains and constraints that nobody vouches for, the domains marked as to be
-    /// discovered. What was read from the rows goes, resolution and
+    /// discovered. What was read from the rows goes, resolution, step and
     /// completeness included; what the schema's author alone can have said
-    /// (`other`, and the decimals or the resolution of a column that was not drafted
-    /// from the rows) stays.
+    /// (`other`, and the decimals, the step or the resolution of a column that was not
+    /// drafted from the rows) stays.
     pub fn without_private_domains(&self) -> Self {
         let forget = |column: &Column| {
             let from_data = column.domain_from == Some(DomainFrom::Data);
@@ -208,6 +208,7 @@ impl Schema {
                 min: None,
                 max: None,
                 decimals: column.decimals.filter(|_| !from_data),
+                step: column.step.filter(|_| !from_data),
                 resolution: column.resolution.filter(|_| !from_data),
                 categories: column.other.iter().cloned().collect(),
                 nullable: true,
@@ -310,6 +311,7 @@ impl Schema {
             ("decimals", column.decimals.is_some(), kind == Kind::Real),
             ("suffix", column.suffix.is_some(), of_numbers),
             ("limits", column.limits, of_numbers),
+            ("step", column.step.is_some(), kind.is_amount()),
             ("categories", !column.categories.is_empty(), kind.is_listed() || kind == Kind::Code),
             ("other", column.other.is_some(), kind.is_listed() || kind == Kind::Code),
             ("system", column.system.is_some(), kind == Kind::Code),
@@ -408,6 +410,24 @@ fn check_range(column: &Column) -> Result<()> {
             Err(bad(column, "only one of min and max is given").remedy("give both, or neither"))
         }
         (_, _, Some((min, max))) if min > max => Err(bad(column, "min is above max").remedy("exchange or mend them")),
+        (_, _, range) => check_step(column, range),
+    }
+}
+
+/// Whether numbers of the column can be multiples of its step.
+fn check_step(column: &Column, range: Option<(f64, f64)>) -> Result<()> {
+    let Some(step) = column.step else { return Ok(()) };
+    let digits = column.decimals.unwrap_or(if column.kind == Kind::Integer { 0 } else { MAX_DECIMALS });
+    let units = step * 10f64.powi(digits as i32);
+    if !(step > 0.0 && step.is_finite() && (units - units.round()).abs() < 1e-6 && units >= 0.5) {
+        return Err(bad(column, "numbers of the column cannot be multiples of its step")
+            .expected("a number above 0 with no more decimals than the column")
+            .remedy("mend it, or leave it out"));
+    }
+    match range {
+        Some((min, max)) if (min / step - 1e-9).ceil() > (max / step + 1e-9).floor() => {
+            Err(bad(column, "no multiple of its step lies between min and max").remedy("mend them, or leave step out"))
+        }
         _ => Ok(()),
     }
 }

@@ -89,7 +89,7 @@ impl DomainFrom {
     }
 }
 
-/// Moments of a column are whole multiples of this. [`DataType::Date64`](arrow_schema::DataType::Date64) means days anyway.
+/// Moments of a column are whole multiples of this. The type `date64` means days anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {
@@ -159,6 +159,9 @@ pub struct Column {
     /// Whether text such as `<0.5` or `>100` stands for the number that it names: a cohort has the number.
     #[serde(default, skip_serializing_if = "is_false")]
     pub limits: bool,
+    /// Numbers of the column are whole multiples of this, where that is coarser than its digits: 5000, .25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
     /// The categories of a categorical or ordinal column, spelled as in the table; optional for a code column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
@@ -213,6 +216,7 @@ impl Column {
             decimals: None,
             suffix: None,
             limits: false,
+            step: None,
             categories: Vec::new(),
             other: None,
             nullable: true,

@@ -94,16 +94,35 @@ fn without_value(message: &str) -> String {
     for (kind, what) in [("invalid type: ", "wrong type"), ("invalid value: ", "wrong value")] {
         if message.starts_with(kind) {
             return match message.rsplit_once(", expected ") {
-                Some((_, expected)) => format!("{what}, expected {expected}"),
+                Some((_, expected)) => format!("{what}, expected {}", plain(expected)),
                 None => what.into(),
             };
         }
+    }
+    if message.starts_with("data did not match any variant") {
+        return "wrong value".into();
     }
     if let Some(rest) = message.strip_prefix("unknown variant `") {
         let expected = rest.rsplit_once("`, ").map_or("", |(_, expected)| expected);
         return format!("unknown variant, {expected}");
     }
     message.into()
+}
+
+/// What the parser expected, in words that name no type of this program.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "f64" | "f32" | "a float" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a sequence" | "sequence" => "a list in brackets",
+        "a map" | "map" => "keys with their values",
+        "string" | "path string" => "a text in quotes",
+        "string or table" => "a word in quotes",
+        words if words.starts_with("struct ") => "keys with their values",
+        words if words.contains("enum ") => "another value",
+        words => words,
+    }
 }
 
 /// "line 3, column 5: ", both counted from 1.
@@ -120,6 +139,28 @@ mod tests {
 
     fn error(text: &str) -> String {
         Schema::from_toml(text).unwrap_err().to_string()
+    }
+
+    /// Not `f64`, `struct TableSpec` or an enum's name.
+    #[test]
+    fn errors_name_no_types_of_the_program() {
+        let of_column = |field: &str| {
+            error(&format!("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"integer\"\n{field}\n"))
+        };
+        for (message, words) in [
+            (error("table = 3\n"), "wrong type, expected keys with their values"),
+            (error("[table]\nname = \"t\"\nunits = -4\n"), "wrong value, expected a whole number that is not negative"),
+            (error("[table]\nname = \"t\"\nepsilon_cap = true\n"), "wrong type, expected a number"),
+            (error("[table]\nname = \"t\"\nmissing = 3\n"), "wrong type, expected a list in brackets"),
+            (of_column("decimals = 2.5"), "expected a whole number that is not negative"),
+            (of_column("categories = 1"), "expected a list in brackets"),
+            (of_column("min = []"), "wrong"),
+        ] {
+            assert!(message.contains(words), "{message}");
+            for word in ["f64", "u32", "u64", "struct", "enum", "sequence", "variant", "map"] {
+                assert!(!message.contains(word), "{word}: {message}");
+            }
+        }
     }
 
     #[test]

@@ -134,6 +134,7 @@ pub(super) fn write_column(out: &mut String, column: &Column, read: Read) {
     optional("min", column.min.as_ref().map(bound));
     optional("max", column.max.as_ref().map(bound));
     optional("decimals", column.decimals.map(|d| d.to_string()));
+    optional("step", column.step.map(number));
     optional("resolution", column.resolution.map(|r| text(r.name())));
     optional("suffix", column.suffix.as_deref().map(text));
     optional("limits", column.limits.then(|| "true".into()));
@@ -163,6 +164,11 @@ pub(super) fn marked(out: &mut String, width: usize, name: &str, value: String, 
     let (first, rest) = value.split_at(value.find('\n').unwrap_or(value.len()));
     let mark = if is_read { format!("   {READ_FROM_ROWS}") } else { String::new() };
     let _ = writeln!(out, "{name:<width$} = {first}{mark}{rest}");
+}
+
+/// A number, without a point where it is whole.
+fn number(x: f64) -> String {
+    if x.fract() == 0.0 && x.abs() < 1e15 { format!("{x:.0}") } else { Value::Float(x).to_string() }
 }
 
 fn bound(bound: &Bound) -> String {

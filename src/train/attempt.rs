@@ -35,6 +35,10 @@ pub(super) struct Asked<'a, 'p> {
     pub plan: &'p Plan,
     /// SHA-256 of all of the request that the plan does not say.
     pub request: &'p str,
+    /// The file or folder of the rows, as it was named.
+    pub file: &'p str,
+    /// Whether a new fit may write over a model that is there.
+    pub overwrites: bool,
     pub stop: &'a Stop,
 }
 
@@ -92,7 +96,10 @@ impl<'a> Attempt<'a> {
 
     /// Records the intent of a new fit.
     fn begin(asked: Asked<'a, '_>) -> Result<Self> {
-        let Asked { ledger, output, plan, request, stop } = asked;
+        let Asked { ledger, output, plan, request, file, overwrites, stop } = asked;
+        if !overwrites {
+            output::check_new(output)?;
+        }
         if let Some(file) = left_behind(output) {
             return Err(Error::bad_input("an unfinished fit left this file").file(file).remedy(
                 "add --resume to go on with that fit, which spends nothing more; a new fit costs its epsilon again, and \
@@ -109,6 +116,7 @@ impl<'a> Attempt<'a> {
             adjacency: plan.adjacency(),
             event: plan.event(),
             request: request.into(),
+            file: Some(file.into()),
             tool: Some(VERSION.into()),
         };
         let line = stop.intend(|| {
@@ -170,8 +178,12 @@ impl<'a> Attempt<'a> {
             self.line = line.unwrap_or(self.line);
             Ok(read)
         });
-        if drawn.is_err() && self.stop.take_back()? {
-            tracing::info!("nothing was drawn: the intent was taken back, and nothing is spent");
+        if drawn.is_err() {
+            match self.stop.take_back() {
+                Ok(true) => tracing::info!("nothing was drawn: the intent was taken back, and nothing is spent"),
+                Ok(false) => {}
+                Err(e) => tracing::warn!("nothing was drawn, but the intent could not be taken back, and counts: {e}"),
+            }
         }
         drawn
     }

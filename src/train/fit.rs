@@ -14,6 +14,7 @@ use super::witness::{Unwatched, Witness};
 use crate::encode::{Codec, Layout, TableDomain};
 use crate::error::{Error, Result};
 use crate::ingest::{Frame, Source, load};
+use crate::model::mixture::Steps;
 use crate::model::{Header, ModelFile, ModelKind, NetworkSettings, sha256};
 use crate::schema::{DomainFrom, Schema};
 use std::path::Path;
@@ -61,10 +62,18 @@ pub struct Progress {
     /// What is fitted: the marginals' mixture, or a network.
     pub what: &'static str,
     pub done: u64,
-    /// The most that there may be to do.
+    /// What there is likely to do.
     pub total: u64,
     /// Epsilon of everything released so far.
     pub epsilon_spent: f64,
+}
+
+impl Progress {
+    /// Of the mixture, of which so many steps were likely at first.
+    pub(super) fn of_mixture(Steps { done, likely }: Steps, at_first: usize, epsilon_spent: f64) -> Self {
+        let total = likely.unwrap_or(at_first).max(done);
+        Self { what: "marginals", done: done as u64, total: total as u64, epsilon_spent }
+    }
 }
 
 /// Who is told of progress.
@@ -164,6 +173,8 @@ pub struct Place<'a> {
     pub tables: &'a str,
     /// Whether to go on with the last unfinished fit of the same plan; nothing more is spent then.
     pub resume: bool,
+    /// Whether a new fit may write over a model that is there.
+    pub overwrites: bool,
     /// What else has to be so before anything is drawn.
     pub check: &'a Check<'a>,
     /// Takes the intent back as long as nothing was drawn, and ends a training after a step.
@@ -184,16 +195,25 @@ pub type Check<'a> = dyn Fn() -> Result<()> + 'a;
 /// its last checkpoint was seen by nobody, and is released again with other noise.
 pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Result<(ModelFile, String)> {
     let planned = plan(request)?;
-    let Place { ledger, output, tables, resume, check, stop } = *place;
+    let Place { ledger, output, tables, resume, overwrites, check, stop } = *place;
     let asked_for = asked_for(request, &planned.schema, output, tables)?;
-    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, stop };
+    PublicUnits::of(&request.schema.table).tell(&planned.plan);
+    let asked = Asked {
+        ledger,
+        output,
+        plan: &planned.plan,
+        request: &asked_for,
+        file: &request.source.to_string(),
+        overwrites,
+        stop,
+    };
     let (mut attempt, checkpoint) = match Attempt::of(asked, resume, ModelFile::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
         Found::Model(model, sha256) => return Ok((*model, sha256)),
     };
     let table = attempt.before_noise(|| {
         check()?;
-        read_table(request, &planned.schema)
+        read_table(request, &planned.schema, &planned.plan)
     })?;
     let model = release(request, planned, table, checkpoint, Some(&mut attempt), observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;

@@ -237,9 +237,10 @@ pub(super) fn generator<W: Witness>(
     };
     let epsilon_spent = plan.epsilon_spent(0)?;
     let observer = Mutex::new(&mut *observe);
-    let mixture = mixture::fit(measured, *seed, mixture::STEPS, &|step| {
+    let likely = mixture::likely_steps(*units, counted.header.plan.epsilon());
+    let mixture = mixture::fit(measured, *seed, mixture::STEPS, &|steps| {
         if let Ok(mut observe) = observer.lock() {
-            observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
+            observe(Progress::of_mixture(steps, likely, epsilon_spent));
         }
     });
     if settings.is_none() {

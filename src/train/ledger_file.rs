@@ -14,7 +14,7 @@
 //! reading says so, and the next record takes its place. Anything else that does not verify is refused, and nothing is
 //! written to a ledger that has lines and no head.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, why};
 use crate::output;
 use crate::schema::TableSpec;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -177,7 +177,7 @@ impl LedgerFile {
     }
 
     fn cannot(&self, what: &str, e: &io::Error) -> Error {
-        Error::failed(format!("the ledger cannot be {what} ({})", e.kind())).file(&self.path).remedy(
+        Error::failed(format!("the ledger cannot be {what} ({})", why(e.kind()))).file(&self.path).remedy(
             "make the ledger and its folder writable, on a file system that has locks, or name the ledger of this source \
              elsewhere with --ledger; nothing is spent without a record",
         )
@@ -318,7 +318,7 @@ pub fn read_ledger(path: &Path) -> Result<Ledger> {
 }
 
 fn unreadable(path: &Path, e: &io::Error) -> Error {
-    Error::bad_input(format!("the ledger cannot be read ({})", e.kind())).file(path)
+    Error::bad_input(format!("the ledger cannot be read ({})", why(e.kind()))).file(path)
 }
 
 /// Where the next line of a ledger goes.
@@ -384,11 +384,20 @@ fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
+/// The name that the environment gives the user, else the number that the system gives them.
 fn who() -> String {
-    ["USER", "LOGNAME", "USERNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
-        .unwrap_or_else(|| "unknown".into())
+    let named = |name: &&str| std::env::var(name).ok().filter(|name| !name.is_empty());
+    ["USER", "LOGNAME", "USERNAME"].iter().find_map(named).unwrap_or_else(number)
+}
+
+#[cfg(unix)]
+fn number() -> String {
+    format!("uid {}", rustix::process::getuid().as_raw())
+}
+
+#[cfg(not(unix))]
+fn number() -> String {
+    "unknown".into()
 }
 
 #[cfg(test)]
@@ -416,6 +425,7 @@ mod tests {
             adjacency: Adjacency::AddRemove,
             event: Event::Gaussian { noise_multiplier: 1.0 },
             request: String::new(),
+            file: None,
             tool: None,
         }
     }

@@ -60,6 +60,8 @@ struct Story {
     /// The columns that are measured here. What is known before a row is drawn was measured where it was drawn.
     drawn: TableDomain,
     rounds: Vec<u32>,
+    /// Its part of the budget, in proportion to the columns that are drawn there.
+    share: f64,
 }
 
 /// Plans a fit from public facts, before a row is read. Each table has a part of the budget, in proportion to the columns
@@ -85,9 +87,18 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
         let domain = TableDomain::of_view(&view)?;
         let scope = format!("{}: ", schema.tables[table].name);
         let drawn = TableDomain { columns: domain.columns[..view.drawn].to_vec(), ..domain.clone() };
-        Ok(Story { table, parent: schema.parent(table), scope, rounds: rounds(&drawn), view, domain, drawn })
+        Ok(Story {
+            table,
+            parent: schema.parent(table),
+            scope,
+            rounds: rounds(&drawn),
+            view,
+            domain,
+            drawn,
+            share: 0.0,
+        })
     };
-    let stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
+    let mut stories: Vec<Story> = schema.tree().iter().map(story).collect::<Result<_>>()?;
     let all: usize = stories.iter().map(|story| story.view.drawn).sum();
     let units = units.for_settings();
     let settings = (request.model == ModelKind::Vae).then(|| TrajectorySettings {
@@ -98,10 +109,11 @@ pub fn plan_linked(request: &LinkedRequest) -> Result<LinkedPlanned> {
         stories.iter().try_for_each(|story| settings.network.check(&story.domain.largest_layout()))?;
     }
     let measured = if settings.is_some() { MEASURED_SHARE } else { 1.0 };
+    stories.iter_mut().for_each(|story| story.share = measured * story.view.drawn as f64 / all as f64);
     let mut planned = Vec::new();
     // Of rows that are keys alone there is nothing to measure but how many there are, which the rows above tell.
     for (number, story) in stories.iter().enumerate().filter(|(_, story)| story.view.drawn > 0) {
-        let share = measured * story.view.drawn as f64 / all as f64;
+        let share = story.share;
         if number > 0 || schema.linked.units.is_none() {
             planned.push(Request {
                 name: format!("{}{COUNT}", story.scope),
@@ -157,7 +169,7 @@ pub fn fit_linked(
     observe: &mut Observe<'_>,
 ) -> Result<(LinkedModel, String)> {
     let planned = plan_linked(request)?;
-    let Place { ledger, output, tables, resume, check, stop } = *place;
+    let Place { ledger, output, tables, resume, overwrites, check, stop } = *place;
     let released = request.schema.released();
     let mut schema = serde_json::to_string(&released).map_err(|e| Error::failed(e.to_string()))?;
     if let Some(flat) = &released.history {
@@ -165,7 +177,16 @@ pub fn fit_linked(
     }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}\n{tables}", request.model, request.seed).as_bytes());
-    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, stop };
+    PublicUnits::of(&request.schema.linked.table()).tell(&planned.plan);
+    let asked = Asked {
+        ledger,
+        output,
+        plan: &planned.plan,
+        request: &asked_for,
+        file: &request.folder.display().to_string(),
+        overwrites,
+        stop,
+    };
     let (mut attempt, checkpoint) = match Attempt::of(asked, resume, LinkedModel::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
         Found::Model(model, sha256) => return Ok((*model, sha256)),
@@ -173,7 +194,7 @@ pub fn fit_linked(
     let tables = attempt.before_noise(|| {
         check()?;
         let tables = read_linked(request.folder, request.schema, request.memory / 2)?;
-        with_persons(request, tables.map(Arc::new))
+        with_persons(request, tables.map(Arc::new), &planned.plan)
     })?;
     let model = release(request, planned, &tables, checkpoint, &mut attempt, observe)?;
     let sha256 = attempt.finish(&model.to_bytes()?)?;
@@ -417,9 +438,10 @@ fn law(
     };
     let epsilon_spent = plan.epsilon_spent(0)?;
     let observer = Mutex::new(&mut *observe);
-    let mixture = mixture::fit(measured, request.seed, mixture::STEPS, &|step| {
+    let likely = mixture::likely_steps(part.units, plan.epsilon() * story.share.sqrt());
+    let mixture = mixture::fit(measured, request.seed, mixture::STEPS, &|steps| {
         if let Ok(mut observe) = observer.lock() {
-            observe(Progress { what: "marginals", done: step as u64, total: mixture::STEPS as u64, epsilon_spent });
+            observe(Progress::of_mixture(steps, likely, epsilon_spent));
         }
     });
     Ok(Tied::fit(mixture, measured, story.view.drawn))
@@ -497,13 +519,17 @@ fn known_codec(
 
 /// Tables of which the root has rows. The operator is told, outside the guarantee, where it has another number of them than
 /// is declared.
-fn with_persons(request: &LinkedRequest, tables: Sensitive<Arc<LinkedTables>>) -> Result<Sensitive<Arc<LinkedTables>>> {
+fn with_persons(
+    request: &LinkedRequest,
+    tables: Sensitive<Arc<LinkedTables>>,
+    plan: &Plan,
+) -> Result<Sensitive<Arc<LinkedTables>>> {
     let found = tables.map(|tables| match tables.persons()? {
         0 => Err(Error::bad_input("the table of persons has no rows")
             .file(request.folder)
             .remedy("export the tables again")),
         persons => {
-            PublicUnits::of(&request.schema.linked.table()).compare(persons);
+            PublicUnits::of(&request.schema.linked.table()).compare(persons, plan);
             Ok(tables)
         }
     });

@@ -30,4 +30,5 @@ pub(crate) use fit::{counted_together, imitate, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
 pub use linked::{LinkedPlanned, LinkedRequest, fit_linked, plan_linked};
 pub use stop::{Heard, Stop};
+pub use units::CountNoise;
 pub(crate) use witness::{CellsOf, CellsOfPart, Witness};

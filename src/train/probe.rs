@@ -34,9 +34,6 @@ const LONG_ENOUGH: f64 = 1.0;
 const ALL_NOISE: f64 = 1e-3;
 /// Units that are drawn to measure it.
 const DRAWN: usize = 4096;
-/// Units times epsilon for each step of a member of the mixture: what `marginal` was seen to take on tables of 15 to
-/// 47 columns at epsilon 0.5 to 10, within half and double (`docs/performance.md`).
-const UNITS_EPSILON_PER_STEP: f64 = 90.0;
 
 /// A model of invented people under the schema of `request`, whose rows stand in for real ones in a measurement of time.
 /// `units` is how many units the real table is taken to have.
@@ -131,7 +128,7 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     let Header { codecs, schema, units, plan, .. } = &invented.header;
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let measured = measured(codecs, &layout, tables::chosen(&layout, schema, &invented.domain).0)?;
-    let steps = (units * request.budget.epsilon() / UNITS_EPSILON_PER_STEP).clamp(1.0, mixture::STEPS as f64);
+    let steps = mixture::steps_of_member(*units, request.budget.epsilon());
     let mut fitted = mixture::fit(&measured, request.seed, 0, &|_| ());
     let mixture = extrapolated(steps, |steps| {
         let seconds;

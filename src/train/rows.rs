@@ -10,16 +10,17 @@ use crate::ingest::{ColumnStore, Frame, broken, count_class, outside, store};
 use crate::schema::Schema;
 use std::sync::Arc;
 use synthward_privacy::Sensitive;
+use synthward_privacy::plan::Plan;
 
 /// Reads the table and bounds the rows of each unit.
 ///
 /// # Privacy
 /// Touches sensitive data, releases nothing but that the table fits its schema
 /// or where it does not; tells the operator, outside the guarantee, where it has another number of units than is declared.
-pub(super) fn read_table(request: &FitRequest, schema: &Schema) -> Result<Sensitive<BoundedTable>> {
+pub(super) fn read_table(request: &FitRequest, schema: &Schema, plan: &Plan) -> Result<Sensitive<BoundedTable>> {
     let table = bound(schema, store(request.source, schema, request.memory / 2)?);
     Ok(table.map(|table| {
-        PublicUnits::of(&schema.table).compare(table.rows.units());
+        PublicUnits::of(&schema.table).compare(table.rows.units(), plan);
         table
     }))
 }

@@ -6,18 +6,28 @@
 
 use crate::error::{Error, Result};
 use crate::schema::TableSpec;
+use schemars::JsonSchema;
+use serde::Serialize;
 use synthward_privacy::Budget;
+use synthward_privacy::plan::{Mechanism, Plan, Share};
 
-/// Fewest units that a model is fitted to ...
+/// Fewest units that a model is fitted to.
 const LEAST_UNITS: u64 = 10;
-/// ... and those below which it is hardly more than its noise.
-const FEW_UNITS: f64 = 1000.0;
 /// Number of units that settings are chosen for while it is not public.
 const NOMINAL_UNITS: u64 = 20_000;
 /// Name of the entry that counts the units.
 pub(super) const COUNT: &str = "number of units";
 /// Part of the budget (of rho) for counting the units, where their number is not public.
 pub(super) const COUNT_SHARE: f64 = 0.01;
+
+/// Above this epsilon the operator is told that it promises little.
+const WEAK_EPSILON: f64 = 10.0;
+/// Standard deviations of a count by which a category is seen.
+const SEEN: f64 = 2.0;
+/// A table is too small where a category of this share of its units is not seen.
+const SMALL_SHARE: f64 = 0.1;
+/// Noise below this, in units, is nothing to speak of.
+const LEAST_TOLD: f64 = 0.5;
 
 /// The operator is told of a number of units that is off by more than this share of the declared one ...
 const TOLD_SHARE: f64 = 0.01;
@@ -51,11 +61,7 @@ impl PublicUnits {
             Some(units) if units < LEAST_UNITS => Err(Error::bad_input("fewer units are declared than a model is of")
                 .expected(format!("at least {LEAST_UNITS} units"))
                 .remedy("a model of so few people would be noise alone; pool the table with others")),
-            Some(units) => {
-                warn_of_few(units as f64);
-                Ok(())
-            }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -64,8 +70,7 @@ impl PublicUnits {
         self.declared.unwrap_or_else(|| NOMINAL_UNITS.max(self.at_least.unwrap_or(0)))
     }
 
-    /// Warns where a released number of units makes delta too large, or the model useless. What was spent is spent: nothing
-    /// is refused any more.
+    /// Warns where a released number of units makes delta too large. What was spent is spent: nothing is refused any more.
     pub fn counted(budget: &Budget, units: f64) {
         if budget.check_units(units as u64).is_err() {
             tracing::warn!(
@@ -73,15 +78,41 @@ impl PublicUnits {
                  outright; fit with a smaller one"
             );
         }
-        warn_of_few(units);
     }
 
-    /// Tells the operator, who may know it, where a table has noticeably more or fewer units than are declared.
+    /// Tells, before a row is read, what the noise of a plan will leave, and where epsilon promises little.
+    pub fn tell(self, plan: &Plan) {
+        let Some(noise) = CountNoise::of(plan) else { return };
+        let CountNoise { std, least } = noise;
+        tracing::info!(
+            "counts of a column will be wrong by about {std:.0} units: a category that fewer than {least:.0} have is noise"
+        );
+        if self.declared.is_some_and(|units| noise.drowns(units as f64)) {
+            tracing::warn!("{}", too_small("the units that are declared"));
+        }
+        let epsilon = plan.epsilon();
+        if epsilon > WEAK_EPSILON {
+            let nobody =
+                if plan.protects() { "" } else { "; it protects nobody, and nothing made of it is called private" };
+            tracing::warn!(
+                "epsilon {epsilon:.1} promises little: what is released may change the odds of a guess about a person by a \
+                 factor of up to e^{epsilon:.0}{nobody}"
+            );
+        }
+    }
+
+    /// Tells the operator, who may know it, where a table has noticeably more or fewer units than are declared, or where none
+    /// are declared, so few that the noise of the plan will drown them. Nothing was drawn yet: it can be stopped.
     ///
     /// # Privacy
     /// Touches sensitive data; outside the guarantee, for the operator's terminal alone.
-    pub fn compare(self, found: usize) {
-        let Some(declared) = self.declared.map(|units| units as f64) else { return };
+    pub fn compare(self, found: usize, plan: &Plan) {
+        let Some(declared) = self.declared.map(|units| units as f64) else {
+            if CountNoise::of(plan).is_some_and(|noise| noise.drowns(found as f64)) {
+                tracing::warn!("{}", too_small("the units of this table"));
+            }
+            return;
+        };
         let more = found as f64 - declared;
         if more.abs() > TOLD_UNITS.max(TOLD_SHARE * declared) {
             let what = if more > 0.0 { "more" } else { "fewer" };
@@ -93,9 +124,36 @@ impl PublicUnits {
     }
 }
 
-fn warn_of_few(units: f64) {
-    if units < FEW_UNITS {
-        tracing::warn!("there are few units: at a finite epsilon the model is hardly more than its noise");
+fn too_small(which: &str) -> String {
+    format!(
+        "the table is too small for this epsilon: of {which}, what not every tenth has is noise; raise epsilon, pool the table \
+         with others, or leave columns out"
+    )
+}
+
+/// What the noise of a plan leaves of the counts of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct CountNoise {
+    /// Standard deviation of a count, in units.
+    pub std: f64,
+    /// Of a category that fewer units have nothing is seen but noise.
+    pub least: f64,
+}
+
+impl CountNoise {
+    /// Of a plan whose noise is more than rounding.
+    pub fn of(plan: &Plan) -> Option<Self> {
+        let counts = plan
+            .entries()
+            .iter()
+            .filter(|entry| entry.share == Share::Measure && entry.mechanism == Mechanism::Histogram);
+        let std = counts.map(|entry| entry.noise_multiplier).fold(0.0, f64::max);
+        (std >= LEAST_TOLD).then_some(Self { std, least: SEEN * std })
+    }
+
+    /// Whether a category that every tenth of so many units has is noise.
+    pub fn drowns(self, units: f64) -> bool {
+        units * SMALL_SHARE < self.least
     }
 }
 
@@ -145,6 +203,22 @@ mod tests {
         let mut none = Total::new(50.0);
         none.add(&[-900.0], 10.0);
         assert_eq!(none.get(), 1.0);
+    }
+
+    /// Half of the counts' budget to each of two columns: at epsilon 1 and delta 1e-6 counts are wrong by about 8.
+    #[test]
+    fn a_table_is_too_small_where_a_tenth_of_it_drowns() {
+        let plan = |budget| {
+            let request = |name: &str| {
+                let (share, mechanism) = (Share::Measure, Mechanism::Histogram);
+                synthward_privacy::plan::Request { name: name.into(), share, weight: 1.0, mechanism }
+            };
+            Plan::calibrate(synthward_privacy::PrivacyUnit::Row, budget, vec![request("a"), request("b")]).unwrap()
+        };
+        let noise = CountNoise::of(&plan(Budget::new(1.0, 1e-6).unwrap())).unwrap();
+        assert!((4.0..12.0).contains(&noise.std) && noise.least == 2.0 * noise.std, "{noise:?}");
+        assert!(noise.drowns(10.0 * noise.least - 1.0) && !noise.drowns(10.0 * noise.least + 1.0));
+        assert_eq!(CountNoise::of(&plan(Budget::unlimited())), None);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Dialect {
 fn drafted(path: &Path) -> (Schema, Vec<(String, Values)>) {
     let source = Source::from(path);
     let raw = read_to_inspect(&source, &Reading::default()).unwrap();
-    let schema = inspect(&raw, Some("row"), Vouched::All).unwrap().schema;
+    let schema = inspect(&raw, &[], Some("row"), Vouched::All).unwrap().schema;
     let schema = Schema::from_toml(&schema.to_toml()).unwrap();
     let frame = load(&source, &schema).unwrap().for_controller();
     (schema, frame.columns.into_iter().map(|column| (column.name, column.values)).collect())
@@ -241,6 +241,28 @@ fn columns_say_how_their_cells_are_written() {
     world.write("dates.csv", format!("day\n{rows}"));
     let draft = world.run("inspect dates.csv --unit row").succeeds().stdout;
     assert!(draft.contains("%d/%m/%Y") && draft.contains("could be exchanged: check the format"), "{draft}");
+}
+
+/// What one of two tables shows holds in the draft of both; two spellings have no one schema.
+#[test]
+fn a_second_table_shows_what_the_first_does_not() {
+    let world = World::new();
+    let table = |cells: &dyn Fn(usize) -> String| -> String {
+        let rows: String = (0..40).map(|n| format!("{}\n", cells(n))).collect();
+        format!("crp,day\n{rows}")
+    };
+    world.write("first.csv", table(&|n| format!("{}.{},{}/{}/2020", n % 7 + 1, n % 10, n % 12 + 1, n % 5 + 1)));
+    let limit = |n: usize| if n % 4 == 0 { "<0.5".to_owned() } else { format!("{}.{}", n % 9, n % 10) };
+    world.write("second.csv", table(&|n| format!("{},{}/{}/2020", limit(n), n % 12 + 1, n % 28 + 1)));
+    let draft = world.run("inspect first.csv --also second.csv --unit row --assume-public -o schema.toml").succeeds();
+    assert!(draft.stderr.contains("numbers as text"), "{draft}");
+    let schema = Schema::read(world.path("schema.toml")).unwrap();
+    assert!(schema.columns[0].limits && schema.columns[1].format.as_deref() == Some("%m/%d/%Y"));
+    for name in ["first.csv", "second.csv"] {
+        assert!(load(&Source::from(&world.path(name)), &schema).is_ok(), "{name}");
+    }
+    world.write("third.csv", "crp;day\n0,5;1/2/2020\n1,5;1/3/2020\n");
+    world.refuses(3, "inspect first.csv --also third.csv --unit row", &["third.csv", "read otherwise", "--decimal"]);
 }
 
 /// R and pandas write the names of rows under no name.

@@ -4,7 +4,7 @@ use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
 use crate::world::World;
 
 const FIT: &str =
-    "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
+    "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent --force -o model.safetensors";
 
 fn world() -> World {
     let world = World::new();
@@ -20,7 +20,8 @@ fn a_fit_is_intent_and_outcome_and_verifies() {
     world.run("ledger verify ledger.jsonl").succeeds();
     let shown = world.run("ledger show ledger.jsonl --json").succeeds().json();
     let kinds: Vec<&str> = shown["lines"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["opened", "table", "intent", "outcome"]);
+    // The number of units was learnt and kept, and then the counts.
+    assert_eq!(kinds, ["opened", "table", "intent", "drawn", "checkpoint", "checkpoint", "outcome"]);
     assert!(world.run("ledger show ledger.jsonl").succeeds().stdout.contains("table visits"));
 }
 
@@ -191,7 +192,7 @@ fn fits_of_affected_versions_are_named() {
     world.run(&FIT.replace("model.safetensors", "second.safetensors")).exits(4);
     let ledger = world.text("ledger.jsonl");
     assert!(
-        ledger.starts_with(OLDER) && ledger.lines().nth(older).unwrap().contains(r#""kind":"continued","version":3"#)
+        ledger.starts_with(OLDER) && ledger.lines().nth(older).unwrap().contains(r#""kind":"continued","version":4"#)
     );
     let checked = world.run("ledger check ledger.jsonl --json").succeeds().json();
     let fits = checked["fits"].as_array().unwrap();

@@ -8,7 +8,8 @@ use synthward::cli::answers;
 
 #[test]
 fn json_schemas_match_the_types() {
-    let generated: [(&str, Schema); 24] = [
+    let generated: [(&str, Schema); 25] = [
+        ("error.json", schema_for!(answers::Refused)),
         ("schema.json", schema_for!(synthward::schema::Schema)),
         ("schema_folder.json", schema_for!(synthward::schema::LinkedSchema)),
         ("run.json", schema_for!(synthward::config::RunConfig)),

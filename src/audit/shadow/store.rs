@@ -1,6 +1,6 @@
 //! What is kept of a shadow model: its scores, so that a run that was stopped goes on where it was.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::output;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -32,7 +32,7 @@ impl Store {
     /// The folder cannot be made.
     pub fn open(folder: &Path, origin: &str, channels: usize, units: usize) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|e| {
-            Error::failed(format!("the folder cannot be made ({})", e.kind()))
+            Error::failed(format!("the folder cannot be made ({})", why(e.kind())))
                 .file(folder)
                 .remedy("name a folder in a place that you may write to")
         })?;
@@ -49,7 +49,7 @@ impl Store {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::bad_input(format!("the file cannot be read ({})", e.kind())).file(path)),
+            Err(e) => return Err(Error::bad_input(format!("the file cannot be read ({})", why(e.kind()))).file(path)),
         };
         let foreign = || {
             Error::bad_input("the shadow model is not one of this audit")
@@ -90,7 +90,7 @@ impl Store {
     pub fn remove(&self, models: usize) -> Result<()> {
         for path in (0..models).map(|shadow| self.path(shadow)) {
             fs::remove_file(&path).map_err(|e| {
-                Error::failed(format!("cannot be removed ({})", e.kind()))
+                Error::failed(format!("cannot be removed ({})", why(e.kind())))
                     .file(path)
                     .remedy("remove the folder of the shadow models: it holds a score of each real person")
             })?;

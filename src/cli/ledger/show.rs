@@ -22,7 +22,7 @@ pub fn show(global: &Global, ledger: &Ledger) -> Result<()> {
         });
     }
     let is_rehearsal = |line: &&Line| matches!(line.record, Record::Rehearsed { .. });
-    let told = |line: &Line| format!("{}  {:<12}  {}\n", line.time, line.who, in_words(&line.record));
+    let told = |line: &Line| format!("{}  {:<12}  {}\n", line.time, line.who, in_words(&line.record, ledger));
     let mut text: String = ledger.lines().iter().filter(|line| !is_rehearsal(line)).map(told).collect();
     let rehearsals: String = ledger.lines().iter().filter(is_rehearsal).map(told).collect();
     if !rehearsals.is_empty() {
@@ -43,16 +43,19 @@ pub fn show(global: &Global, ledger: &Ledger) -> Result<()> {
     print(&text)
 }
 
-fn in_words(record: &Record) -> String {
+fn in_words(record: &Record, ledger: &Ledger) -> String {
     let of = |source: &Option<String>| source.as_ref().map_or(String::new(), |source| format!(" of source {source}"));
     match record {
         Record::Opened { table: Some(table), .. } => format!("opened   for table {table}"),
         Record::Opened { table: None, .. } => "opened".to_owned(),
         Record::Continued { version } => format!("format   {version} from here on"),
         Record::Table { table, source } => format!("table    {table}{}", of(source)),
-        Record::Intent { fit, epsilon, delta, tool, .. } => {
+        Record::Intent { fit, source, epsilon, delta, file, tool, .. } => {
             let tool = tool.as_deref().unwrap_or("0.1.0 or earlier");
-            format!("intent   fit {fit}: epsilon {}, delta {delta:e}, by version {tool}", figure(*epsilon))
+            let epsilon = figure(*epsilon);
+            let file = file.as_ref().map_or_else(String::new, |file| format!(", to {file}"));
+            let whose = whose(source, ledger);
+            format!("intent   fit {fit}: epsilon {epsilon}, delta {delta:e}{file}{whose}, by version {tool}")
         }
         Record::Cap { epsilon: Some(cap), source } => format!("cap      epsilon {cap} in all{}", of(source)),
         Record::Cap { epsilon: None, source } => format!("cap      none{}", of(source)),
@@ -69,6 +72,17 @@ fn in_words(record: &Record) -> String {
             format!("tested   {test}: at most {fits} fits at epsilon {}, delta {delta:e}", figure(*epsilon))
         }
     }
+}
+
+/// Whose budget it is, where the ledger keeps those of several sources: the names of its tables, and how the source's begins,
+/// since tables of other persons may have the same name.
+fn whose(source: &Option<String>, ledger: &Ledger) -> String {
+    let tables = ledger.tables();
+    let Some(source) = source.as_deref().filter(|source| tables.iter().any(|(_, of)| *of != Some(source))) else {
+        return String::new();
+    };
+    let own: Vec<&str> = tables.iter().filter(|(_, of)| *of == Some(source)).map(|(table, _)| *table).collect();
+    format!(", of {} ({}...)", own.join(", "), &source[..source.len().min(8)])
 }
 
 /// An epsilon in words: one without noise is infinite.

@@ -29,7 +29,7 @@ pub use run::{refuse_settings, run};
 /// Fits and writes a model of linked tables, or ends its fit. Returns the model and the SHA-256 of its file.
 pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<(LinkedModel, String)> {
     let output = kept.output;
-    output::check_writable(output)?;
+    kept.check_output()?;
     if request.schema.history.is_none() {
         // Before anything is spent on a model beside which they cannot be copied.
         request.schema.check_for_fit()?;
@@ -45,7 +45,7 @@ pub fn fit(global: &Global, request: &LinkedRequest, kept: &Kept<'_>) -> Result<
         tracing::warn!("NOT PRIVATE: epsilon is infinite, so no noise is added; whatever is made is personal data");
     }
     let mut bars = Bars::new(global);
-    let (model, sha256) = train::fit_linked(request, &kept.place(&ledger), &mut |progress| bars.at(progress))?;
+    let (model, sha256) = train::fit_linked(request, &kept.place(global, &ledger), &mut |progress| bars.at(progress))?;
     drop(bars);
     let (plan, file) = (&model.header.plan, output.display());
     let what = match model.header.history {
@@ -137,7 +137,7 @@ pub fn generate_history(
 pub fn tell_generated(asked: &Asked<'_>, model_sha256: &str, model: &LinkedModel, copied: &[Reference]) -> Result<()> {
     let (persons, seed, output) = (asked.persons, asked.seed, asked.output);
     let condition = asked.condition.map(|asked| answers::Asked { condition: asked.text(), rarity: asked.rarity() });
-    let private = model.header.plan.is_private();
+    let private = model.header.plan.protects();
     print_json(&GeneratedLinked { persons, seed, model_sha256, private, output, condition, copied })
 }
 
@@ -151,10 +151,10 @@ pub struct Inferring<'a> {
 }
 
 /// Scores persons and writes the scores beside their keys.
-pub fn score(asked: &Inferring<'_>, seed: u64) -> Result<LinkedScores> {
+pub fn score(global: &Global, asked: &Inferring<'_>, seed: u64) -> Result<LinkedScores> {
     let Inferring { model, folder, output, provenance } = asked;
     Format::of(output)?;
-    output::check_writable(output)?;
+    global.may_write(output)?;
     let schema = &model.header.schema;
     let tables = Arc::new(read_linked(folder, schema, u64::MAX)?.for_controller());
     tell_real();

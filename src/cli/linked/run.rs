@@ -5,14 +5,14 @@ use super::super::audit::settle;
 use super::super::facts::{ledger_lines, linked_facts};
 use super::super::fit::{Kept, budget, kind};
 use super::super::progress::Progress;
-use super::super::run::{Salt, changed, name_of, plots, write_page, write_release};
+use super::super::run::{Salt, changed, name_of, plots, refuse_made, write_page, write_release};
 use super::super::selftest::refuse_fault;
 use super::super::{Global, print, print_json, to_json};
 use super::judge::{Folders, LinkedAudit, LinkedEvaluation, refuse_shared_persons};
 use super::{Asked, fit, generate};
 use crate::cohort::{Format, is_fhir};
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::ingest::{Reference, Source, read_linked, table_file};
 use crate::model;
 use crate::output;
@@ -43,12 +43,10 @@ pub fn run(
         seed: config.fit.seed,
         memory,
     };
+    refuse_made(global, output, resume, &["cohort"])?;
     std::fs::create_dir_all(output)
-        .map_err(|e| Error::failed(format!("the folder cannot be made ({})", e.kind())).file(output))?;
+        .map_err(|e| Error::failed(format!("the folder cannot be made ({})", why(e.kind()))).file(output))?;
     let out = |name: &str| output.join(name);
-    if !resume {
-        output::check_new_folder(&out("cohort"))?;
-    }
     // A copy that does not work must not see a row.
     let checked = selftest()?;
     refuse_fault(&checked)?;
@@ -64,9 +62,8 @@ pub fn run(
     let check = || read_linked(&holdout, schema, memory / 2).map(drop);
     let (model, sha256) =
         fit(global, &request, &Kept { ledger, output: &file, tables: &tables, resume, check: &check })?;
-    if resume {
-        output::remove_folder(&out("cohort"))?;
-    }
+    // Of this run, or one that it may write over.
+    output::remove_folder(&out("cohort"))?;
     let root = &schema.tables[schema.tree()[0]];
     let asked = Asked {
         persons: config.cohort.rows.unwrap_or_else(|| model.expected_persons()),

@@ -9,14 +9,15 @@ use super::ledger::LedgerPlace;
 use super::linked::refuse_settings;
 use super::memory::MemoryLimit;
 use super::progress::Progress;
+use super::run::refuse_made;
 use super::{Global, print, print_json};
 use crate::config::RunConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, why};
 use crate::ingest::{Source, table_file};
 use crate::output;
 use crate::report::{BudgetLine, ColumnFact, by_share, number_or_infinity};
 use crate::schema::{AnySchema, Column, LinkedSchema};
-use crate::train::{self, FitRequest, LedgerFile, LinkedRequest};
+use crate::train::{self, CountNoise, FitRequest, LedgerFile, LinkedRequest};
 use probe::{Asked, Estimate};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +62,8 @@ pub struct RunPlan {
     /// Epsilon that the ledger says is spent already.
     #[schemars(schema_with = "number_or_infinity")]
     pub spent: Option<OrInfinity>,
+    /// What the noise will leave of counts; absent where there is none to speak of.
+    pub noise: Option<CountNoise>,
     /// Every mechanism that would read the table.
     pub events: Vec<BudgetLine>,
     /// What is public about each column, and who says so.
@@ -103,6 +106,7 @@ impl PlanCommand {
         let plan = planned.as_ref().map(|planned| &planned.plan);
         let ledger = LedgerFile::new(ledger, &schema.table);
         let spent = missing.found(ledger.check(config.fit.epsilon, config.fit.delta)).map(|(epsilon, _)| epsilon);
+        missing.found(refuse_made(global, &self.output, false, &[]));
         if self.output.exists() {
             missing.found(output::check_writable(&self.output.join("report.html")));
         }
@@ -129,6 +133,7 @@ impl PlanCommand {
             delta: config.fit.delta,
             accountant: plan.map(|plan| plan.accountant().to_string()),
             spent: spent.map(OrInfinity),
+            noise: plan.and_then(CountNoise::of),
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns,
             missing: missing.errors.iter().map(ToString::to_string).collect(),
@@ -158,6 +163,7 @@ impl PlanCommand {
         };
         let mut missing = Missing::default();
         missing.found(refuse_settings(config, &self.config));
+        missing.found(refuse_made(global, &self.output, false, &["cohort"]));
         let flat = schema.history.as_deref();
         for path in [Some(&folder), holdout.as_ref()].into_iter().flatten() {
             if flat.is_some() {
@@ -192,6 +198,7 @@ impl PlanCommand {
             delta: config.fit.delta,
             accountant: plan.map(|plan| plan.accountant().to_string()),
             spent: spent.map(OrInfinity),
+            noise: plan.and_then(CountNoise::of),
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns: columns.iter().map(fact).collect(),
             missing: missing.errors.iter().map(ToString::to_string).collect(),
@@ -242,7 +249,37 @@ fn is_readable(path: &Path) -> Result<()> {
     match opened {
         Ok(file) if file.is_file() => Ok(()),
         Ok(_) => Err(bad("this is not a file".into())),
-        Err(e) => Err(bad(format!("the file cannot be read ({})", e.kind()))),
+        Err(e) => Err(bad(format!("the file cannot be read ({})", why(e.kind())))),
+    }
+}
+
+/// Columns that a line of 80 has for a mechanism.
+const MECHANISM_WIDTH: usize = 44;
+
+/// Text in lines of at most so many characters, but for longer words.
+fn folded(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = &lines[lines.len() - 1];
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.into_iter()
+}
+
+/// Who vouches, in words that stand alone.
+fn vouched(by: &str) -> &str {
+    match by {
+        "nobody" => "nobody vouches, and no budget pays",
+        "nobody: not needed" => "nobody, for none is needed",
+        by => by,
     }
 }
 
@@ -273,11 +310,20 @@ fn render(run: &RunPlan, config: &Path) -> String {
     let mut vouchers: Vec<&str> = run.columns.iter().map(|column| column.vouched_by.as_str()).collect();
     vouchers.sort_unstable();
     for (i, of_one) in vouchers.chunk_by(|a, b| a == b).enumerate() {
-        fact(if i == 0 { "public" } else { "" }, format!("{} columns: {}", of_one.len(), of_one[0]));
+        let columns = if of_one.len() == 1 { "column" } else { "columns" };
+        fact(if i == 0 { "vouchers" } else { "" }, format!("{} {columns}: {}", of_one.len(), vouched(of_one[0])));
     }
-    let units = run.units.map_or("number of units: private, to be counted".into(), |n| format!("number of units: {n}"));
-    fact("", units);
-    let _ = writeln!(out, "\n{:<10}{:>7}  {:<72}{:>16}", "share", "events", "mechanism", "noise multiplier");
+    let units = run.units.map_or("private, to be counted".into(), |units| units.to_string());
+    fact("units", units);
+    if let Some(noise) = run.noise {
+        let CountNoise { std, least } = noise;
+        let text = format!("counts wrong by about {std:.0} units; categories of fewer than {least:.0} drown");
+        fact("noise", text);
+        if run.units.is_some_and(|units| noise.drowns(units as f64)) {
+            fact("", "the table is too small for this epsilon".into());
+        }
+    }
+    let _ = writeln!(out, "\n{:<10}{:>6}{:>18}  {}", "share", "events", "noise multiplier", "mechanism");
     for share in by_share(&run.events) {
         for group in &share.groups {
             let mut mechanism = group.line.mechanism.clone();
@@ -285,7 +331,12 @@ fn render(run: &RunPlan, config: &Path) -> String {
                 let _ = write!(mechanism, ", {steps} steps, rate {rate:.4}");
             }
             let (events, noise) = (group.names.len(), group.line.noise_multiplier);
-            let _ = writeln!(out, "{:<10}{events:>7}  {mechanism:<72}{noise:>16.3}", share.name);
+            for (i, part) in folded(&mechanism, MECHANISM_WIDTH).enumerate() {
+                let _ = match i {
+                    0 => writeln!(out, "{:<10}{events:>6}{noise:>18.3}  {part}", share.name),
+                    _ => writeln!(out, "{:36}{part}", ""),
+                };
+            }
         }
     }
     if let Some(estimate) = &run.estimate {
@@ -295,7 +346,7 @@ fn render(run: &RunPlan, config: &Path) -> String {
         }
         let _ = writeln!(
             out,
-            "{:<10}{:>10.1}   about {} rows, measured on invented ones",
+            "{:<10}{:>10.1}   for about {} rows, measured on invented ones",
             "in all", estimate.seconds, estimate.rows
         );
         if let Some(memory) = estimate.memory_mb {

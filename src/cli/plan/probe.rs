@@ -5,7 +5,7 @@ use crate::cli::audit::AuditTables;
 use crate::cli::evaluate::Tables;
 use crate::cohort::{Cohort, Format, write};
 use crate::config::HOLDOUT;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::ingest::{self, Frame, Source};
 use crate::model::ModelFile;
 use crate::schema::Schema;
@@ -66,7 +66,7 @@ pub struct Asked<'a> {
 /// sensitive as the draft: they lie in a folder that only their owner may open, until this returns.
 pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let Asked { request, holdout, cohort, canaries } = asked;
-    let folder = tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", e.kind())))?;
+    let folder = tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", why(e.kind()))))?;
     let storage = Storage::of(request.source.as_path());
     let file = |name: &str| folder.path().join(format!("{name}.{}", storage.ending()));
     // The size of the bins is all that the number of units matters for here.

@@ -1,7 +1,7 @@
 //! About how many rows a table has, told from the size of its file.
 
 use crate::cohort::{Cohort, Format, data_type, write};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::model::ModelFile;
 use crate::schema::{Column, Kind};
 use flate2::Compression;
@@ -82,7 +82,7 @@ impl FileSize {
     pub fn measure(invented: &ModelFile, columns: &[Column], storage: Storage, sample: &Path) -> Result<Self> {
         let size = |rows: u64| {
             write(&Cohort::new(invented, Format::of(sample)?)?, rows, 0, &Vec::new(), sample, |_| {})?;
-            let failed = |e: std::io::Error| Error::failed(format!("no temporary file ({})", e.kind()));
+            let failed = |e: std::io::Error| Error::failed(format!("no temporary file ({})", why(e.kind())));
             if storage != Storage::Packed {
                 return Ok(std::fs::metadata(sample).map_err(failed)?.len() as f64);
             }
@@ -112,6 +112,6 @@ impl FileSize {
 /// Bad input: there is no such file.
 pub fn bytes(path: &Path) -> Result<f64> {
     let found = std::fs::metadata(path)
-        .map_err(|e| Error::bad_input(format!("the file cannot be read ({})", e.kind())).file(path))?;
+        .map_err(|e| Error::bad_input(format!("the file cannot be read ({})", why(e.kind()))).file(path))?;
     Ok(found.len() as f64)
 }

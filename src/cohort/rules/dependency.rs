@@ -1,12 +1,19 @@
-//! Columns that another one gives: the value is the schema's, or the likeliest that the model has.
+//! Columns that another one gives: by groups of its numbers, or by the schema's map, and where that says nothing by a value
+//! that is drawn once from the model's law.
 
 use super::Rules;
 use super::row::{Row, Setting};
-use crate::encode::{Codec, Domain, Positions};
+use super::scale::Scale;
+use crate::encode::{Codec, Decoder, Domain, Positions};
 use crate::ingest::MISSING;
 use crate::model::ModelFile;
 use crate::schema::MapValue;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, HashMap};
+
+/// The stream of what is drawn once for a model: every cohort of it has the same.
+const DRAWN: u64 = 0x0064_7261_776e;
 
 /// Each value of `on` has one value of `of`.
 pub(super) struct Dependency<'m> {
@@ -14,12 +21,17 @@ pub(super) struct Dependency<'m> {
     pub on: usize,
     /// Whether one is missing where the other is; else a missing one says nothing of the other.
     pub missing_together: bool,
-    on_codec: &'m Codec,
-    on_positions: u32,
-    /// The position of `of` for those of `on` that the schema tells; none where the domain has no such value.
-    declared: HashMap<u32, Option<u32>>,
-    /// The likeliest position of `of` in each joint cell of `on`.
-    likeliest: Vec<u32>,
+    image: Image<'m>,
+}
+
+/// The position of `of` that each of `on` gives; none where the domain has no such value.
+enum Image<'m> {
+    /// Of labels, each for itself.
+    Labels(Vec<Option<u32>>),
+    /// Of numbers, those that the schema tells, and the others by their joint cell.
+    Numbers { declared: HashMap<u32, Option<u32>>, on_codec: &'m Codec, of_cells: Vec<u32> },
+    /// Of groups, each with its first position.
+    Groups(Vec<(u32, Option<u32>)>),
 }
 
 impl<'m> Dependency<'m> {
@@ -33,30 +45,39 @@ impl<'m> Dependency<'m> {
         let pairs = map.iter().filter_map(|(key, value)| {
             Some((spelled(&columns[on].domain, key)?, spelled(&columns[of].domain, &value.spelled())))
         });
-        let declared = pairs.collect();
-        let of_codec = &model.header.codecs[of];
-        let (missing, shares) = (of_codec.joint_code(MISSING), of_codec.marginal());
-        let law = model.generator.released_pair(on, of);
-        let likeliest = |row: ndarray::ArrayView1<f32>| {
-            let weight = |cell: u16| {
-                let (position, probability) = of_codec.likeliest(cell)?;
-                let share = f64::from(probability) / shares[usize::from(cell)].max(f64::MIN_POSITIVE);
-                Some((position, f64::from(row[usize::from(cell)]) * share))
-            };
-            let present = (0..of_codec.cells() as u16).filter(|&cell| !columns[of].nullable || cell != missing);
-            let best = present.filter_map(weight).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-            best.map_or(0, |(position, _)| position)
+        let declared: HashMap<u32, Option<u32>> = pairs.collect();
+        let on_codec = &model.header.codecs[on];
+        let positions = columns[on].domain.positions();
+        let image = match columns[on].domain {
+            Domain::Labels { .. } => {
+                let cells: Vec<u16> = (0..positions).map(|position| on_codec.joint_code(position)).collect();
+                let is_told = (0..positions).all(|position| declared.contains_key(&position));
+                let drawn = if is_told { Vec::new() } else { drawn(model, [of, on], &cells) };
+                let of_label = |position: u32| {
+                    declared.get(&position).copied().unwrap_or_else(|| drawn.get(position as usize).copied())
+                };
+                Image::Labels((0..positions).map(of_label).collect())
+            }
+            Domain::Numbers { .. } => {
+                let cells: Vec<u16> = (0..on_codec.cells() as u16).collect();
+                Image::Numbers { declared, on_codec, of_cells: drawn(model, [of, on], &cells) }
+            }
         };
-        let likeliest = law.outer_iter().map(likeliest).collect();
-        Self {
-            of,
-            on,
-            missing_together,
-            on_codec: &model.header.codecs[on],
-            on_positions: columns[on].domain.positions(),
-            declared,
-            likeliest,
-        }
+        Self { of, on, missing_together, image }
+    }
+
+    /// Of a column that groups the numbers of another one.
+    pub fn of_groups(
+        model: &ModelFile,
+        [of, on]: [usize; 2],
+        scale: &Scale,
+        (starts, values): (&[f64], &[MapValue]),
+        missing_together: bool,
+    ) -> Self {
+        let first = |start: &f64| scale.first(*start, |x| x >= *start);
+        let value = |value: &MapValue| spelled(&model.domain.columns[of].domain, &value.spelled());
+        let groups = std::iter::once(0).chain(starts.iter().map(first)).zip(values.iter().map(value));
+        Self { of, on, missing_together, image: Image::Groups(groups.collect()) }
     }
 
     /// Whether the rule says something of a row.
@@ -69,30 +90,44 @@ impl<'m> Dependency<'m> {
         if on == MISSING {
             return Some(MISSING);
         }
-        let cell = || Some(self.likeliest[usize::from(self.on_codec.joint_code(on))]);
-        self.declared.get(&on).copied().unwrap_or_else(cell)
+        match &self.image {
+            Image::Labels(image) => image.get(on as usize).copied().flatten(),
+            Image::Numbers { declared, on_codec, of_cells } => {
+                declared.get(&on).copied().unwrap_or_else(|| Some(of_cells[usize::from(on_codec.joint_code(on))]))
+            }
+            Image::Groups(groups) => groups[groups.partition_point(|(first, _)| *first <= on) - 1].1,
+        }
     }
 
     /// The positions of `on` that give one of these.
     pub fn preimage(&self, target: &Positions) -> Positions {
-        let cells = (0..).zip(&self.likeliest).filter(|(_, position)| target.contains(**position));
-        let likely = cells.fold(Positions::none(), |all, (cell, _)| all.union(&self.on_codec.positions(cell)));
-        let mut declared: Vec<(&u32, &Option<u32>)> = self.declared.iter().collect();
-        declared.sort_unstable();
         let one = |on: u32| Positions::range(on, on + 1);
-        let all = declared.iter().fold(likely.minus(&Positions::missing()), |all, (on, _)| all.minus(&one(**on)));
-        let given = declared.iter().filter(|(_, of)| of.is_some_and(|of| target.contains(of)));
-        let given = given.fold(all, |all, (on, _)| all.union(&one(**on)));
+        let gives = |of: Option<u32>| of.is_some_and(|of| target.contains(of));
+        let present = match &self.image {
+            Image::Labels(image) => {
+                let giving = (0..).zip(image).filter(|(_, of)| gives(**of));
+                Positions::of_runs(giving.map(|(on, _)| (on, on)))
+            }
+            Image::Numbers { declared, on_codec, of_cells } => {
+                let cells = (0..).zip(of_cells).filter(|(_, of)| gives(Some(**of)));
+                let drawn = cells.fold(Positions::none(), |all, (cell, _)| all.union(&on_codec.positions(cell)));
+                let mut declared: Vec<(&u32, &Option<u32>)> = declared.iter().collect();
+                declared.sort_unstable();
+                let others =
+                    declared.iter().fold(drawn.minus(&Positions::missing()), |all, (on, _)| all.minus(&one(**on)));
+                let given = declared.iter().filter(|(_, of)| gives(**of));
+                given.fold(others, |all, (on, _)| all.union(&one(**on)))
+            }
+            Image::Groups(groups) => {
+                let ends = groups.iter().skip(1).map(|(first, _)| *first).chain(std::iter::once(MISSING));
+                let giving = groups.iter().zip(ends).filter(|((first, of), end)| first < end && gives(*of));
+                Positions::of_runs(giving.map(|((first, _), end)| (*first, end - 1)))
+            }
+        };
         match self.missing_together && target.contains(MISSING) {
-            true => given.union(&Positions::missing()),
-            false => given,
+            true => present.union(&Positions::missing()),
+            false => present,
         }
-    }
-
-    /// The positions of `on` that give this one: [`Dependency::preimage`], for a column of labels.
-    pub fn giving(&self, of: u32) -> Positions {
-        let gives = (0..self.on_positions).filter(|&on| self.image(on) == Some(of));
-        gives.fold(Positions::none(), |all, on| all.union(&Positions::range(on, on + 1)))
     }
 
     pub fn holds(&self, row: &Row) -> bool {
@@ -124,6 +159,32 @@ impl<'m> Dependency<'m> {
             rules.steer(self.on, &gives, row, setting);
         }
     }
+}
+
+/// For each of these cells of `on` a position of `of`, drawn by the law that the model has of it there: so values that cannot
+/// be told apart by the noisy counts are shared out as the model has them, where the likeliest would take all.
+fn drawn(model: &ModelFile, [of, on]: [usize; 2], cells: &[u16]) -> Vec<u32> {
+    let codec = &model.header.codecs[of];
+    let (missing, is_nullable) = (codec.joint_code(MISSING), model.domain.columns[of].nullable);
+    let (decoder, shares) = (Decoder::new(codec), codec.marginal());
+    let law = model.generator.released_pair(on, of);
+    let draw = |(number, &cell): (u64, &u16)| {
+        let present = |of_cell: &usize| !is_nullable || *of_cell != usize::from(missing);
+        let weights: Vec<f64> = (0..codec.cells())
+            .map(|of_cell| if present(&of_cell) { f64::from(law[[usize::from(cell), of_cell]]) } else { 0.0 })
+            .collect();
+        // What the model has never together goes by the law of the column alone.
+        let weights = if weights.iter().sum::<f64>() > 0.0 { weights } else { shares.clone() };
+        let mut rng = ChaCha8Rng::seed_from_u64(DRAWN);
+        rng.set_stream(number);
+        let mut rest = rng.random::<f64>() * weights.iter().sum::<f64>();
+        let found = (0..codec.cells()).filter(present).find(|&of_cell| {
+            rest -= weights[of_cell];
+            rest < 0.0
+        });
+        decoder.draw(found.unwrap_or(0) as u16, &mut rng)
+    };
+    (0..).zip(cells).map(draw).collect()
 }
 
 /// The position of a value that the schema spells.

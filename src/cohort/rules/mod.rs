@@ -2,13 +2,14 @@
 //!
 //! Rows are worked on as positions, after their codes were drawn and before a value is written. A row is settled: columns
 //! in order are drawn from the parts of their cells that keep the order ([`inequality`]), totals and dependent columns are
-//! computed ([`sum`], [`dependency`]), and what no row may be is looked at ([`never`]). Where the cells that the model drew
+//! computed ([`sum`], [`formula`], [`dependency`]), and what no row may be is looked at ([`never`]). Where the cells that the model drew
 //! do not allow it, the unit is drawn anew (`settled`), which conditions the model's law on the rules; and where that
 //! succeeds too rarely, the row is repaired: its cells move to the nearest allowed positions.
 //!
 //! Numbers are compared as they are written. All of it sees the released model and the public schema, and no real row.
 
 mod dependency;
+mod formula;
 mod inequality;
 mod never;
 mod of_unit;
@@ -22,9 +23,10 @@ use crate::encode::Positions;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::ModelFile;
-use crate::schema::{Column, Rule, Unit, common_unit};
+use crate::schema::{Column, Counting, Rule, Unit, common_unit};
 use arrow_schema::DataType;
 use dependency::Dependency;
+use formula::{Formula, Input};
 use inequality::{Chain, Inequality};
 use never::Never;
 use of_unit::OfUnit;
@@ -43,6 +45,7 @@ const REPAIRS: usize = 8;
 /// A column that is computed from others.
 enum Computed<'m> {
     Sum(Sum),
+    Formula(Formula),
     Dependency(Dependency<'m>),
 }
 
@@ -50,6 +53,7 @@ impl Computed<'_> {
     fn column(&self) -> usize {
         match self {
             Self::Sum(sum) => sum.total,
+            Self::Formula(formula) => formula.of,
             Self::Dependency(dependency) => dependency.of,
         }
     }
@@ -57,6 +61,7 @@ impl Computed<'_> {
     fn columns(&self) -> Vec<usize> {
         match self {
             Self::Sum(sum) => sum.columns(),
+            Self::Formula(formula) => formula.columns(),
             Self::Dependency(dependency) => vec![dependency.of, dependency.on],
         }
     }
@@ -64,6 +69,7 @@ impl Computed<'_> {
     fn holds(&self, rules: &Rules, row: &Row) -> bool {
         match self {
             Self::Sum(sum) => sum.holds(rules, row),
+            Self::Formula(formula) => formula.holds(rules, row),
             Self::Dependency(dependency) => dependency.holds(row),
         }
     }
@@ -71,6 +77,7 @@ impl Computed<'_> {
     fn settle(&self, rules: &Rules, row: &mut Row, setting: &Setting) -> bool {
         match self {
             Self::Sum(sum) => sum.settle(rules, row, setting),
+            Self::Formula(formula) => formula.settle(rules, row, setting),
             Self::Dependency(dependency) => dependency.settle(row, setting),
         }
     }
@@ -78,6 +85,7 @@ impl Computed<'_> {
     fn steer(&self, rules: &Rules, target: &Positions, row: &mut Row, setting: &Setting) {
         match self {
             Self::Sum(sum) => sum.steer(rules, target, row, setting),
+            Self::Formula(formula) => formula.steer(rules, target, row, setting),
             Self::Dependency(dependency) => dependency.steer(rules, target, row, setting),
         }
     }
@@ -143,6 +151,27 @@ impl<'m> Rules<'m> {
                     let dependency = Dependency::new(model, [place(of)?, place(on)?], map, *missing_together);
                     rules.computed.push(Computed::Dependency(dependency));
                 }
+                Rule::Bins { of, on, starts, values, missing_together } => {
+                    let columns = [place(of)?, place(on)?];
+                    if let Some(scale) = &rules.scales[columns[1]] {
+                        let groups = (&starts[..], &values[..]);
+                        let bins = Dependency::of_groups(model, columns, scale, groups, *missing_together);
+                        rules.computed.push(Computed::Dependency(bins));
+                    }
+                }
+                Rule::Formula { of, tolerance, .. } => {
+                    let input = |name: &String| {
+                        let index = place(name).ok()?;
+                        Some(Input { index, counting: Counting::of(declared(index)?) })
+                    };
+                    let formula = schema.constraints[index].rule.formula().and_then(|formula| formula.map(&input));
+                    let of = place(of)?;
+                    if let Some((formula, column)) = formula.zip(declared(of)) {
+                        let inputs = formula.columns().into_iter().map(|input| input.index).collect();
+                        let (column, tolerance) = (column.clone(), *tolerance);
+                        rules.computed.push(Computed::Formula(Formula { of, inputs, formula, column, tolerance }));
+                    }
+                }
                 _ => {}
             }
         }
@@ -158,7 +187,7 @@ impl<'m> Rules<'m> {
                     let is_late = rules.is_computed(low) || rules.is_computed(high);
                     if is_late { late.push(rule) } else { early.push(rule) }
                 }
-                Rule::Implication { .. } | Rule::Forbidden { .. } => {
+                Rule::Implication { .. } | Rule::Forbidden { .. } | Rule::Missing { .. } => {
                     if let Some(never) = constraint.rule.never() {
                         rules.never.push(Never::new(model, &rules.all, &never)?);
                     }
@@ -171,7 +200,7 @@ impl<'m> Rules<'m> {
                 }
                 Rule::Constant { columns } => rules.of_unit.constant.extend(places(columns)?),
                 Rule::Ascending { columns } => rules.of_unit.ascending.extend(places(columns)?),
-                Rule::Sum { .. } | Rule::Dependency { .. } => {}
+                Rule::Sum { .. } | Rule::Dependency { .. } | Rule::Bins { .. } | Rule::Formula { .. } => {}
             }
         }
         (rules.chains, rules.late) = (Chain::all(early), Chain::all(late));
@@ -222,7 +251,8 @@ impl<'m> Rules<'m> {
     pub fn giving(&self, j: usize, positions: &[u32]) -> Option<Positions> {
         let known = self.computed.iter().filter_map(|computed| match computed {
             Computed::Dependency(dependency) if dependency.on == j && positions[dependency.of] != MISSING => {
-                Some(dependency.giving(positions[dependency.of]))
+                let of = positions[dependency.of];
+                Some(dependency.preimage(&Positions::range(of, of + 1)))
             }
             _ => None,
         });

@@ -105,9 +105,34 @@ const COLUMNS: &str = r#"
     name = "text"
     kind = "categorical"
     categories = ["x", "y", "z"]
+    [[column]]
+    name = "part"
+    kind = "real"
+    type = "float64"
+    decimals = 1
+    min = 0
+    max = 20
+    [[column]]
+    name = "days"
+    kind = "integer"
+    type = "int32"
+    min = -400
+    max = 500
+    nullable = false
+    [[column]]
+    name = "group"
+    kind = "categorical"
+    categories = ["small", "large", "middle"]
+    [[column]]
+    name = "fee"
+    kind = "integer"
+    type = "int64"
+    min = 0
+    max = 500
+    step = 20
 "#;
 
-const RULES: [&str; 12] = [
+const RULES: [&str; 17] = [
     "kind = \"inequality\"\nlow = \"admitted\"\nhigh = \"seen\"",
     "kind = \"inequality\"\nlow = \"seen\"\nhigh = \"discharged\"\nstrict = true",
     "kind = \"inequality\"\nlow = \"admitted\"\nhigh = \"discharged\"",
@@ -120,6 +145,11 @@ const RULES: [&str; 12] = [
     "kind = \"unique\"\ncolumns = [\"who\", \"sex\", \"level\", \"ward\"]",
     "kind = \"constant\"\ncolumns = [\"sex\", \"drugs\"]",
     "kind = \"ascending\"\ncolumns = [\"admitted\", \"level\"]",
+    "kind = \"formula\"\nof = \"part\"\nformula = \"drugs * (ward + 10) / 1e3 + points^2 / 10\"",
+    "kind = \"formula\"\nof = \"days\"\nformula = \"floor(discharged - admitted)\"\ntolerance = 1",
+    "kind = \"bins\"\nof = \"group\"\non = \"paid\"\nstarts = [20.5, 60]\nvalues = [\"small\", \"middle\", \"large\"]",
+    "kind = \"missing\"\ncolumns = [\"ward\", \"pregnant\"]\nunless = \"sex != 'X' and level != 'low'\"",
+    "kind = \"formula\"\nof = \"fee\"\nformula = \"5 * cost\"",
 ];
 
 fn schema(rules: &[&str]) -> Schema {
@@ -255,7 +285,7 @@ fn broken(schema: &Schema, condition: Option<&str>, frame: &Frame) -> Vec<(Strin
     count_broken(frame, &asked).into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-const CONDITIONS: [Option<&str>; 9] = [
+const CONDITIONS: [Option<&str>; 12] = [
     None,
     Some("cost >= 60 and sex != 'X'"),
     Some("points = 9"),
@@ -265,6 +295,9 @@ const CONDITIONS: [Option<&str>; 9] = [
     Some("text is null"),
     Some("text = 'y' and sex = 'F'"),
     Some("text != 'z' or reason is null"),
+    Some("part between 3 and 5"),
+    Some("group = 'middle'"),
+    Some("fee >= 300 and days < 40"),
 ];
 
 proptest! {
@@ -292,7 +325,7 @@ proptest! {
 #[test]
 fn rows_without_rules_break_them() {
     let model = model(&schema(&[]), 7);
-    let frame = frame(&schema(&[]), &draw(&model, None, 3000, 1).unwrap());
+    let frame = frame(&schema(&[]), &draw(&model, None, 6000, 1).unwrap());
     for rule in RULES {
         let broken = broken(&schema(&[rule]), None, &frame);
         assert!(broken.len() == 1 && broken[0].1 > 5, "{rule}: {broken:?}");
@@ -318,5 +351,35 @@ fn a_known_total_is_reached_where_a_fine_part_is_at_its_end() {
         let mut row = super::Row { positions: &mut positions, codes: &codes, known: &[] };
         assert!(rules.repair(&mut row, &setting), "{at_first:?} {total}");
         assert_eq!(positions[drugs] + 100 * positions[ward], total);
+    }
+}
+
+/// Values that no map tells are not all given the model's likeliest one.
+#[test]
+fn what_no_map_tells_is_shared_out_as_the_model_has_it() {
+    let clinics: Vec<String> = (0..40).map(|n| format!("\"c{n}\"")).collect();
+    let clinic = format!(
+        "[[column]]\nname = \"clinic\"\nkind = \"categorical\"\nnullable = false\ncategories = [{}]\n",
+        clinics.join(", ")
+    );
+    let rule = "[[constraint]]\nkind = \"dependency\"\nof = \"text\"\non = \"clinic\"\n";
+    let schema = Schema::from_toml(&format!("{COLUMNS}{clinic}{rule}")).unwrap();
+    let model = model(&schema, 1);
+    let place = |name: &str| model.domain.columns.iter().position(|c| c.name == name).unwrap();
+    let rules = super::Rules::new(&model, crate::cohort::data_type).unwrap().unwrap();
+    let all: Vec<usize> = (0..3)
+        .map(|text| {
+            let mut positions = vec![0; model.domain.columns.len()];
+            positions[place("text")] = text;
+            let giving = rules.giving(place("clinic"), &positions);
+            giving.map_or(0, |giving| (0..40).filter(|&clinic| giving.contains(clinic)).count())
+        })
+        .collect();
+    let shares = model.header.codecs[place("text")].marginal();
+    let present: f64 = shares[..3].iter().sum();
+    assert_eq!(all.iter().sum::<usize>(), 40, "each clinic has one text");
+    for (given, share) in all.iter().zip(&shares) {
+        let expected = 40.0 * share / present;
+        assert!((*given as f64 - expected).abs() < 14.0 && (*given > 0 || expected < 4.0), "{all:?} {shares:?}");
     }
 }

@@ -133,6 +133,11 @@ impl Marks {
         (is_needed && !labels.is_empty() && are_few && labels.iter().all(is_number)).then_some(marks)
     }
 
+    /// Those of two tables: a suffix may be left out, and a number is its own limit.
+    pub fn or(self, other: Self) -> Self {
+        Self { percent: self.percent || other.percent, limits: self.limits || other.limits }
+    }
+
     pub fn suffix(self) -> Option<&'static str> {
         self.percent.then_some(PERCENT)
     }

@@ -16,6 +16,8 @@ mod profile;
 mod render;
 mod suggest;
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -110,6 +112,8 @@ pub enum FindingClass {
     ManyCategories,
     QuasiIdentifier,
     Decimals,
+    /// Numbers that may be values of their own.
+    FewValues,
     /// In a folder: another column decides it.
     Follows,
     /// Numbers are not written as programs write them.
@@ -134,25 +138,54 @@ pub enum Vouched {
     All,
 }
 
-/// Drafts a schema from a table. `unit` is the privacy unit: a column, or `row`.
+/// Drafts a schema from a table, and one that holds in all tables of `also`, where there are such. `unit` is the privacy unit: a
+/// column, or `row`.
 ///
 /// Every column has the same marks, whatever is in it, and missing markers are those of a fixed list: what is not marked
 /// does not hang on the rows.
 ///
 /// # Errors
 /// Usage, when `unit` is not a column of the table; bad input, when a column
-/// cannot be read or the unit is missing in a row.
+/// cannot be read, the unit is missing in a row, or a further table has other columns or is written otherwise.
 ///
 /// # Privacy
 /// Outside the guarantee: see [`Inspection`].
-pub fn inspect(raw: &RawTable, unit: Option<&str>, vouched: Vouched) -> Result<Inspection> {
+pub fn inspect(raw: &RawTable, also: &[RawTable], unit: Option<&str>, vouched: Vouched) -> Result<Inspection> {
     let unit_column = unit.filter(|name| *name != ROW);
     if let Some(name) = unit_column.filter(|name| raw.column(name).is_none()) {
         return Err(Error::usage(format!("--unit names `{name}`, which is not a column of the table"))
             .expected("a column, or row")
             .remedy("check the spelling, also of capitals"));
     }
-    draft(raw, &profiles(raw)?, unit, vouched)
+    let mut all = profiles(raw)?;
+    for other in also {
+        let names = |raw: &RawTable| raw.columns.iter().map(|column| column.name.clone()).collect::<BTreeSet<_>>();
+        if names(raw) != names(other) {
+            let differing: Vec<String> = names(raw).symmetric_difference(&names(other)).cloned().collect();
+            let quoted = crate::schema::expression::list(differing.iter().map(String::as_str));
+            return Err(other
+                .source
+                .bad(format!("the table has not the same columns as the first one: {quoted}"))
+                .remedy("name tables of the same export, or draft a schema of each"));
+        }
+        let read = |raw: &RawTable| Reading { from: None, ..raw.reading.clone() };
+        if !raw.is_typed() && !other.is_typed() && read(raw) != read(other) {
+            return Err(other
+                .source
+                .bad("the text of the table is read otherwise than that of the first one")
+                .expected(raw.reading.to_toml().unwrap_or_else(|| "plain CSV".to_owned()))
+                .remedy(
+                    "say how both are written, by --separator, --decimal or --encoding, or draft a schema of each",
+                ));
+        }
+        for profile in &mut all {
+            if let Some(column) = other.column(&profile.name) {
+                profile.join(Profile::of(other, column)?);
+            }
+        }
+    }
+    dates::settle_order(&mut all);
+    draft(raw, &all, unit, vouched)
 }
 
 fn profiles(raw: &RawTable) -> Result<Vec<Profile>> {
@@ -164,14 +197,15 @@ fn profiles(raw: &RawTable) -> Result<Vec<Profile>> {
 
 fn draft(raw: &RawTable, profiles: &[Profile], unit: Option<&str>, vouched: Vouched) -> Result<Inspection> {
     let unit_column = unit.filter(|name| *name != ROW);
+    let own = unit_column.and_then(|name| raw.column(name)).map(|column| Profile::of(raw, column)).transpose()?;
     let unit_rows =
-        match unit_column.and_then(|name| profiles.iter().find(|p| p.name == name)) {
+        match own {
             Some(profile) if profile.missing > 0 => {
                 return Err(raw.source.bad("the privacy unit is missing in some rows").column(&profile.name).remedy(
                     "complete these rows or leave them out; a row that belongs to nobody cannot be protected",
                 ));
             }
-            Some(profile) => Some(profile.counts.clone()),
+            Some(profile) => Some(profile.counts),
             None => None,
         };
 
@@ -361,7 +395,7 @@ mod tests {
                 ("cost", &|n| format!("{}.25", spread(n))),
             ],
         );
-        let inspection = inspect(&raw, None, Vouched::Nothing).unwrap();
+        let inspection = inspect(&raw, &[], None, Vouched::Nothing).unwrap();
         let dropped: Vec<&str> = inspection.columns.iter().filter(|c| c.dropped).map(|c| c.name.as_str()).collect();
         assert_eq!(dropped, ["SSN", "contact", "callback", "FirstName", "street", "lat", "remark", "mrn"]);
         assert_eq!(
@@ -376,7 +410,7 @@ mod tests {
     #[test]
     fn the_fixture_raises_no_alarm_but_for_its_two_keys() {
         let raw = fixture();
-        let inspection = inspect(&raw, Some("patient_nbr"), Vouched::Nothing).unwrap();
+        let inspection = inspect(&raw, &[], Some("patient_nbr"), Vouched::Nothing).unwrap();
         for report in &inspection.columns {
             let is_key = ["encounter_id", "patient_nbr"].contains(&report.name.as_str());
             assert_eq!(report.kind == Kind::Identifier, is_key, "{}", report.name);
@@ -390,13 +424,13 @@ mod tests {
         assert!(!column(&inspection, "A1Cresult").nullable && column(&inspection, "race").nullable);
         assert_eq!(classes(&inspection, "examide"), [FindingClass::Constant]);
         assert_eq!(inspection.schema.table.missing, profile::MISSING_MARKERS, "whatever is in the rows");
-        assert_eq!(inspect(&raw, None, Vouched::Nothing).unwrap().unit_candidates[0].column, "patient_nbr");
+        assert_eq!(inspect(&raw, &[], None, Vouched::Nothing).unwrap().unit_candidates[0].column, "patient_nbr");
     }
 
     #[test]
     fn the_draft_reads_its_own_table_and_says_what_came_from_the_rows() {
         let raw = fixture();
-        let draft = inspect(&raw, Some("patient_nbr"), Vouched::Nothing).unwrap();
+        let draft = inspect(&raw, &[], Some("patient_nbr"), Vouched::Nothing).unwrap();
         let schema = Schema::from_toml(&draft.to_toml()).unwrap();
         assert_eq!(schema, draft.schema);
         assert!(raw.load(&schema).is_ok());
@@ -407,7 +441,7 @@ mod tests {
             "a number a row is an order, maybe"
         );
 
-        let vouched = inspect(&raw, Some("patient_nbr"), Vouched::All).unwrap().schema;
+        let vouched = inspect(&raw, &[], Some("patient_nbr"), Vouched::All).unwrap().schema;
         assert!(vouched.check_for_fit().is_ok());
         assert_eq!((vouched.table.units, vouched.table.assumed_public), (Some(12_000), true));
     }
@@ -434,7 +468,7 @@ mod tests {
                 ("nothing", &|_| String::new()),
             ],
         );
-        let inspection = inspect(&raw, Some("row"), Vouched::Nothing).unwrap();
+        let inspection = inspect(&raw, &[], Some("row"), Vouched::Nothing).unwrap();
         let kind = |name: &str| (column(&inspection, name).kind, column(&inspection, name).arrow_type.clone().unwrap());
         assert_eq!(kind("flag"), (Kind::Boolean, ArrowType::BOOLEAN));
         assert_eq!(kind("group"), (Kind::Categorical, ArrowType::UTF8));
@@ -461,9 +495,9 @@ mod tests {
     #[test]
     fn a_unit_that_is_no_column_is_a_mistake_on_the_command_line() {
         let raw = table(3, &[("a", &|n| n.to_string())]);
-        assert_eq!(inspect(&raw, Some("b"), Vouched::Nothing).unwrap_err().kind.exit_code(), 2);
+        assert_eq!(inspect(&raw, &[], Some("b"), Vouched::Nothing).unwrap_err().kind.exit_code(), 2);
         let unknown = table(3, &[("id", &|n| if n == 1 { "?".into() } else { n.to_string() })]);
-        assert_eq!(inspect(&unknown, Some("id"), Vouched::Nothing).unwrap_err().kind.exit_code(), 3);
+        assert_eq!(inspect(&unknown, &[], Some("id"), Vouched::Nothing).unwrap_err().kind.exit_code(), 3);
     }
 
     #[test]
@@ -472,7 +506,7 @@ mod tests {
             40,
             &[("sex", &|n| ["F", "M", "?"][n % 3].to_owned()), ("birth_year", &|n| (1950 + n % 30).to_string())],
         );
-        let shown = inspect(&raw, None, Vouched::Nothing).unwrap().render();
+        let shown = inspect(&raw, &[], None, Vouched::Nothing).unwrap().render();
         let expected = "40 rows, 2 columns\n\n\
                         column      kind         missing  values  note\n\
                         sex         categorical   32.5 %  2       missing marker\n\

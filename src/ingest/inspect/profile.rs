@@ -1,6 +1,7 @@
 //! One column as the rules see it: its name in words, its type, its distinct values.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::super::cells::{Texts, nanoseconds};
 use super::super::load::number;
@@ -85,6 +86,34 @@ impl Profile {
         pairs.sort_unstable();
         (profile.labels, profile.counts) = pairs.into_iter().unzip();
         Ok(profile)
+    }
+
+    /// Takes in the cells of the same column of another table.
+    pub fn join(&mut self, other: Self) {
+        let is_wide = |profile: &Self| profile.arrow_type.as_ref().is_some_and(|t| t.is_numeric() && !t.is_integer());
+        self.unsupported = self.unsupported.take().or(other.unsupported.clone());
+        self.arrow_type = match (&self.arrow_type, &other.arrow_type) {
+            (Some(own), Some(others)) if own.is_numeric() && others.is_numeric() => {
+                // The wider one: whole numbers may have decimals elsewhere.
+                Some(if is_wide(self) { own.clone() } else { others.clone() })
+            }
+            (Some(own), Some(others)) if own == others => Some(own.clone()),
+            (Some(own), None) | (None, Some(own)) if own.is_numeric() => {
+                let is_whole = |label: &String| label.trim().parse::<i64>().is_ok();
+                let holds = own.is_integer() && self.labels.iter().chain(&other.labels).all(is_whole);
+                (holds || !own.is_integer()).then(|| own.clone())
+            }
+            _ => None,
+        };
+        let mut cells: BTreeMap<String, usize> = self.labels.drain(..).zip(self.counts.drain(..)).collect();
+        other.labels.into_iter().zip(other.counts).for_each(|(label, count)| *cells.entry(label).or_default() += count);
+        (self.labels, self.counts) = cells.into_iter().unzip();
+        self.markers.extend(other.markers);
+        self.markers.sort_unstable();
+        self.markers.dedup();
+        self.marks = self.marks.into_iter().chain(other.marks).reduce(Marks::or);
+        self.rows += other.rows;
+        self.missing += other.missing;
     }
 
     pub fn present(&self) -> usize {

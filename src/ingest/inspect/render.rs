@@ -31,6 +31,14 @@ impl Inspection {
                 )
             }
         };
+        let rules = &self.schema.constraints;
+        if !rules.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nsuggested, each for somebody to vouch for or to remove ([[constraint]] in the schema):"
+            );
+            rules.iter().for_each(|rule| _ = writeln!(out, "  {}: {}", rule.rule.kind(), rule.title()));
+        }
         out
     }
 }
@@ -92,6 +100,7 @@ impl Finding {
             FindingClass::ManyCategories => "many categories",
             FindingClass::QuasiIdentifier => "narrows down a person",
             FindingClass::Decimals => "uneven decimals",
+            FindingClass::FewValues => "values or numbers?",
             FindingClass::Key => "key",
             FindingClass::Notation => "numbers as text",
             FindingClass::DirectIdentifier | FindingClass::CodeSystem | FindingClass::Follows => {

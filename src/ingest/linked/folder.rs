@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::raw::column_names;
 use super::super::source::Source;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::schema::ConstraintFrom;
 use crate::schema::linked::LinkedSchema;
 
@@ -93,7 +93,7 @@ pub(in crate::ingest) fn is_ending(ending: &str) -> bool {
 
 fn files(folder: &Path, table: &str) -> Result<Vec<PathBuf>> {
     let unreadable = |e: std::io::Error| {
-        Error::bad_input(format!("the folder cannot be read ({})", e.kind())).file(folder).remedy("check the path")
+        Error::bad_input(format!("the folder cannot be read ({})", why(e.kind()))).file(folder).remedy("check the path")
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {

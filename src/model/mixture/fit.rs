@@ -4,6 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::generate::Mixture;
 use super::measured::Measured;
@@ -24,6 +25,9 @@ const LATENT: usize = 64;
 const HIDDEN: [usize; 2] = [256, 256];
 /// Steps of the optimiser, at most.
 pub const STEPS: usize = 2000;
+/// Units times epsilon for each step of a member: what tables of 15 to 47 columns were seen to take at epsilon 0.5 to 10,
+/// within half and double (`docs/performance.md`).
+const UNITS_EPSILON_PER_STEP: f64 = 90.0;
 /// How far below 1, at most, a member's distance falls before it is done: see [`explained_by_noise`].
 const SLACK: f64 = 0.04;
 const LEARNING_RATE: f32 = 2e-3;
@@ -34,19 +38,45 @@ const OUTPUT_GAIN: f32 = 0.3;
 const LEAST_PROBABILITY: f32 = 1e-5;
 
 /// Fits a mixture to released marginals, in at most `steps` steps, commonly [`STEPS`]. The same `seed` gives the same
-/// mixture, at any number of threads. `observe` is told the steps that one of the members has done.
+/// mixture, at any number of threads. `observe` is told how far all members are.
 ///
 /// # Privacy
 /// Post-processing.
-pub fn fit(measured: &Measured, seed: u64, steps: usize, observe: &(dyn Fn(usize) + Sync)) -> Mixture {
+pub fn fit(measured: &Measured, seed: u64, steps: usize, observe: &(dyn Fn(Steps) + Sync)) -> Mixture {
     let objective = Objective::new(measured);
-    let unobserved = |_| ();
+    let [done, ended, of_ended] = [(); 3].map(|()| AtomicUsize::new(0));
     let member = |member: usize| {
-        let observe = if member == 0 { observe } else { &unobserved };
-        fit_member(measured, &objective, (seed, member as u64), steps, observe)
+        let own = AtomicUsize::new(0);
+        let mixture = fit_member(measured, &objective, (seed, member as u64), steps, &|| {
+            own.fetch_add(1, Ordering::Relaxed);
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let likely = (MEMBERS * of_ended.load(Ordering::Relaxed)).checked_div(ended.load(Ordering::Relaxed));
+            observe(Steps { done, likely: likely.map(|likely| likely.max(done)) });
+        });
+        of_ended.fetch_add(own.into_inner(), Ordering::Relaxed);
+        ended.fetch_add(1, Ordering::Relaxed);
+        mixture
     };
     let members: Vec<Mixture> = (0..MEMBERS).into_par_iter().map(member).collect();
     project(Mixture::pooled(&members), measured)
+}
+
+/// How far a fit is, in steps of all members.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    pub done: usize,
+    /// How many it will be, as far as the members tell that have come to their end; none before the first one has.
+    pub likely: Option<usize>,
+}
+
+/// Steps that all members together are likely to take, before any has ended.
+pub fn likely_steps(units: f64, epsilon: f64) -> usize {
+    MEMBERS * steps_of_member(units, epsilon) as usize
+}
+
+/// Steps that a member is likely to take.
+pub fn steps_of_member(units: f64, epsilon: f64) -> f64 {
+    (units * epsilon / UNITS_EPSILON_PER_STEP).clamp(1.0, STEPS as f64)
 }
 
 /// A network from fixed latent vectors to the classes' distributions, and the weights of the classes.
@@ -61,7 +91,7 @@ fn fit_member(
     objective: &Objective,
     (seed, member): (u64, u64),
     steps: usize,
-    observe: &dyn Fn(usize),
+    observe: &dyn Fn(),
 ) -> Mixture {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(member);
@@ -88,8 +118,8 @@ fn fit_member(
     let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
     let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
     let mut done = None;
-    for step in 0..steps {
-        observe(step);
+    for _ in 0..steps {
+        observe();
         decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
         let distance = objective.gradient(&p, &w, &mut workspace);
         if distance < *done.get_or_insert(explained_by_noise(distance)) {

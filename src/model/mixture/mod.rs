@@ -29,7 +29,7 @@ mod posterior;
 mod project;
 
 pub use conditionals::{Factors, LEAST_PROBABILITY, Posterior};
-pub use fit::{STEPS, fit};
+pub use fit::{STEPS, Steps, fit, likely_steps, steps_of_member};
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};
 

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::objective::{Objective, Workspace};
 use super::project::toward;
-use super::{Measured, MeasuredTable, Mixture, STEPS, fit};
+use super::{Measured, MeasuredTable, Mixture, STEPS, Steps, fit};
 use crate::encode::Layout;
 use crate::model::{Evidence, Generator, Marginals};
 use crate::nn::{Matrix, softmax};
@@ -81,15 +81,22 @@ fn gradient_is_the_derivative_of_the_objective() {
     }
 }
 
-/// The fit finds the law within its noise, generation draws it, and the number of threads changes no bit.
+/// The fit finds the law within its noise, generation draws it, and the number of threads changes no bit. Once a member has
+/// ended, what is left to do is known within a factor of two.
 #[test]
 fn the_law_is_found_and_drawn_at_any_number_of_threads() {
     let measured = measured(0.002, &mut ChaCha8Rng::seed_from_u64(5));
+    let told = std::sync::Mutex::new(Vec::new());
     let fitted = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| fit(&measured, 1, STEPS, &|_| ()))
+        pool.install(|| fit(&measured, 1, STEPS, &|steps| told.lock().unwrap().push(steps)))
     };
     let mixture = fitted(1);
+    let told: Vec<Steps> = std::mem::take(&mut *told.lock().unwrap());
+    let all = told.len();
+    assert!(told.iter().zip(1..).all(|(steps, number)| steps.done == number), "each step of each member is told");
+    let likely: Vec<usize> = told.iter().filter_map(|steps| steps.likely).collect();
+    assert!(likely.len() > all / 2 && likely.iter().all(|&likely| likely <= 2 * all && all <= 2 * likely), "{all}");
     assert!(mixture.tensors() == fitted(3).tensors(), "threads change the fit");
     let (mut codes, mut offsets) = (Vec::new(), Vec::new());
     mixture.generate(20_000, None, None, &mut ChaCha8Rng::seed_from_u64(7), &mut codes, &mut offsets);

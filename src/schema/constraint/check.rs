@@ -1,9 +1,10 @@
 //! Whether a rule can be asked of a table.
 
 use super::order::{closes_circle, computed_twice};
-use super::{Constraint, MapValue, Rule, common_unit};
+use super::{Constraint, MapValue, Rule, common_unit, own_tolerance};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::expression::{Expression, parse};
+use crate::schema::formula;
 use crate::schema::{Column, DomainFrom, Kind, Schema};
 
 /// Constraints that a schema may have.
@@ -14,7 +15,7 @@ impl Schema {
     ///
     /// # Errors
     /// Bad input naming the constraint and the remedy.
-    pub(in crate::schema) fn check_constraint(&self, index: usize) -> Result<()> {
+    pub(crate) fn check_constraint(&self, index: usize) -> Result<()> {
         let constraint = &self.constraints[index];
         let title = constraint.title();
         let named = |mut e: Error| {
@@ -30,7 +31,7 @@ impl Schema {
         if let Some(column) = computed_twice(self, index) {
             return Err(named(refuse(
                 format!("`{column}` is decided by another constraint"),
-                "let one sum or dependency decide each column",
+                "let one sum, formula, bins or dependency decide each column",
             )));
         }
         if closes_circle(self, index) {
@@ -106,19 +107,115 @@ impl Constraint {
                         "let a categorical, ordinal, boolean, code or integer column decide such a column, or a real one",
                     ));
                 }
-                if *missing_together && of.nullable != on.nullable {
-                    return Err(refuse(
-                        format!("only one of `{}` and `{}` can be missing", of.name, on.name),
-                        "leave `missing_together` out, or make both columns nullable",
-                    ));
-                }
+                together(of, on, *missing_together)?;
                 map.iter().try_for_each(|(key, value)| {
                     in_domain(on, "a key of the map", key, true)?;
                     in_domain(of, "a value of the map", &value.spelled(), !matches!(value, MapValue::Text(_)))
                 })
             }
+            Rule::Formula { of, formula, tolerance } => computed(schema, of, formula, *tolerance),
+            Rule::Bins { of, on, starts, values, missing_together } => {
+                bins(schema, [of, on], starts, values, *missing_together)
+            }
+            Rule::Missing { columns, unless } => missing(schema, columns, unless),
         }
     }
+}
+
+/// Whether two columns can be missing together.
+fn together(of: &Column, on: &Column, missing_together: bool) -> Result<()> {
+    match missing_together && of.nullable != on.nullable {
+        true => Err(refuse(
+            format!("only one of `{}` and `{}` can be missing", of.name, on.name),
+            "leave `missing_together` out, or make both columns nullable",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn computed(schema: &Schema, of: &str, text: &str, tolerance: Option<f64>) -> Result<()> {
+    let formula = formula::parse(text)?;
+    let inputs = formula.columns();
+    if inputs.is_empty() {
+        return Err(refuse("the formula names no column".into(), "name the columns that it is computed from"));
+    }
+    if inputs.iter().any(|name| *name == of) {
+        return Err(refuse(format!("`{of}` is computed from itself"), "leave it out of the formula"));
+    }
+    for name in inputs {
+        let input = column(schema, name)?;
+        let is_time_of_day = input.arrow_type.as_ref().is_some_and(|t| t.is_time_of_day());
+        if !input.kind.is_numeric() || is_time_of_day {
+            return Err(refuse(
+                format!("`{name}` is no number and no moment of a calendar"),
+                "name integer, real and datetime columns",
+            ));
+        }
+    }
+    let of = column(schema, of)?;
+    if !of.kind.is_amount() {
+        return Err(refuse(
+            format!("`{}` has kind {}", of.name, of.kind.name()),
+            "let a formula give an integer or a real column",
+        ));
+    }
+    match (tolerance, own_tolerance(of)) {
+        (None, None) => Err(refuse(
+            format!("`{}` does not say how many decimals it has", of.name),
+            "write decimals in its [[column]], or a tolerance",
+        )),
+        (Some(tolerance), own) if !(tolerance.is_finite() && tolerance >= own.unwrap_or(f64::MIN_POSITIVE)) => {
+            Err(refuse(
+                format!("the tolerance is below what the digits of `{}` can tell", of.name),
+                "raise it, or leave it out",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn bins(
+    schema: &Schema,
+    [of, on]: [&String; 2],
+    starts: &[f64],
+    values: &[MapValue],
+    missing_together: bool,
+) -> Result<()> {
+    all_different([of, on].into_iter())?;
+    let (of, on) = (column(schema, of)?, column(schema, on)?);
+    let has_values = of.kind.has_labels() || of.kind.is_amount() || of.kind == Kind::Code;
+    if let Some(wrong) = [(on, on.kind.is_amount()), (of, has_values)].iter().find(|c| !c.1) {
+        return Err(refuse(
+            format!("`{}` has kind {}", wrong.0.name, wrong.0.kind.name()),
+            "let an integer or a real column be grouped by a number or a category",
+        ));
+    }
+    together(of, on, missing_together)?;
+    if starts.is_empty() || !starts.iter().all(|x| x.is_finite()) || starts.windows(2).any(|w| w[0] >= w[1]) {
+        return Err(refuse("starts are no numbers that grow".into(), "write where each group begins, in order"));
+    }
+    if values.len() != starts.len() + 1 {
+        return Err(refuse(
+            format!("{} starts make {} groups, and there are {} values", starts.len(), starts.len() + 1, values.len()),
+            "write a value for each group, the one below the first start included",
+        ));
+    }
+    values.iter().try_for_each(|value| {
+        in_domain(of, "a value", &value.spelled(), of.kind.has_labels() || !matches!(value, MapValue::Text(_)))
+    })
+}
+
+fn missing(schema: &Schema, columns: &[String], unless: &str) -> Result<()> {
+    if columns.is_empty() {
+        return Err(refuse("columns is empty".into(), "name at least one column"));
+    }
+    all_different(columns.iter())?;
+    for name in columns {
+        if !column(schema, name)?.nullable {
+            return Err(refuse(format!("`{name}` is never missing"), "write nullable = true in its [[column]]"));
+        }
+    }
+    expression(schema, "unless", unless).map(|_| ())
 }
 
 fn expression(schema: &Schema, field: &str, text: &str) -> Result<Expression> {
@@ -370,10 +467,25 @@ mod tests {
             of = "mass"
             on = "pregnant"
             missing_together = true
+            [[constraint]]
+            kind = "formula"
+            of = "drugs"
+            formula = "(discharged - admitted) * 2"
+            tolerance = 0.5
+            [[constraint]]
+            kind = "bins"
+            of = "sex"
+            on = "drugs"
+            starts = [10, 20.5]
+            values = ["F", "M", "F"]
+            [[constraint]]
+            kind = "missing"
+            columns = ["pregnant", "mass"]
+            unless = "sex = 'F'"
             "#,
         )
         .unwrap();
-        assert_eq!(schema.constraints.len(), 7);
+        assert_eq!(schema.constraints.len(), 10);
         assert_eq!(schema.constraints[1].from, ConstraintFrom::Data);
         assert_eq!(schema.constraints[0].title(), "stay");
         let text = schema.to_toml();
@@ -382,7 +494,7 @@ mod tests {
         let read: Schema = serde_json::from_str(&json).unwrap();
         assert_eq!(read.constraints, schema.constraints);
         // The sum needs the ward, which the dependency decides.
-        assert_eq!(schema.computing(), [5, 6, 3]);
+        assert_eq!(schema.computing(), [6, 7, 8, 5, 3]);
     }
 
     #[test]
@@ -413,6 +525,31 @@ mod tests {
             ("kind = \"dependency\"\nof = \"admitted\"\non = \"sex\"", "`admitted` has kind datetime"),
             ("kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmap = { F = 99 }", "a value of the map"),
             ("kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmap = { X = 1 }", "a key of the map"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"ward +\"", "the formula cannot be read at character 7"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"2\"", "names no column"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"cost + ward\"", "computed from itself"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"clock * 2\"", "`clock` is no number"),
+            ("kind = \"formula\"\nof = \"sex\"\nformula = \"ward * 2\"", "`sex` has kind categorical"),
+            ("kind = \"formula\"\nof = \"mass\"\nformula = \"ward * 2\"", "how many decimals it has"),
+            ("kind = \"formula\"\nof = \"cost\"\nformula = \"ward * 2\"\ntolerance = 0.001", "below what the digits"),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"admitted\"\nstarts = [1]\nvalues = [\"F\", \"M\"]",
+                "`admitted` has kind datetime",
+            ),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"cost\"\nstarts = [9, 9]\nvalues = [\"F\", \"M\", \"F\"]",
+                "no numbers that grow",
+            ),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"cost\"\nstarts = [9]\nvalues = [\"F\"]",
+                "1 starts make 2 groups, and there are 1 values",
+            ),
+            (
+                "kind = \"bins\"\nof = \"sex\"\non = \"cost\"\nstarts = [9]\nvalues = [\"F\", \"X\"]",
+                "a value is not a value",
+            ),
+            ("kind = \"missing\"\ncolumns = [\"sex\"]\nunless = \"ward = 1\"", "`sex` is never missing"),
+            ("kind = \"missing\"\ncolumns = [\"ward\"]\nunless = \"gone = 1\"", "unless: `gone` at character 1"),
             (
                 "kind = \"dependency\"\nof = \"ward\"\non = \"sex\"\nmissing_together = true",
                 "only one of `ward` and `sex`",

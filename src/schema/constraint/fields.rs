@@ -27,6 +27,12 @@ enum RuleKind {
     Ascending,
     /// Each value of `on` has one value of `of`.
     Dependency,
+    /// `of` is computed by `formula`.
+    Formula,
+    /// `of` groups the numbers of `on`.
+    Bins,
+    /// `columns` are missing unless a condition holds.
+    Missing,
 }
 
 /// All fields that a constraint can have; each belongs to one kind.
@@ -65,21 +71,37 @@ pub struct Fields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parts: Option<Vec<String>>,
     /// Unique: the columns of which no two rows have the same values. Constant, ascending: the columns that are so in the
-    /// rows of each unit.
+    /// rows of each unit. Missing: the columns that are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<String>>,
-    /// Dependency: the column that is given by `on`.
+    /// Dependency, bins: the column that is given by `on`. Formula: the column that is computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     of: Option<String>,
-    /// Dependency: the column that gives `of`.
+    /// Dependency, bins: the column that gives `of`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on: Option<String>,
-    /// Dependency: the value of `of` for values of `on`, where it is public; the others are the model's likeliest.
+    /// Dependency: the value of `of` for values of `on`, where it is public; each other is drawn once from the model's law.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     map: BTreeMap<String, MapValue>,
-    /// Dependency: one column is missing where the other is. Otherwise a missing value says nothing of the other column.
+    /// Dependency, bins: one column is missing where the other is. Otherwise a missing value says nothing of the other column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missing_together: Option<bool>,
+    /// Formula: arithmetic over columns, such as `weight / (height / 100)^2`, with + - * / ^, parentheses, and floor, round,
+    /// sqrt, ln, exp, min, max. A moment counts in days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    formula: Option<String>,
+    /// Formula: how far `of` may be from it; without it, half of what the digits of `of` tell apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tolerance: Option<f64>,
+    /// Bins: the numbers of `on` at which a group begins, in their order. Below the first is a group, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    starts: Option<Vec<f64>>,
+    /// Bins: the value of `of` in each group, one more than `starts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    values: Option<Vec<MapValue>>,
+    /// Missing: a condition, as `generate --where` takes it; where it is false, all of `columns` are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unless: Option<String>,
 }
 
 impl RuleKind {
@@ -92,6 +114,9 @@ impl RuleKind {
             Self::Sum => (&["total", "parts"], &[]),
             Self::Unique | Self::Constant | Self::Ascending => (&["columns"], &[]),
             Self::Dependency => (&["of", "on"], &["map", "missing_together"]),
+            Self::Formula => (&["of", "formula"], &["tolerance"]),
+            Self::Bins => (&["of", "on", "starts", "values"], &["missing_together"]),
+            Self::Missing => (&["columns", "unless"], &[]),
         }
     }
 }
@@ -100,9 +125,11 @@ impl TryFrom<Fields> for Constraint {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Self, String> {
-        let Fields { name, kind, from, low, high, strict, when, then, never, total, parts, columns, of, on, .. } =
-            fields;
-        let (map, missing_together) = (fields.map, fields.missing_together);
+        #[rustfmt::skip]
+        let Fields {
+            name, kind, from, low, high, strict, when, then, never, total, parts, columns, of, on, map, missing_together,
+            formula, tolerance, starts, values, unless,
+        } = fields;
         let given = [
             ("low", low.is_some()),
             ("high", high.is_some()),
@@ -117,6 +144,11 @@ impl TryFrom<Fields> for Constraint {
             ("on", on.is_some()),
             ("map", !map.is_empty()),
             ("missing_together", missing_together.is_some()),
+            ("formula", formula.is_some()),
+            ("tolerance", tolerance.is_some()),
+            ("starts", starts.is_some()),
+            ("values", values.is_some()),
+            ("unless", unless.is_some()),
         ];
         let (wanted, allowed) = kind.fields();
         if let Some((field, _)) =
@@ -141,6 +173,13 @@ impl TryFrom<Fields> for Constraint {
                 let missing_together = missing_together.unwrap_or(false);
                 of.zip(on).map(|(of, on)| Rule::Dependency { of, on, map, missing_together })
             }
+            RuleKind::Formula => of.zip(formula).map(|(of, formula)| Rule::Formula { of, formula, tolerance }),
+            RuleKind::Bins => {
+                let missing_together = missing_together.unwrap_or(false);
+                let groups = of.zip(on).zip(starts.zip(values));
+                groups.map(|((of, on), (starts, values))| Rule::Bins { of, on, starts, values, missing_together })
+            }
+            RuleKind::Missing => columns.zip(unless).map(|(columns, unless)| Rule::Missing { columns, unless }),
         };
         let missing = || {
             let missing = wanted.iter().find(|field| !given.iter().any(|(name, is)| is & (name == *field)));
@@ -173,6 +212,11 @@ impl From<Constraint> for Fields {
             on: None,
             map: BTreeMap::new(),
             missing_together: None,
+            formula: None,
+            tolerance: None,
+            starts: None,
+            values: None,
+            unless: None,
         };
         match rule {
             Rule::Inequality { low, high, strict } => {
@@ -189,6 +233,20 @@ impl From<Constraint> for Fields {
             Rule::Dependency { of, on, map, missing_together } => {
                 let missing_together = missing_together.then_some(true);
                 Self { of: Some(of), on: Some(on), map, missing_together, ..blank(RuleKind::Dependency) }
+            }
+            Rule::Formula { of, formula, tolerance } => {
+                Self { of: Some(of), formula: Some(formula), tolerance, ..blank(RuleKind::Formula) }
+            }
+            Rule::Bins { of, on, starts, values, missing_together } => Self {
+                of: Some(of),
+                on: Some(on),
+                starts: Some(starts),
+                values: Some(values),
+                missing_together: missing_together.then_some(true),
+                ..blank(RuleKind::Bins)
+            },
+            Rule::Missing { columns, unless } => {
+                Self { columns: Some(columns), unless: Some(unless), ..blank(RuleKind::Missing) }
             }
         }
     }

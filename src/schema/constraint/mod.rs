@@ -11,9 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::datetime::Clock;
-use super::expression::{Expression, parse};
+use super::expression::{Asked, Expression, Test, parse};
+use super::formula::{self, Formula};
 use super::{Column, Kind, Schema};
 use fields::Fields;
+
+const SECONDS_OF_A_DAY: f64 = 86_400.0;
 
 /// One rule of `[[constraint]]`. A missing cell satisfies every kind but those that ask for it by `is null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,9 +66,17 @@ pub enum Rule {
     Constant { columns: Vec<String> },
     /// From row to row of a unit, as they stand in the table, none of these columns goes down.
     Ascending { columns: Vec<String> },
-    /// Each value of `on` has one value of `of`: that of the map, or the likeliest in the model. Where `missing_together`,
-    /// one is missing where the other is; else a missing one says nothing of the other.
+    /// Each value of `on` has one value of `of`: that of the map, or one drawn once from the model's law. Where
+    /// `missing_together`, one is missing where the other is; else a missing one says nothing of the other.
     Dependency { of: String, on: String, map: BTreeMap<String, MapValue>, missing_together: bool },
+    /// `of` is computed from other columns, and not farther from that than the tolerance: half of what its own digits can
+    /// tell, where none is given.
+    Formula { of: String, formula: String, tolerance: Option<f64> },
+    /// `of` groups the numbers of `on`: the first value stands for those below the first of `starts`, each other one for
+    /// those from its start to the next one's. `missing_together` as of a dependency.
+    Bins { of: String, on: String, starts: Vec<f64>, values: Vec<MapValue>, missing_together: bool },
+    /// Of a row in which `unless` is false, all of these columns are missing.
+    Missing { columns: Vec<String>, unless: String },
 }
 
 /// A value of a dependency's map.
@@ -102,6 +113,9 @@ impl Rule {
             Self::Constant { .. } => "constant",
             Self::Ascending { .. } => "ascending",
             Self::Dependency { .. } => "dependency",
+            Self::Formula { .. } => "formula",
+            Self::Bins { .. } => "bins",
+            Self::Missing { .. } => "missing",
         }
     }
 
@@ -109,21 +123,42 @@ impl Rule {
     pub fn columns(&self) -> Vec<String> {
         match self {
             Self::Inequality { low, high, .. } => vec![low.clone(), high.clone()],
-            Self::Implication { .. } | Self::Forbidden { .. } => {
+            Self::Implication { .. } | Self::Forbidden { .. } | Self::Missing { .. } => {
                 self.never().iter().flat_map(Expression::tests).map(|test| test.column.clone()).collect()
             }
             Self::Sum { total, parts } => std::iter::once(total).chain(parts).cloned().collect(),
             Self::Unique { columns } | Self::Constant { columns } | Self::Ascending { columns } => columns.clone(),
-            Self::Dependency { of, on, .. } => vec![of.clone(), on.clone()],
+            Self::Dependency { of, on, .. } | Self::Bins { of, on, .. } => vec![of.clone(), on.clone()],
+            Self::Formula { of, .. } => std::iter::once(of.clone()).chain(self.inputs()).collect(),
         }
     }
 
-    /// For an implication and what is forbidden: what no row may satisfy. Nothing where it cannot be read.
+    /// What a formula is computed from; nothing where it cannot be read.
+    pub(crate) fn formula(&self) -> Option<Formula> {
+        match self {
+            Self::Formula { formula, .. } => formula::parse(formula).ok(),
+            _ => None,
+        }
+    }
+
+    /// The names of the columns that a formula is computed from.
+    fn inputs(&self) -> Vec<String> {
+        self.formula().map_or_else(Vec::new, |formula| formula.columns().into_iter().cloned().collect())
+    }
+
+    /// For an implication, what is forbidden and what is missing: what no row may satisfy. Nothing where it cannot be read.
     pub(crate) fn never(&self) -> Option<Expression> {
         match self {
             Self::Forbidden { never } => parse(never).ok(),
             Self::Implication { when, then } => {
                 Some(Expression::All(vec![parse(when).ok()?, Expression::Not(Box::new(parse(then).ok()?))]))
+            }
+            Self::Missing { columns, unless } => {
+                let is_there = |column: &String| {
+                    Expression::Test(Test { column: column.clone(), at: 1, negated: true, asked: Asked::Null })
+                };
+                let any = Expression::Any(columns.iter().map(is_there).collect());
+                Some(Expression::All(vec![Expression::Not(Box::new(parse(unless).ok()?)), any]))
             }
             _ => None,
         }
@@ -151,6 +186,9 @@ impl Constraint {
             (None, Rule::Constant { columns }) => format!("constant {}", names(columns, ", ")),
             (None, Rule::Ascending { columns }) => format!("ascending {}", names(columns, ", ")),
             (None, Rule::Dependency { of, on, .. }) => format!("{of} by {on}"),
+            (None, Rule::Formula { of, formula, .. }) => format!("{of} = {formula}"),
+            (None, Rule::Bins { of, on, .. }) => format!("{of} groups {on}"),
+            (None, Rule::Missing { columns, unless }) => format!("{} missing unless {unless}", names(columns, ", ")),
         }
     }
 }
@@ -196,6 +234,42 @@ pub(crate) fn is_sum(total: f64, sum: f64, column: &Column) -> bool {
     let coarse = column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Float32);
     let slack = if coarse { total.abs() * f64::from(f32::EPSILON) } else { 0.0 };
     (total - sum).abs() < 0.5 * 10f64.powi(-(column.decimals.unwrap_or(0) as i32)) + slack
+}
+
+/// How far a cell may be from what its formula gives, where nothing is said: half of what the digits of the column tell
+/// apart. Nothing where it does not say how many it has.
+pub(crate) fn own_tolerance(column: &Column) -> Option<f64> {
+    let digits = match column.kind {
+        Kind::Integer => Some(0),
+        _ => column.decimals,
+    };
+    digits.map(|digits| 0.5 * 10f64.powi(-(digits as i32)).max(column.step.unwrap_or(0.0)))
+}
+
+/// Whether a cell is what its formula gives, within the tolerance and what floats cannot tell.
+pub(crate) fn is_computed(x: f64, computed: f64, column: &Column, tolerance: Option<f64>) -> bool {
+    let coarse = column.arrow_type.as_ref().is_some_and(|t| *t.data_type() == DataType::Float32);
+    let slack = x.abs().max(1.0) * if coarse { f64::from(f32::EPSILON) } else { 1e-9 };
+    (x - computed).abs() <= tolerance.or_else(|| own_tolerance(column)).unwrap_or(0.0) + slack
+}
+
+/// How a formula counts the numbers of a column: moments in days, others as they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Counting(Option<Clock>);
+
+impl Counting {
+    pub(crate) fn of(column: &Column) -> Self {
+        Self((column.kind == Kind::Datetime).then(|| column.clock()))
+    }
+
+    pub(crate) fn count(self, x: f64) -> f64 {
+        self.0.map_or(x, |clock| clock.seconds(x) / SECONDS_OF_A_DAY)
+    }
+}
+
+/// Which of the groups that begin at `starts` a number is in.
+pub(crate) fn group(x: f64, starts: &[f64]) -> usize {
+    starts.partition_point(|start| *start <= x)
 }
 
 impl Schema {

@@ -6,25 +6,26 @@ use super::Rule;
 use crate::schema::Schema;
 
 /// The columns that a rule computes from others, with those it computes them from.
-fn computed(rule: &Rule) -> Option<(&str, Vec<&str>)> {
+fn computed(rule: &Rule) -> Option<(&str, Vec<String>)> {
     match rule {
-        Rule::Sum { total, parts } => Some((total, parts.iter().map(String::as_str).collect())),
-        Rule::Dependency { of, on, .. } => Some((of, vec![on])),
+        Rule::Sum { total, parts } => Some((total, parts.clone())),
+        Rule::Dependency { of, on, .. } | Rule::Bins { of, on, .. } => Some((of, vec![on.clone()])),
+        Rule::Formula { of, .. } => Some((of, rule.inputs())),
         _ => None,
     }
 }
 
 impl Rule {
     /// The column that it computes from others.
-    pub(super) fn computes(&self) -> Option<&str> {
+    pub(crate) fn computes(&self) -> Option<&str> {
         computed(self).map(|(column, _)| column)
     }
 }
 
 /// The pairs of columns of which a rule says that the second comes after the first.
-fn compared(rule: &Rule) -> Option<(&str, Vec<&str>)> {
+fn compared(rule: &Rule) -> Option<(&str, Vec<String>)> {
     match rule {
-        Rule::Inequality { low, high, .. } => Some((high, vec![low])),
+        Rule::Inequality { low, high, .. } => Some((high, vec![low.clone()])),
         _ => None,
     }
 }
@@ -46,7 +47,7 @@ pub(super) fn closes_circle(schema: &Schema, index: usize) -> bool {
             if column == start {
                 return true;
             }
-            if seen.insert(column) {
+            if seen.insert(column.clone()) {
                 open.extend(rules().filter(|(later, _)| *later == column).flat_map(|(_, earlier)| earlier));
             }
         }
@@ -64,7 +65,7 @@ impl Schema {
             let of = |i: usize| computed(&self.constraints[i].rule);
             let waits = |i: usize| {
                 let needs = of(i).map(|(_, needs)| needs).unwrap_or_default();
-                left.iter().any(|&other| of(other).is_some_and(|(column, _)| needs.contains(&column)))
+                left.iter().any(|&other| of(other).is_some_and(|(column, _)| needs.iter().any(|need| need == column)))
             };
             let (ready, rest): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&i| !waits(i));
             if ready.is_empty() {

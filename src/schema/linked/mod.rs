@@ -73,7 +73,7 @@ pub struct LinkedSchema {
 pub struct LinkedSpec {
     /// Name in reports and in the ledger.
     pub name: String,
-    /// Random identifier of the source, which has the budget: see [`TableSpec::source`].
+    /// Random identifier of the source, which has the budget: see that of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Number of rows of the root, as it is declared to be public; a folder of another number is fitted as if it had so
@@ -84,7 +84,7 @@ pub struct LinkedSpec {
     /// is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least_units: Option<u64>,
-    /// The most epsilon that all fits of this source together may spend: see [`TableSpec::epsilon_cap`].
+    /// The most epsilon that all fits of this source together may spend: see that of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon_cap: Option<f64>,
     /// Someone took what was read from the rows for public.

@@ -1,7 +1,7 @@
 //! Reading and writing the schema of linked tables.
 
 use super::{LinkedSchema, LinkedTable, Policy, Since};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::schema::toml_out::{HEADER, comments, field, list, marked, marked_rules, text, write_column};
 use crate::schema::{Constraint, Notes, Schema, parse_toml};
 use serde::de::IgnoredAny;
@@ -71,7 +71,7 @@ impl LinkedSchema {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::bad_input(format!("the schema cannot be read ({})", e.kind())).file(path))?;
+            .map_err(|e| Error::bad_input(format!("the schema cannot be read ({})", why(e.kind()))).file(path))?;
         let read = Self::in_folder(&text, path.parent().unwrap_or(Path::new("")));
         read.map_err(|e| if e.file.is_none() { e.file(path) } else { e })
     }

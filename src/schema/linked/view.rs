@@ -377,7 +377,7 @@ fn holds_in_view(constraint: &Constraint, columns: &[Column], sources: &[ViewCol
             },
             _ => false,
         },
-        Rule::Sum { .. } | Rule::Dependency { .. } => {
+        Rule::Sum { .. } | Rule::Dependency { .. } | Rule::Formula { .. } | Rule::Bins { .. } => {
             let is_own = |told: ViewColumn| matches!(told.from, From::Own(_));
             rule.columns().iter().all(|name| source(name).is_some_and(is_own))
         }

@@ -1,7 +1,7 @@
 //! The tables of a folder.
 
 use super::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, why};
 use crate::ingest::inspect::Vouched;
 use crate::ingest::linked::folder::ENDINGS;
 use crate::ingest::{Source, fhir, raw};
@@ -18,7 +18,7 @@ fn is_table(path: &Path) -> bool {
 /// Reads the tables of a folder, in the order of their names; and the names of the files of FHIR that are none.
 pub(super) fn read(folder: &Path, vouched: Vouched, said: &Reading) -> Result<(Vec<Table>, Vec<String>)> {
     let unreadable =
-        |e: std::io::Error| Error::bad_input(format!("the folder cannot be read ({})", e.kind())).file(folder);
+        |e: std::io::Error| Error::bad_input(format!("the folder cannot be read ({})", why(e.kind()))).file(folder);
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| entry.map(|entry| entry.path()).map_err(unreadable)).collect::<Result<_>>()?;

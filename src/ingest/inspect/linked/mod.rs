@@ -239,15 +239,15 @@ impl Table {
         }
     }
 
-    /// Inequalities as they are suggested for a single table, and columns that follow from another one.
+    /// Rules as they are suggested for a single table; columns that follow from another one are sought among long lists, too.
     fn find_rules(&mut self) -> Result<()> {
         let mut rules = followers::find(self)?;
         let comparable = self.draft.comparable();
         if comparable.modelled().next().is_some() {
             let columns = self.raw.all_rows().columns(&comparable, Demand::Whole)?;
             let frame = Frame { rows: self.raw.rows, columns, unit: None };
-            let inequalities = suggest(&frame, &comparable).into_iter().map(|constraint| constraint.rule);
-            rules.extend(inequalities.filter(|rule| matches!(rule, Rule::Inequality { .. })));
+            let suggested = suggest(&[frame], &comparable).into_iter().map(|constraint| constraint.rule);
+            rules.extend(suggested.filter(|rule| !matches!(rule, Rule::Dependency { .. })));
         }
         let schema = &mut self.draft.schema;
         let from = if schema.table.assumed_public { ConstraintFrom::Public } else { ConstraintFrom::Data };
