@@ -168,7 +168,8 @@ pub struct LinkedTable {
     /// Lines of NDJSON that are no resource of the table; rows of other files are refused where they are damaged.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_broken: Policy,
-    /// Texts that mean a missing cell, compared without surrounding blanks.
+    /// Texts that mean a missing cell, compared without surrounding blanks, and numbers that do, by value. An empty text does in
+    /// any case.
     #[serde(default = "super::empty_text")]
     pub missing: Vec<String>,
     /// How the text of the table's file is read, where it is not plain CSV.
