@@ -102,6 +102,7 @@ pub struct FitConfig {
     pub model: ModelChoice,
     /// The privacy budget of this fit. `inf` adds no noise: a reference that is not private.
     pub epsilon: f64,
+    /// Below 1 / (declared number of units), or at most 1e-5 where none is declared.
     #[serde(default = "default_delta")]
     pub delta: f64,
     /// The part of epsilon that pays for learning the domains which are not public; absent, such domains are refused.
@@ -120,6 +121,7 @@ pub struct CohortConfig {
     /// declared public, or was counted with noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// The same seed gives the same cohort of a model.
     #[serde(default)]
     pub seed: u64,
 }

@@ -304,6 +304,7 @@ mod tests {
             adjacency: Adjacency::AddRemove,
             event: Event::Gaussian { noise_multiplier: 3.0 },
             request: String::new(),
+            file: Some("a/t.csv".into()),
             tool: Some("0.2.0".into()),
         }
     }

@@ -42,6 +42,7 @@ pub struct Audit {
     pub seed: u64,
     pub sizes: Sizes,
     /// What was looked at of larger tables, but for exact copies, which are searched among all rows. Absent: everything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,
     /// Probability that any of the tests raises an alarm where there is no leak, at most; of linked tables, any test of any
     /// table.
@@ -133,8 +134,10 @@ pub struct AttackFigures {
     pub auc_ci: (f64, f64),
     /// The test of the area: probability of so large a one if the true one were 0.52, which is tolerated. Below 0.025 exactly
     /// where `auc_ci` lies above 0.52. Absent where more than half of the units are tied, or too few are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_area: Option<f64>,
     /// The units with the highest scores; absent where no set of them stands apart, and in a report where fewer than ten do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub highest: Option<Highest>,
     pub tpr_at_fpr: Vec<TprAtFpr>,
     /// Probability of so clear a result, of either test, if the synthetic table knew nothing of membership: twice the smaller.

@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 
 use super::{Frame, Source, Values, read};
-use crate::schema::{ArrowType, Reading, Schema};
+use crate::schema::{ArrowType, Schema};
 
 /// Kinds with the types that they may have, and values with their spellings: the first is what a typed file is made from. The
 /// missing marker -9 is a number like others in a typed file.
@@ -108,7 +108,7 @@ proptest! {
         fs::write(&path, csv.iter().map(|line| line.join(",") + "\n").collect::<String>()).unwrap();
         let schema = Schema::from_toml(&toml).unwrap();
         schema.check().unwrap();
-        let load = |source: &Source| read(source, &Reading::default()).unwrap().load_cohort(&schema).unwrap();
+        let load = |source: &Source| read(source, &schema.table.reading).unwrap().load_cohort(&schema).unwrap();
         let from_csv = load(&Source::from(&path));
         for source in write_typed(folder.path(), &RecordBatch::try_from_iter(arrays).unwrap()) {
             prop_assert_eq!(cells(&from_csv), cells(&load(&source)), "{} and {}", source, toml);

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use super::{Frame, FrameColumn, MISSING, Values};
 use crate::schema::expression::Cell;
-use crate::schema::{Column, Constraint, MapValue, Rule, Schema, common_unit, counted, group, is_computed, is_sum};
+use crate::schema::{Column, Constraint, Counting, MapValue, Rule, Schema, common_unit, group, is_computed, is_sum};
 
 /// For each constraint of the schema its title and how many rows of a table break it.
 ///
@@ -88,10 +88,11 @@ fn sum(frame: &Frame, schema: &Schema, total: &str, parts: &[String]) -> usize {
 }
 
 fn formula(frame: &Frame, schema: &Schema, rule: &Rule, of: &str, tolerance: Option<f64>) -> usize {
-    let formula = rule.formula().and_then(|formula| formula.map(&|name: &String| numbers(frame, schema, name)));
+    let input = |name: &String| numbers(frame, schema, name).map(|(column, cells)| (Counting::of(column), cells));
+    let formula = rule.formula().and_then(|formula| formula.map(&input));
     let Some((formula, (column, cells))) = formula.zip(numbers(frame, schema, of)) else { return 0 };
     let broken = |&row: &usize| {
-        let computed = formula.value(&|(column, cells)| counted(cells[row], column));
+        let computed = formula.value(&|(counting, cells)| counting.count(cells[row]));
         // What has no value, such as a part of nothing, says nothing.
         computed.is_finite() && !cells[row].is_nan() && !is_computed(cells[row], computed, column, tolerance)
     };
@@ -295,10 +296,10 @@ mod tests {
             ("kind = \"formula\"\nof = \"all\"\nformula = \"a + b\"", 1),
             ("kind = \"formula\"\nof = \"all\"\nformula = \"a + b\"\ntolerance = 0.2", 0),
             ("kind = \"formula\"\nof = \"a\"\nformula = \"moment - day + 1\"", 1),
-            ("kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"high\", \"low\"]", 1),
+            ("kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"high\", \"low\"]", 0),
             (
                 "kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"low\", \"high\"]\nmissing_together = true",
-                4,
+                5,
             ),
             ("kind = \"missing\"\ncolumns = [\"a\", \"sex\"]\nunless = \"level = 'high'\"", 2),
         ] {

@@ -89,7 +89,7 @@ impl DomainFrom {
     }
 }
 
-/// Moments of a column are whole multiples of this. [`DataType::Date64`](arrow_schema::DataType::Date64) means days anyway.
+/// Moments of a column are whole multiples of this. The type `date64` means days anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {

@@ -89,7 +89,7 @@ pub use check::MAX_DECIMALS;
 pub use code_system::CodeSystem;
 pub use column::{Bound, Column, DomainFrom, Kind, Resolution};
 pub use constraint::{Constraint, ConstraintFrom, MapValue, Rule};
-pub(crate) use constraint::{Unit, common_unit, counted, group, is_computed, is_sum, own_tolerance};
+pub(crate) use constraint::{Counting, Unit, common_unit, group, is_computed, is_sum, own_tolerance};
 pub use linked::{AnySchema, LinkedSchema};
 pub use parents::Parents;
 pub use reading::{Notation, Reading, limit};
@@ -145,11 +145,11 @@ pub struct TableSpec {
     /// Whose privacy is protected: the column that names the person, or `row`. `fit` wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy_unit: Option<String>,
-    /// Rows kept of one unit; see [`TableSpec::max_rows_per_unit`].
+    /// Rows kept of one unit, at most; further ones are left out. Absent, it is 4, and 1 where each row is a unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows_per_unit: Option<u32>,
     /// The column by which the rows of a unit follow each other: a moment, a number, or an identifier of whole numbers. `fit`
-    /// then tells each row from the one before it, and keeps the first rows of a unit; see [`Schema::history`].
+    /// then tells each row from the one before it, and keeps the first rows of a unit; see `docs/linked.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
     /// Texts that mean a missing cell, compared without surrounding blanks, and numbers that do, by value. An empty text does in

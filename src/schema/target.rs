@@ -11,7 +11,7 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// One class against the rest: [`Target::positive`] names the class.
+    /// One class against the rest: `positive` names the class.
     Binary,
     /// Each value of the column is a class.
     Multiclass,

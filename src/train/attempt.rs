@@ -35,6 +35,8 @@ pub(super) struct Asked<'a, 'p> {
     pub plan: &'p Plan,
     /// SHA-256 of all of the request that the plan does not say.
     pub request: &'p str,
+    /// The file or folder of the rows, as it was named.
+    pub file: &'p str,
     /// Whether a new fit may write over a model that is there.
     pub overwrites: bool,
     pub stop: &'a Stop,
@@ -94,7 +96,7 @@ impl<'a> Attempt<'a> {
 
     /// Records the intent of a new fit.
     fn begin(asked: Asked<'a, '_>) -> Result<Self> {
-        let Asked { ledger, output, plan, request, overwrites, stop } = asked;
+        let Asked { ledger, output, plan, request, file, overwrites, stop } = asked;
         if !overwrites {
             output::check_new(output)?;
         }
@@ -114,6 +116,7 @@ impl<'a> Attempt<'a> {
             adjacency: plan.adjacency(),
             event: plan.event(),
             request: request.into(),
+            file: Some(file.into()),
             tool: Some(VERSION.into()),
         };
         let line = stop.intend(|| {

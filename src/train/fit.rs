@@ -198,7 +198,15 @@ pub fn fit(request: &FitRequest, place: &Place, observe: &mut Observe<'_>) -> Re
     let Place { ledger, output, tables, resume, overwrites, check, stop } = *place;
     let asked_for = asked_for(request, &planned.schema, output, tables)?;
     PublicUnits::of(&request.schema.table).tell(&planned.plan);
-    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, overwrites, stop };
+    let asked = Asked {
+        ledger,
+        output,
+        plan: &planned.plan,
+        request: &asked_for,
+        file: &request.source.to_string(),
+        overwrites,
+        stop,
+    };
     let (mut attempt, checkpoint) = match Attempt::of(asked, resume, ModelFile::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
         Found::Model(model, sha256) => return Ok((*model, sha256)),

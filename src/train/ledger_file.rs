@@ -425,6 +425,7 @@ mod tests {
             adjacency: Adjacency::AddRemove,
             event: Event::Gaussian { noise_multiplier: 1.0 },
             request: String::new(),
+            file: None,
             tool: None,
         }
     }

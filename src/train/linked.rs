@@ -178,7 +178,15 @@ pub fn fit_linked(
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let asked_for = sha256(format!("{schema}\n{}\n{}\n{name}\n{tables}", request.model, request.seed).as_bytes());
     PublicUnits::of(&request.schema.linked.table()).tell(&planned.plan);
-    let asked = Asked { ledger, output, plan: &planned.plan, request: &asked_for, overwrites, stop };
+    let asked = Asked {
+        ledger,
+        output,
+        plan: &planned.plan,
+        request: &asked_for,
+        file: &request.folder.display().to_string(),
+        overwrites,
+        stop,
+    };
     let (mut attempt, checkpoint) = match Attempt::of(asked, resume, LinkedModel::from_bytes)? {
         Found::Fit(attempt, checkpoint) => (attempt, checkpoint),
         Found::Model(model, sha256) => return Ok((*model, sha256)),

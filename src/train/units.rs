@@ -87,8 +87,8 @@ impl PublicUnits {
         tracing::info!(
             "counts of a column will be wrong by about {std:.0} units: a category that fewer than {least:.0} have is noise"
         );
-        if let Some(units) = self.declared.filter(|&units| noise.drowns(units as f64)) {
-            tracing::warn!("{}", too_small(&format!("the {units} units that are declared")));
+        if self.declared.is_some_and(|units| noise.drowns(units as f64)) {
+            tracing::warn!("{}", too_small("the units that are declared"));
         }
         let epsilon = plan.epsilon();
         if epsilon > WEAK_EPSILON {

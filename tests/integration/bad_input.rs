@@ -38,7 +38,7 @@ drop = true
 const HEADER: &str = "patient,sex,age,note\n";
 
 const FIT: &str =
-    "fit table.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
+    "fit table.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent --force -o model.safetensors";
 
 fn rows(patients: usize) -> String {
     (0..patients).map(|p| format!("p{p},{},{},{SECRET}\n", ["F", "M"][p % 2], p % 90)).collect()

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A ward that one patient alone has seen, at every visit.
 const RARE: &str = "zq-canary-ward";
 
-const FIT: &str = "fit visits.csv --schema schema.toml --delta 1e-5 --model independent -o model.safetensors";
+const FIT: &str = "fit visits.csv --schema schema.toml --delta 1e-5 --model independent --force -o model.safetensors";
 
 /// A draft that lists the rare ward among what it read from the rows.
 fn world(patients: u64) -> World {

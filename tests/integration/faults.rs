@@ -82,7 +82,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let world = fitted();
     for name in ["cohort.parquet", "cohort.csv", "cohort.arrow"] {
         world.write(name, "old");
-        let generate = format!("generate model.safetensors --rows 20000 -o {name}");
+        let generate = format!("generate model.safetensors --rows 20000 --force -o {name}");
         on_a_full_disk(&world, 16, &generate).exits(1).says(&["cannot be written", "remedy"]);
         assert_eq!(world.read(name), b"old", "{name}");
     }
@@ -221,7 +221,8 @@ fn what_a_killed_program_left_behind_goes_with_the_next_command() {
     let world = fitted();
     world.write("cohort.csv", "old");
     let generate = || {
-        let mut command = world.command("generate model.safetensors --rows 1000000000 --threads 1 -o cohort.csv");
+        let mut command =
+            world.command("generate model.safetensors --rows 1000000000 --threads 1 --force -o cohort.csv");
         command.stderr(Stdio::null()).spawn().unwrap()
     };
     let killed = generate();
@@ -234,7 +235,7 @@ fn what_a_killed_program_left_behind_goes_with_the_next_command() {
     world.run("generate model.safetensors --rows 10 -o other.csv").succeeds();
     assert_eq!(unfinished(&world).len(), 1, "the file of a living program was removed");
     kill(alive);
-    world.run("generate model.safetensors --rows 10 -o other.csv").succeeds();
+    world.run("generate model.safetensors --rows 10 --force -o other.csv").succeeds();
     assert_eq!(unfinished(&world), Vec::<PathBuf>::new());
     assert_eq!(world.read("cohort.csv"), b"old");
 }

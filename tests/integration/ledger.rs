@@ -4,7 +4,7 @@ use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
 use crate::world::World;
 
 const FIT: &str =
-    "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent -o model.safetensors";
+    "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --model independent --force -o model.safetensors";
 
 fn world() -> World {
     let world = World::new();

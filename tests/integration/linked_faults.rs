@@ -60,7 +60,8 @@ categories = ["a", "b"]
 domain_from = "public"
 "#;
 
-const FIT: &str = "fit train --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o model.safetensors";
+const FIT: &str =
+    "fit train --schema schema.toml --epsilon 5 --delta 1e-5 --model independent --force -o model.safetensors";
 
 /// A folder of sixty people with three visits each.
 fn practice(world: &World, folder: &str, first: usize) {

@@ -53,7 +53,7 @@ fn json_validates() {
     for (name, command) in [
         ("fit.json", "fit visits.csv --schema schema.toml --epsilon 1 --delta 1e-5 --ledger l.jsonl -o m.safetensors"),
         ("generate.json", "generate m.safetensors --rows 9 -o nine.csv"),
-        ("generate.json", "generate m.safetensors --rows 9 --where age>20 -o nine.csv"),
+        ("generate.json", "generate m.safetensors --rows 9 --where age>20 -o women.csv"),
         ("infer.json", "infer m.safetensors visits.csv --score -o scores.csv"),
         ("infer.json", "infer m.safetensors visits.csv --fill -o filled.csv"),
         ("account.json", "account --sampling-rate 0.01 --noise-multiplier 1.1 --steps 100 --delta 1e-6"),

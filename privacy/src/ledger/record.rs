@@ -49,6 +49,9 @@ pub enum Record {
         /// Hash of what the fit was asked for beside its event; whoever resumes it has to ask for the same.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         request: String,
+        /// The file or folder of the rows, as it was named: tables of other folders may have the same file name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
         /// The version of the program; versions before 0.2.0 said none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tool: Option<String>,

@@ -50,13 +50,12 @@ fn in_words(record: &Record, ledger: &Ledger) -> String {
         Record::Opened { table: None, .. } => "opened".to_owned(),
         Record::Continued { version } => format!("format   {version} from here on"),
         Record::Table { table, source } => format!("table    {table}{}", of(source)),
-        Record::Intent { fit, source, epsilon, delta, tool, .. } => {
+        Record::Intent { fit, source, epsilon, delta, file, tool, .. } => {
             let tool = tool.as_deref().unwrap_or("0.1.0 or earlier");
             let epsilon = figure(*epsilon);
-            format!(
-                "intent   fit {fit}: epsilon {epsilon}, delta {delta:e}, by version {tool}{}",
-                whose(source, ledger)
-            )
+            let file = file.as_ref().map_or_else(String::new, |file| format!(", to {file}"));
+            let whose = whose(source, ledger);
+            format!("intent   fit {fit}: epsilon {epsilon}, delta {delta:e}{file}{whose}, by version {tool}")
         }
         Record::Cap { epsilon: Some(cap), source } => format!("cap      epsilon {cap} in all{}", of(source)),
         Record::Cap { epsilon: None, source } => format!("cap      none{}", of(source)),

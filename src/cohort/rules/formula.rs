@@ -3,7 +3,7 @@
 use super::Rules;
 use super::row::{Row, Setting};
 use crate::encode::Positions;
-use crate::schema::{Column, counted, formula, is_computed};
+use crate::schema::{Column, Counting, formula, is_computed};
 
 /// `of` is what the formula gives.
 pub(super) struct Formula {
@@ -16,10 +16,10 @@ pub(super) struct Formula {
 }
 
 /// A column that a formula names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Input {
     pub index: usize,
-    pub column: Column,
+    pub counting: Counting,
 }
 
 impl Formula {
@@ -31,7 +31,7 @@ impl Formula {
     /// What the row gives; nothing where a cell is missing or the formula has no value.
     fn value(&self, rules: &Rules, row: &Row) -> Option<f64> {
         let cell = |input: &Input| {
-            if row.has(input.index) { counted(row.value(rules, input.index), &input.column) } else { f64::NAN }
+            if row.has(input.index) { input.counting.count(row.value(rules, input.index)) } else { f64::NAN }
         };
         Some(self.formula.value(&cell)).filter(|x| x.is_finite() && row.has(self.of))
     }

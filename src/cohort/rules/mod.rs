@@ -23,7 +23,7 @@ use crate::encode::Positions;
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
 use crate::model::ModelFile;
-use crate::schema::{Column, Rule, Unit, common_unit};
+use crate::schema::{Column, Counting, Rule, Unit, common_unit};
 use arrow_schema::DataType;
 use dependency::Dependency;
 use formula::{Formula, Input};
@@ -162,7 +162,7 @@ impl<'m> Rules<'m> {
                 Rule::Formula { of, tolerance, .. } => {
                     let input = |name: &String| {
                         let index = place(name).ok()?;
-                        Some(Input { index, column: declared(index)?.clone() })
+                        Some(Input { index, counting: Counting::of(declared(index)?) })
                     };
                     let formula = schema.constraints[index].rule.formula().and_then(|formula| formula.map(&input));
                     let of = place(of)?;

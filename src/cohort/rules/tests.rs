@@ -297,7 +297,7 @@ const CONDITIONS: [Option<&str>; 12] = [
     Some("text != 'z' or reason is null"),
     Some("part between 3 and 5"),
     Some("group = 'middle'"),
-    Some("fee >= 300 and days < 40"),
+    Some("fee >= 300 and days < 400"),
 ];
 
 proptest! {
@@ -352,4 +352,29 @@ fn a_known_total_is_reached_where_a_fine_part_is_at_its_end() {
         assert!(rules.repair(&mut row, &setting), "{at_first:?} {total}");
         assert_eq!(positions[drugs] + 100 * positions[ward], total);
     }
+}
+
+/// Values that no map tells are not all given the model's likeliest one.
+#[test]
+fn what_no_map_tells_is_shared_out_as_the_model_has_it() {
+    let clinics: Vec<String> = (0..40).map(|n| format!("\"c{n}\"")).collect();
+    let clinic = format!(
+        "[[column]]\nname = \"clinic\"\nkind = \"categorical\"\nnullable = false\ncategories = [{}]\n",
+        clinics.join(", ")
+    );
+    let rule = "[[constraint]]\nkind = \"dependency\"\nof = \"text\"\non = \"clinic\"\n";
+    let schema = Schema::from_toml(&format!("{COLUMNS}{clinic}{rule}")).unwrap();
+    let model = model(&schema, 1);
+    let place = |name: &str| model.domain.columns.iter().position(|c| c.name == name).unwrap();
+    let rules = super::Rules::new(&model, crate::cohort::data_type).unwrap().unwrap();
+    let all: Vec<usize> = (0..3)
+        .map(|text| {
+            let mut positions = vec![0; model.domain.columns.len()];
+            positions[place("text")] = text;
+            let giving = rules.giving(place("clinic"), &positions);
+            giving.map_or(0, |giving| (0..40).filter(|&clinic| giving.contains(clinic)).count())
+        })
+        .collect();
+    assert_eq!(all.iter().sum::<usize>(), 40, "each clinic has one text");
+    assert!(all.iter().all(|given| *given > 0), "{all:?}");
 }

@@ -366,6 +366,8 @@ fn numeric(profile: &Profile) -> Option<Draft> {
     let usual = digits[((digits.len() as f64 * DECIMALS_SHARE).ceil() as usize).clamp(1, digits.len()) - 1];
     let most = digits.last().copied().unwrap_or(0);
     let step = if most <= MAX_DECIMALS { step(&numbers, most as i32) } else { None };
+    // What the step has, all of its multiples may need.
+    let usual = if step.is_some() { most } else { usual };
     let finest = step.unwrap_or(10f64.powi(-(usual.min(MAX_DECIMALS) as i32)));
     if let Some(draft) = few_numbers(profile, &numbers, finest, ArrowType::FLOAT64) {
         return Some(draft);

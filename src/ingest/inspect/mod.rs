@@ -174,7 +174,9 @@ pub fn inspect(raw: &RawTable, also: &[RawTable], unit: Option<&str>, vouched: V
                 .source
                 .bad("the text of the table is read otherwise than that of the first one")
                 .expected(raw.reading.to_toml().unwrap_or_else(|| "plain CSV".to_owned()))
-                .remedy("say how both are written, by --separator, --decimal or --encoding, or draft a schema of each"));
+                .remedy(
+                    "say how both are written, by --separator, --decimal or --encoding, or draft a schema of each",
+                ));
         }
         for profile in &mut all {
             if let Some(column) = other.column(&profile.name) {

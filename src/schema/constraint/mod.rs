@@ -253,9 +253,18 @@ pub(crate) fn is_computed(x: f64, computed: f64, column: &Column, tolerance: Opt
     (x - computed).abs() <= tolerance.or_else(|| own_tolerance(column)).unwrap_or(0.0) + slack
 }
 
-/// A number as a formula counts it: a moment in days.
-pub(crate) fn counted(x: f64, column: &Column) -> f64 {
-    if column.kind == Kind::Datetime { column.clock().seconds(x) / SECONDS_OF_A_DAY } else { x }
+/// How a formula counts the numbers of a column: moments in days, others as they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Counting(Option<Clock>);
+
+impl Counting {
+    pub(crate) fn of(column: &Column) -> Self {
+        Self((column.kind == Kind::Datetime).then(|| column.clock()))
+    }
+
+    pub(crate) fn count(self, x: f64) -> f64 {
+        self.0.map_or(x, |clock| clock.seconds(x) / SECONDS_OF_A_DAY)
+    }
 }
 
 /// Which of the groups that begin at `starts` a number is in.

@@ -73,7 +73,7 @@ pub struct LinkedSchema {
 pub struct LinkedSpec {
     /// Name in reports and in the ledger.
     pub name: String,
-    /// Random identifier of the source, which has the budget: see [`TableSpec::source`].
+    /// Random identifier of the source, which has the budget: see that of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Number of rows of the root, as it is declared to be public; a folder of another number is fitted as if it had so
@@ -84,7 +84,7 @@ pub struct LinkedSpec {
     /// is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least_units: Option<u64>,
-    /// The most epsilon that all fits of this source together may spend: see [`TableSpec::epsilon_cap`].
+    /// The most epsilon that all fits of this source together may spend: see that of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon_cap: Option<f64>,
     /// Someone took what was read from the rows for public.
@@ -168,7 +168,8 @@ pub struct LinkedTable {
     /// Lines of NDJSON that are no resource of the table; rows of other files are refused where they are damaged.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_broken: Policy,
-    /// Texts that mean a missing cell, compared without surrounding blanks.
+    /// Texts that mean a missing cell, compared without surrounding blanks, and numbers that do, by value. An empty text does in
+    /// any case.
     #[serde(default = "super::empty_text")]
     pub missing: Vec<String>,
     /// How the text of the table's file is read, where it is not plain CSV.

@@ -109,7 +109,7 @@ fn a_second_draft_is_no_second_budget() {
     let first = source("a.toml");
     assert!(first.len() == 32 && first.bytes().all(|c| c.is_ascii_hexdigit()), "{first}");
     world.run(&fit("a.toml", 1.0, "a.safetensors")).succeeds();
-    world.run(&format!("{inspect} a.toml")).succeeds();
+    world.run(&format!("{inspect} a.toml --force")).succeeds();
     assert_eq!(source("a.toml"), first, "drafted anew in its place");
     world.run(&format!("{inspect} b.toml --source-of a.toml")).succeeds();
     assert_eq!(source("b.toml"), first);

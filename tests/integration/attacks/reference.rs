@@ -29,7 +29,8 @@ fn schema(world: &World, options: &str) -> LinkedSchema {
     LinkedSchema::from_toml(&world.text("schema.toml")).unwrap()
 }
 
-const FIT: &str = "fit real --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o model.safetensors";
+const FIT: &str =
+    "fit real --schema schema.toml --epsilon 5 --delta 1e-5 --model independent --force -o model.safetensors";
 const GENERATE: &str = "generate model.safetensors --rows 50 --format csv --reference real -o cohort";
 
 /// The persons' key is under a name that tells nothing, in a table with missing keys, so no link is found. The table was taken

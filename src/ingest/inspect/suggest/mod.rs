@@ -14,7 +14,7 @@ mod round;
 use super::Inspection;
 use crate::ingest::rules::broken;
 use crate::ingest::{Frame, FrameColumn, MISSING, Values};
-use crate::schema::{Column, Constraint, ConstraintFrom, Kind, Rule, Schema, counted, own_tolerance};
+use crate::schema::{Column, Constraint, ConstraintFrom, Counting, Kind, Rule, Schema, own_tolerance};
 use std::collections::{HashMap, HashSet};
 
 /// Columns of each sort that are compared with each other, at most: the first ones.
@@ -159,7 +159,8 @@ impl<'a> Facts<'a> {
                 Self { column, stored: &[], numbers: Vec::new(), codes: codes.clone(), firsts, labels, missing }
             }
             Values::Number(values) => {
-                let numbers: Vec<f64> = values.iter().map(|&x| counted(x, column)).collect();
+                let counting = Counting::of(column);
+                let numbers: Vec<f64> = values.iter().map(|&x| counting.count(x)).collect();
                 let missing = numbers.iter().filter(|x| x.is_nan()).count();
                 let (codes, firsts) = numbered(&numbers).unwrap_or_default();
                 Self { column, stored: values, numbers, codes, firsts, labels: &[], missing }
@@ -335,7 +336,9 @@ mod tests {
     fn one_row_that_breaks_a_rule_takes_it_away() {
         let early = suggested(&frame(400, |row| row[2] = row[0]));
         assert_eq!(early, ["years by degree", "in <= seen", "in <= out"]);
-        assert_eq!(suggested(&frame(400, |row| row[3] = 10.0)), ["in <= seen", "seen <= out"]);
+        let without_years = suggested(&frame(400, |row| row[3] = 10.0));
+        assert_eq!(without_years[..2], ["in <= seen", "seen <= out"]);
+        assert!(without_years[2..].iter().all(|title| title.starts_with("when degree")), "{without_years:?}");
     }
 
     #[test]
