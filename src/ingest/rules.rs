@@ -296,10 +296,10 @@ mod tests {
             ("kind = \"formula\"\nof = \"all\"\nformula = \"a + b\"", 1),
             ("kind = \"formula\"\nof = \"all\"\nformula = \"a + b\"\ntolerance = 0.2", 0),
             ("kind = \"formula\"\nof = \"a\"\nformula = \"moment - day + 1\"", 1),
-            ("kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"high\", \"low\"]", 1),
+            ("kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"high\", \"low\"]", 0),
             (
                 "kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"low\", \"high\"]\nmissing_together = true",
-                4,
+                5,
             ),
             ("kind = \"missing\"\ncolumns = [\"a\", \"sex\"]\nunless = \"level = 'high'\"", 2),
         ] {

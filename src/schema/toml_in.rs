@@ -154,7 +154,7 @@ mod tests {
             (error("[table]\nname = \"t\"\nmissing = 3\n"), "wrong type, expected a list in brackets"),
             (of_column("decimals = 2.5"), "expected a whole number that is not negative"),
             (of_column("categories = 1"), "expected a list in brackets"),
-            (of_column("min = []"), "wrong"),
+            (of_column("min = []"), "expected a number"),
         ] {
             assert!(message.contains(words), "{message}");
             for word in ["f64", "u32", "u64", "struct", "enum", "sequence", "variant", "map"] {

@@ -16,7 +16,7 @@ static FITTED: LazyLock<World> = LazyLock::new(|| {
     let world = World::shared("manners");
     world.write("visits.csv", Hospital::new(200, FIRST_PATIENT).csv()).write("schema.toml", SCHEMA);
     world.write("holdout.csv", Hospital::new(100, 5_000_001).csv()).write("run.toml", RUN);
-    world.run(FIT).succeeds();
+    world.run_carefully(FIT).succeeds();
     world
 });
 
@@ -34,7 +34,7 @@ fn fitted() -> World {
 fn nothing_is_overwritten_unless_it_is_said() {
     let world = fitted();
     let tables = "--holdout holdout.csv --synthetic cohort.csv --schema schema.toml";
-    world.run("generate model.safetensors --rows 100 -o cohort.csv").succeeds();
+    world.run_carefully("generate model.safetensors --rows 100 -o cohort.csv").succeeds();
     for name in ["evaluation.json", "audit.json", "scores.csv"] {
         world.write(name, "mine");
     }
@@ -47,13 +47,13 @@ fn nothing_is_overwritten_unless_it_is_said() {
         (&format!("audit --members visits.csv {tables} -o audit.json"), "audit.json"),
         ("infer model.safetensors visits.csv --score -o scores.csv", "scores.csv"),
     ] {
-        world.run(command).exits(1).says(&[name, "is there already", "--force"]);
+        world.run_carefully(command).exits(1).says(&[name, "is there already", "--force"]);
     }
     assert!(world.files() == before, "a file was changed, or a line written");
     for command in
         ["inspect visits.csv --unit patient -o schema.toml", "generate model.safetensors --rows 9 -o cohort.csv"]
     {
-        world.run(&format!("{command} --force")).succeeds();
+        world.run_carefully(&format!("{command} --force")).succeeds();
     }
     assert!(world.text("schema.toml") != SCHEMA && world.text("cohort.csv").lines().count() == 10);
 }
@@ -65,13 +65,13 @@ fn a_run_writes_over_no_other() {
     std::fs::create_dir(world.path("out")).unwrap();
     world.write("out/notes.txt", "of somebody").write("out/report.html", "of another run");
     let before = world.files();
-    world.run("run run.toml -o out").exits(1).says(&["report.html", "of another run", "--force", "--resume"]);
-    let planned = world.run("plan run.toml -o out").exits(1);
+    world.run_carefully("run run.toml -o out").exits(1).says(&["report.html", "of another run", "--force", "--resume"]);
+    let planned = world.run_carefully("plan run.toml -o out").exits(1);
     assert!(planned.stdout.contains("report.html: is there already"), "{planned}");
     assert!(world.files() == before);
     std::fs::remove_file(world.path("out/report.html")).unwrap();
-    world.run("run run.toml -o out").runs();
-    world.run("run run.toml -o out --force").runs();
+    world.run_carefully("run run.toml -o out").runs();
+    world.run_carefully("run run.toml -o out --force").runs();
     assert_eq!(world.text("out/notes.txt"), "of somebody");
     assert_eq!(world.text("ledger.jsonl").matches(r#""kind":"intent""#).count(), 3);
 }
@@ -85,7 +85,8 @@ fn an_error_is_json_where_json_is_asked_for() {
         assert_valid("error.json", &told);
         told["error"].clone()
     };
-    let error = told(&world.run(&format!("{} --json --force", FIT.replace("visits.csv", "nowhere.csv"))).exits(3));
+    let error =
+        told(&world.run_carefully(&format!("{} --json --force", FIT.replace("visits.csv", "nowhere.csv"))).exits(3));
     assert_eq!(
         (&error["kind"], &error["exit_code"], &error["file"]),
         (&"bad_input".into(), &3.into(), &"nowhere.csv".into())
@@ -93,23 +94,27 @@ fn an_error_is_json_where_json_is_asked_for() {
     assert!(error["what"] == "there is no such file" && error["remedy"].is_string(), "{error}");
     let table = world.text("visits.csv").replacen(",F,", ",zq-secret-7741,", 1);
     world.write("wrong.csv", table.replace("900001", "x,y"));
-    let error = told(&world.run("fit wrong.csv --schema schema.toml --epsilon 1 -o m.safetensors --json").exits(3));
+    let error =
+        told(&world.run_carefully("fit wrong.csv --schema schema.toml --epsilon 1 -o m.safetensors --json").exits(3));
     assert!(error["row"].is_u64() && !error.to_string().contains("zq-secret"), "{error}");
-    let error = told(&world.run("generate model.safetensors --row 9 -o c.csv --json").exits(2));
+    let error = told(&world.run_carefully("generate model.safetensors --row 9 -o c.csv --json").exits(2));
     assert!(error["kind"] == "usage" && error["what"].as_str().unwrap().contains("--row"), "{error}");
     let cap = SCHEMA.replace("[table]\n", "[table]\nepsilon_cap = 1.0\n");
     world.write("capped.toml", cap);
-    let error = told(&world.run(&FIT.replace("schema.toml", "capped.toml --json").replace("model.s", "m.s")).exits(4));
+    let error = told(
+        &world.run_carefully(&FIT.replace("schema.toml", "capped.toml --json").replace("model.s", "m.s")).exits(4),
+    );
     assert_eq!(error["kind"], "budget_refused");
     // A plan that something is missing from is an answer.
     world.write("run.toml", RUN.replace("holdout.csv", "nowhere.csv"));
-    assert_valid("plan.json", &world.run("plan run.toml --json").exits(3).json());
+    assert_valid("plan.json", &world.run_carefully("plan run.toml --json").exits(3).json());
 }
 
 #[test]
 fn rows_go_to_standard_output_and_into_gzip() {
     let world = fitted();
-    let generate = |more: &str| world.run(&format!("generate model.safetensors --rows 50 --seed 3 -q {more}"));
+    let generate =
+        |more: &str| world.run_carefully(&format!("generate model.safetensors --rows 50 --seed 3 -q {more}"));
     generate("-o cohort.csv").succeeds();
     let rows = world.text("cohort.csv");
     assert_eq!(generate("-o -").succeeds().stdout, rows);
@@ -119,9 +124,9 @@ fn rows_go_to_standard_output_and_into_gzip() {
     assert_eq!(unpacked, rows);
     generate("-o - --json").exits(2).says(&["--json"]);
     generate("-o cohort.parquet.gz").exits(2).says(&[".csv.gz", "-o -"]);
-    let scored = world.run("infer model.safetensors cohort.csv.gz --score -o -").succeeds();
+    let scored = world.run_carefully("infer model.safetensors cohort.csv.gz --score -o -").succeeds();
     assert!(scored.stdout.lines().count() == 51 && scored.stderr.contains("mean cross-entropy"), "{scored}");
-    world.run(&format!("{FIT} --force").replace("model.safetensors", "-")).exits(2).says(&["to a file"]);
+    world.run_carefully(&format!("{FIT} --force").replace("model.safetensors", "-")).exits(2).says(&["to a file"]);
     let first = world.shell("synthward generate model.safetensors --rows 100000 -q -o - | head -1").succeeds();
     assert_eq!(first.stdout.lines().collect::<Vec<_>>(), rows.lines().take(1).collect::<Vec<_>>());
 }
@@ -146,7 +151,7 @@ fn the_ledger_knows_who_and_which_table() {
         }
         assert!(command.output().unwrap().status.success());
     }
-    let shown = world.run("ledger show l.jsonl").succeeds().stdout;
+    let shown = world.run_carefully("ledger show l.jsonl").succeeds().stdout;
     for words in
         ["uid ", "to a/visits.csv", "to b/visits.csv", "of visits a (aaaaaaaa...)", "of visits b (bbbbbbbb...)"]
     {
@@ -164,15 +169,16 @@ fn what_noise_will_leave_is_told_before_anything_is_spent() {
         assert!(place("counts of a column will be wrong by about") < place("wrote"), "{outcome}");
         assert!(place(words) < place("wrote"), "{outcome}");
     };
-    let fit = |epsilon: &str| world.run(&format!("{FIT} --force").replace("--epsilon 2", epsilon)).succeeds();
+    let fit = |epsilon: &str| world.run_carefully(&format!("{FIT} --force").replace("--epsilon 2", epsilon)).succeeds();
     first(&fit("--epsilon 0.5"), "the table is too small for this epsilon: of the units that are declared");
     let weak = fit("--epsilon 12");
     first(&weak, "epsilon 12.0 promises little");
     assert!(!weak.stderr.contains("protects nobody"), "{weak}");
-    let private = || world.run("generate model.safetensors --rows 9 -o - -q").succeeds();
+    let private = || world.run_carefully("generate model.safetensors --rows 9 -o - -q").succeeds();
     private();
-    let json =
-        |name: &str| world.run(&format!("generate model.safetensors --rows 9 -o {name} --json")).succeeds().json();
+    let json = |name: &str| {
+        world.run_carefully(&format!("generate model.safetensors --rows 9 -o {name} --json")).succeeds().json()
+    };
     assert_eq!(json("weak.parquet")["private"], true);
     fit("--epsilon 25").says(&["protects nobody"]);
     assert_eq!(json("nominal.parquet")["private"], false);
@@ -182,7 +188,7 @@ fn what_noise_will_leave_is_told_before_anything_is_spent() {
     world.write("schema.toml", SCHEMA);
     fit("--epsilon 0.5").says(&["too small for this epsilon: of the units of this table"]);
     world.write("run.toml", RUN.replace("epsilon = 2.0", "epsilon = 0.5"));
-    let planned = world.run("plan run.toml").succeeds().stdout;
+    let planned = world.run_carefully("plan run.toml").succeeds().stdout;
     assert!(planned.contains("counts wrong by about"), "{planned}");
 }
 
@@ -193,10 +199,10 @@ fn a_delta_out_of_range_leaves_no_line() {
     let ledger = world.read("ledger.jsonl");
     for delta in ["0.01", "1", "0"] {
         let fit = format!("{FIT} --force").replace("1e-5", delta);
-        world.run(&fit).exits(3).says(&[format!("delta = {delta} is not usable").as_str()]);
+        world.run_carefully(&fit).exits(3).says(&[format!("delta = {delta} is not usable").as_str()]);
         world
             .write("run.toml", RUN.replace("delta = 1e-5", &format!("delta = {delta}")))
-            .run("run run.toml -o out")
+            .run_carefully("run run.toml -o out")
             .exits(3);
         assert_eq!(world.read("ledger.jsonl"), ledger, "{delta}");
     }
@@ -207,11 +213,11 @@ fn a_delta_out_of_range_leaves_no_line() {
 fn a_plan_is_plain() {
     let world = fitted();
     world.write("schema.toml", SCHEMA.replacen("domain_from = \"public\"", "domain_from = \"data\"", 1));
-    let planned = world.run("plan run.toml").exits(3).stdout;
+    let planned = world.run_carefully("plan run.toml").exits(3).stdout;
     assert!(planned.contains("1 column: nobody vouches, and no budget pays"), "{planned}");
     world.write("schema.toml", SCHEMA);
     world.write("run.toml", RUN.replace("independent", "vae"));
-    let planned = world.run("plan run.toml").succeeds().stdout;
+    let planned = world.run_carefully("plan run.toml").succeeds().stdout;
     assert!(planned.contains("clipped gradient sums") && !planned.contains("1 columns"), "{planned}");
     for line in planned.lines() {
         assert!(line.chars().count() <= 80, "{line}");
@@ -224,13 +230,13 @@ fn words_are_plain() {
     let world = fitted();
     for command in ["ledger show nowhere.jsonl", "generate nowhere.safetensors --rows 9 -o c.csv", "plan nowhere.toml"]
     {
-        let outcome = world.run(command).exits(3).says(&["there is no such file"]);
+        let outcome = world.run_carefully(command).exits(3).says(&["there is no such file"]);
         assert!(!outcome.stderr.contains("entity"), "{outcome}");
     }
     world
-        .run("generate model.safetensors --rows 9 -o nowhere/c.csv")
+        .run_carefully("generate model.safetensors --rows 9 -o nowhere/c.csv")
         .exits(1)
         .says(&["there is no such file or folder"]);
-    let all = world.run("generate model.safetensors --rows 9 --where age>=0 -o all.csv").succeeds();
+    let all = world.run_carefully("generate model.safetensors --rows 9 --where age>=0 -o all.csv").succeeds();
     assert!(all.stderr.contains("probability 1 ") && !all.stderr.contains("e0"), "{all}");
 }

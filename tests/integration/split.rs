@@ -19,13 +19,13 @@ fn texts(rows: &RecordBatch, column: &str) -> Vec<String> {
 }
 
 fn drafted(world: &World, table: &str, unit: &str) {
-    world.run(&format!("inspect {table} --unit {unit} --assume-public -o schema.toml")).succeeds();
+    world.run_carefully(&format!("inspect {table} --unit {unit} --assume-public -o schema.toml")).succeeds();
 }
 
 /// The people of both sides, once a table was divided.
 fn sides(world: &World, table: &str, seed: u64, folder: &str) -> [BTreeSet<String>; 2] {
     let split = format!("split {table} --schema schema.toml --holdout 0.3 --seed {seed} -o {folder}");
-    world.run(&split).succeeds();
+    world.run_carefully(&split).succeeds();
     ["train", "holdout"]
         .map(|side| texts(&rows(world, &format!("{folder}/{side}.parquet")), "patient").into_iter().collect())
 }
@@ -67,7 +67,7 @@ fn rows_that_are_people_are_divided_by_what_they_are() {
     let table: Vec<String> = (0..200).map(|n| format!("{},{}", n % 50, ["F", "M"][n % 2])).collect();
     let write = |rows: &[String]| world.write("people.csv", format!("age,sex\n{}\n", rows.join("\n")));
     let counted = |folder: &str| {
-        world.run(&format!("split people.csv --schema schema.toml -o {folder}")).succeeds();
+        world.run_carefully(&format!("split people.csv --schema schema.toml -o {folder}")).succeeds();
         ["train", "holdout"].map(|side| {
             let rows = rows(&world, &format!("{folder}/{side}.parquet"));
             let mut rows: Vec<String> =
@@ -100,7 +100,7 @@ fn copies_are_private_named_and_removed() {
     world.write("visits.csv", Hospital::new(60, FIRST_PATIENT).csv());
     drafted(&world, "visits.csv", "patient");
     let split = "split visits.csv --schema schema.toml -o split";
-    let answer = world.run(&format!("{split} --json")).succeeds().json();
+    let answer = world.run_carefully(&format!("{split} --json")).succeeds().json();
     crate::schemas::assert_valid("split.json", &answer);
     #[cfg(unix)]
     for name in ["split/train.parquet", "split/holdout.parquet", "ledger.jsonl.copies"] {
@@ -111,10 +111,10 @@ fn copies_are_private_named_and_removed() {
     assert!(named.contains("split/train.parquet") && named.contains("split/holdout.parquet"), "{named}");
     world.refuses(1, split, &["is there already"]);
     world.write("split/holdout.parquet", "mine");
-    world.run("split --clean --schema schema.toml").exits(1).says(&["is not what `split` wrote any more"]);
+    world.run_carefully("split --clean --schema schema.toml").exits(1).says(&["is not what `split` wrote any more"]);
     assert!(!world.path("split/train.parquet").exists() && world.text("split/holdout.parquet") == "mine");
     std::fs::remove_file(world.path("split/holdout.parquet")).unwrap();
-    let answer = world.run("split --clean --schema schema.toml --json").succeeds().json();
+    let answer = world.run_carefully("split --clean --schema schema.toml --json").succeeds().json();
     crate::schemas::assert_valid("split_clean.json", &answer);
     assert!(!world.path("ledger.jsonl.copies").exists());
     for (arguments, words) in [
@@ -135,11 +135,11 @@ fn a_table_in_another_spelling_is_divided_into_plain_ones() {
     let rows: String = (0..80).map(|n| format!("{};{},5;{} %\n", n, 50 + n % 40, n % 100)).collect();
     world.write("people.csv", format!("id;weight;share\n{rows}"));
     drafted(&world, "people.csv", "id");
-    world.run("split people.csv --schema schema.toml -o split").succeeds();
-    world.run("generate --help").succeeds();
+    world.run_carefully("split people.csv --schema schema.toml -o split").succeeds();
+    world.run_carefully("generate --help").succeeds();
     let fit =
         "fit split/train.parquet --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o m.safetensors";
-    world.run(fit).succeeds();
+    world.run_carefully(fit).succeeds();
     assert!(texts(&self::rows(&world, "split/train.parquet"), "weight").iter().all(|weight| weight.ends_with(".5")));
 }
 
@@ -154,8 +154,8 @@ fn a_folder_is_divided_by_person() {
     world.write("ward/patients.csv", format!("Id,born,sex\n{patients}"));
     world.write("ward/stays.csv", format!("Id,patient,start,ward\n{stays}"));
     world.write("ward/wards.csv", "Id,name\n0,surgery\n1,birth\n2,other\n");
-    world.run("inspect ward --assume-public --reference wards -o schema.toml").succeeds();
-    world.run("split ward --schema schema.toml --holdout 0.4 -o split").succeeds();
+    world.run_carefully("inspect ward --assume-public --reference wards -o schema.toml").succeeds();
+    world.run_carefully("split ward --schema schema.toml --holdout 0.4 -o split").succeeds();
     let people = |side: &str, table: &str, column: &str| -> BTreeSet<String> {
         texts(&rows(&world, &format!("split/{side}/{table}.parquet")), column).into_iter().collect()
     };
@@ -167,8 +167,8 @@ fn a_folder_is_divided_by_person() {
     }
     assert!(people("train", "patients", "Id").is_disjoint(&people("holdout", "patients", "Id")));
     let fit = "fit split/train --schema schema.toml --epsilon 5 --delta 1e-5 --model independent -o m.safetensors";
-    world.run(fit).succeeds();
-    world.run("split --clean --schema schema.toml").succeeds();
+    world.run_carefully(fit).succeeds();
+    world.run_carefully("split --clean --schema schema.toml").succeeds();
     assert!(!world.path("split/train/wards.csv").exists() && world.path("ward/wards.csv").exists());
 }
 
@@ -183,10 +183,10 @@ fn a_run_without_a_holdout_divides_its_table() {
         "run.toml",
         "[input]\ntable = \"visits.csv\"\nschema = \"schema.toml\"\n\n[fit]\nmodel = \"independent\"\nepsilon = 5.0\ndelta = 1e-5\n",
     );
-    let plan = world.run("plan run.toml --json").succeeds().json();
+    let plan = world.run_carefully("plan run.toml --json").succeeds().json();
     let (all, held) = (plan["estimate"]["rows"].as_f64().unwrap(), plan["estimate"]["holdout_rows"].as_f64().unwrap());
     assert!((held / (all + held) - 0.2).abs() < 0.02, "{plan}");
-    world.run("run run.toml -o out").runs().says(&["no holdout is given", "are held out", "noise weighs"]);
+    world.run_carefully("run run.toml -o out").runs().says(&["no holdout is given", "are held out", "noise weighs"]);
     assert!(!world.path("out/split").exists() && !world.path("ledger.jsonl.copies").exists());
     let report = world.json("out/report.json");
     assert!(report["stated"]["split"].as_str().unwrap().contains("20 % of the people"), "{}", report["stated"]);
@@ -197,5 +197,5 @@ fn a_run_without_a_holdout_divides_its_table() {
     assert!((drawn / expected - 1.0).abs() < 0.34, "{drawn} of {expected}");
     // It can be gone on with: the same people are held out.
     std::fs::remove_file(world.path("out/report.html")).unwrap();
-    world.run("run run.toml -o out --resume").runs();
+    world.run_carefully("run run.toml -o out --resume").runs();
 }

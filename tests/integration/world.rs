@@ -71,8 +71,15 @@ impl World {
         serde_json::from_slice(&self.read(name)).unwrap()
     }
 
-    /// Runs `synthward` in the folder, on arguments separated by blanks.
+    /// Runs `synthward` in the folder, on arguments separated by blanks. What lies there may be written over.
     pub fn run(&self, arguments: &str) -> Outcome {
+        let first = arguments.split_whitespace().next().unwrap_or_default();
+        let writes = ["fit", "generate", "run", "inspect", "infer", "evaluate", "audit"].contains(&first);
+        self.run_on(Stdio::null(), &if writes { format!("{arguments} --force") } else { arguments.to_owned() })
+    }
+
+    /// As somebody runs it who writes nothing over.
+    pub fn run_carefully(&self, arguments: &str) -> Outcome {
         self.run_on(Stdio::null(), arguments)
     }
 

@@ -336,7 +336,9 @@ mod tests {
     fn one_row_that_breaks_a_rule_takes_it_away() {
         let early = suggested(&frame(400, |row| row[2] = row[0]));
         assert_eq!(early, ["years by degree", "in <= seen", "in <= out"]);
-        assert_eq!(suggested(&frame(400, |row| row[3] = 10.0)), ["in <= seen", "seen <= out"]);
+        let without_years = suggested(&frame(400, |row| row[3] = 10.0));
+        assert_eq!(without_years[..2], ["in <= seen", "seen <= out"]);
+        assert!(without_years[2..].iter().all(|title| title.starts_with("when degree")), "{without_years:?}");
     }
 
     #[test]
