@@ -251,7 +251,8 @@ fn coded(seed: u64) -> String {
 }
 
 /// A cohort is judged by what it says and not by the file that it is in. Once the categories `0.0` and `1.0` of a CSV file were
-/// not those of its Parquet cohort: "leak found".
+/// not those of its Parquet cohort: "leak found". (At so large an epsilon, which leaves the figures without noise to speak of, there
+/// is a leak to be found, from every file alike.)
 #[test]
 fn a_cohort_is_judged_alike_from_every_file() {
     let world = World::new();
@@ -272,9 +273,8 @@ fn a_cohort_is_judged_alike_from_every_file() {
         assert_eq!(audit, same_audit, "{name}");
     }
     let distance = evaluation["tvd"]["one_way"]["synthetic"].as_f64().unwrap();
-    let copied = evaluation["validity"]["synthetic"]["unknown_category"].as_f64().unwrap();
-    assert!(distance < 0.15 && copied == 0.0, "{distance}");
-    assert_ne!(audit["verdict"], "leak_found", "{}", audit["reasons"]);
+    let unknown = evaluation["validity"]["synthetic"]["unknown_category"].as_f64().unwrap();
+    assert!(distance < 0.15 && unknown == 0.0, "{distance}, {unknown}");
 }
 
 const FOLDER: &str = r#"
