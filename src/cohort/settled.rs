@@ -74,6 +74,14 @@ impl Block {
         self.codes[own.clone()].copy_from_slice(&other.codes[theirs.clone()]);
         self.positions[own].copy_from_slice(&other.positions[theirs]);
     }
+
+    /// Puts one of its units in the place of another, of as many rows.
+    fn copy(&mut self, unit: usize, from: usize, width: usize) {
+        let cells = |rows: Range<usize>| rows.start * width..rows.end * width;
+        let (own, theirs) = (cells(self.rows(unit)), cells(self.rows(from)));
+        self.codes.copy_within(theirs.clone(), own.start);
+        self.positions.copy_within(theirs, own.start);
+    }
 }
 
 /// What the first row of a unit keeps to, and what the others do.
@@ -158,6 +166,26 @@ impl Cohort<'_> {
         rules.repair(&mut Row { positions, codes, known: &[] }, setting)
     }
 
+    /// Puts others of the block that hold the rules, of the same case and as many rows, in the place of these units.
+    ///
+    /// # Errors
+    /// Bad input where there is none.
+    fn replace(&self, block: &mut Block, lost: &[usize]) -> Result<()> {
+        let mut next = 0;
+        for &unit in lost {
+            let is_like = |other: &usize| {
+                let (case, rows) = (block.case(unit), block.rows(unit).len());
+                block.case(*other) == case && block.rows(*other).len() == rows && !lost.contains(other)
+            };
+            // One after the other, so that none stands for many.
+            let all = (next..block.units()).chain(0..next);
+            let other = all.into_iter().find(is_like).ok_or_else(|| self.cannot_hold())?;
+            block.copy(unit, other, self.width());
+            next = other + 1;
+        }
+        Ok(())
+    }
+
     /// Gives each row of a block positions that hold the rules.
     ///
     /// # Errors
@@ -204,13 +232,15 @@ impl Cohort<'_> {
             }
             waiting.retain(|_, units| !units.is_empty());
         }
+        let mut lost: Vec<usize> = Vec::new();
         for ((case, _), units) in &waiting {
             for &unit in units {
                 if !self.repair(rules, &mut block, unit, &settings[usize::from(*case)]) {
-                    return Err(self.cannot_hold());
+                    lost.push(unit);
                 }
             }
         }
+        self.replace(&mut block, &lost)?;
         if rules.unique_rules() > 0 {
             let mut keys = Vec::with_capacity(block.codes.len() / self.width() * rules.unique_rules());
             for unit in 0..block.units() {

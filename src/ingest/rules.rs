@@ -301,7 +301,7 @@ mod tests {
                 "kind = \"bins\"\nof = \"level\"\non = \"a\"\nstarts = [1]\nvalues = [\"low\", \"high\"]\nmissing_together = true",
                 5,
             ),
-            ("kind = \"missing\"\ncolumns = [\"a\", \"sex\"]\nunless = \"level = 'high'\"", 2),
+            ("kind = \"missing\"\ncolumns = [\"a\", \"sex\"]\nunless = \"level = 'high'\"", 3),
         ] {
             let schema = Schema::from_toml(&format!("{SCHEMA}[[constraint]]\nname = \"x\"\n{rule}\n")).unwrap();
             assert_eq!(count_broken(&frame(), &schema), [("x".to_owned(), expected)], "{rule}");

@@ -76,7 +76,7 @@ fn every_format_is_read_alike() {
     let piped = world.pipe("visits.csv.gz", "inspect - --unit patient --quiet").succeeds().stdout;
     assert_eq!(kinds(&piped), kinds(&csv), "standard input");
     assert_eq!(parquet, draft("visits.arrow"));
-    assert_eq!(kinds(&csv).len(), 12);
+    assert_eq!(csv.matches("\n[[column]]\n").count(), 12);
     assert_eq!(kinds(&csv), kinds(&parquet), "{csv}\n{parquet}");
     for types in ["dictionary(int32, utf8)", "decimal128(5, 1)", "int16", "date32", "large_utf8", "boolean"] {
         assert!(parquet.contains(&format!("\"{types}\"")), "{types}: {parquet}");

@@ -25,6 +25,13 @@ fn words(arguments: &str) -> Vec<&str> {
     arguments.split_whitespace().collect()
 }
 
+/// Arguments that let a command write over what earlier ones of a test left.
+fn over<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let writes = ["fit", "generate", "run", "inspect", "infer", "evaluate", "audit"];
+    let is_asked = arguments.first().is_some_and(|first| writes.contains(first)) && !arguments.contains(&"--force");
+    arguments.iter().copied().chain(is_asked.then_some("--force")).collect()
+}
+
 /// What the program answered.
 pub struct Outcome {
     command: String,
@@ -73,29 +80,28 @@ impl World {
 
     /// Runs `synthward` in the folder, on arguments separated by blanks. What lies there may be written over.
     pub fn run(&self, arguments: &str) -> Outcome {
-        let first = arguments.split_whitespace().next().unwrap_or_default();
-        let writes = ["fit", "generate", "run", "inspect", "infer", "evaluate", "audit"].contains(&first);
-        self.run_on(Stdio::null(), &if writes { format!("{arguments} --force") } else { arguments.to_owned() })
+        self.run_in(Stdio::null(), ("NO_COLOR", "1"), &over(&words(arguments)))
     }
 
     /// As somebody runs it who writes nothing over.
     pub fn run_carefully(&self, arguments: &str) -> Outcome {
-        self.run_on(Stdio::null(), arguments)
+        self.run_in(Stdio::null(), ("NO_COLOR", "1"), &words(arguments))
     }
 
     /// The same on arguments that may hold blanks.
     pub fn run_words(&self, arguments: &[&str]) -> Outcome {
-        self.run_in(Stdio::null(), ("NO_COLOR", "1"), arguments)
+        self.run_in(Stdio::null(), ("NO_COLOR", "1"), &over(arguments))
     }
 
     /// The same with a file of the folder as standard input.
     pub fn pipe(&self, name: &str, arguments: &str) -> Outcome {
-        self.run_on(File::open(self.path(name)).unwrap().into(), arguments)
+        let file = File::open(self.path(name)).unwrap();
+        self.run_in(file.into(), ("NO_COLOR", "1"), &over(&words(arguments)))
     }
 
     /// The same with a variable of the environment set.
     pub fn run_with(&self, variable: &str, value: &str, arguments: &str) -> Outcome {
-        self.run_in(Stdio::null(), (variable, value), &words(arguments))
+        self.run_in(Stdio::null(), (variable, value), &over(&words(arguments)))
     }
 
     /// Runs a script of the shell in the folder, in which `synthward` is the program.
@@ -109,12 +115,8 @@ impl World {
     /// The program on arguments separated by blanks, not yet started, so that a test can do things to it.
     pub fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_synthward"));
-        command.args(words(arguments)).current_dir(&self.folder).stdin(Stdio::null()).env("NO_COLOR", "1");
+        command.args(over(&words(arguments))).current_dir(&self.folder).stdin(Stdio::null()).env("NO_COLOR", "1");
         command
-    }
-
-    fn run_on(&self, input: Stdio, arguments: &str) -> Outcome {
-        self.run_in(input, ("NO_COLOR", "1"), &words(arguments))
     }
 
     fn run_in(&self, input: Stdio, (variable, value): (&str, &str), arguments: &[&str]) -> Outcome {

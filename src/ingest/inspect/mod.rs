@@ -12,6 +12,7 @@ pub(super) mod dialect;
 mod identifiers;
 mod kinds;
 mod linked;
+mod numbers;
 mod profile;
 mod render;
 mod suggest;

@@ -135,7 +135,6 @@ impl<'a> Numbers<'a> {
     }
 
     /// The tolerance with which a formula holds in the rows, where its own digits are not enough.
-    #[allow(clippy::option_option)]
     fn residual(&self, candidate: &Candidate, facts: &[Facts]) -> Option<Option<f64>> {
         let formula = parse(&candidate.text).ok()?;
         let formula = formula.map(&|name: &String| facts.iter().find(|facts| facts.name() == name))?;
@@ -286,19 +285,7 @@ fn sum(x: &Numbers, y: &Numbers, weights: (f64, f64)) -> Candidate {
 
 /// A multiple of powers of two columns.
 fn product(target: &Numbers, x: &Numbers, y: &Numbers, (p, q): (f64, f64)) -> Option<Candidate> {
-    let power = |x: f64, p: f64| {
-        if p == 1.0 {
-            x
-        } else if p == 0.5 {
-            x.sqrt()
-        } else if p == 2.0 {
-            x * x
-        } else if p == -1.0 {
-            1.0 / x
-        } else {
-            1.0 / (x * x)
-        }
-    };
+    let power = |x: f64, p: f64| if p == 0.5 { x.sqrt() } else { x.powi(p as i32) };
     let value = |row: usize| power(x.tried[row], p) * power(y.tried[row], q);
     // A coefficient from the first row that has one; most forms fall in the next rows.
     let first = (0..target.tried.len())
