@@ -13,6 +13,12 @@ use proptest::prelude::*;
 use super::{Frame, Source, Values, read};
 use crate::schema::{ArrowType, Schema};
 
+/// What a schema says of a kind, types that it may have, and its values, each with its spellings.
+type KindOfCells = (&'static str, &'static [&'static str], &'static [&'static [&'static str]]);
+
+/// A kind, two choices of its column, and of each row a value and a spelling.
+type Chosen = (usize, usize, usize, Vec<(usize, usize)>);
+
 /// Kinds with the types that they may have, and values with their spellings: the first is what a typed file is made from. The
 /// missing marker -9 is a number like others in a typed file.
 const NUMBERS: [&[&str]; 6] = [
@@ -28,7 +34,7 @@ const FRACTIONS: [&[&str]; 4] =
 const TRUTHS: [&[&str]; 3] = [&["true", "True", "TRUE"], &["false", "False", " false"], &["", "?"]];
 const TEXTS: [&[&str]; 6] = [&["1"], &["1.0"], &["007"], &["a \"b\", c"], &[" x"], &["?", ""]];
 const DAYS: [&[&str]; 3] = [&["2020-01-31"], &["1969-12-31"], &["?", ""]];
-const KINDS: [(&str, &[&str], &[&[&str]]); 9] = [
+const KINDS: [KindOfCells; 9] = [
     ("integer", &["int8", "int64", "uint8", "float32", "float64", "decimal128(10, 2)"], &NUMBERS),
     ("real", &["float32", "float64", "decimal128(10, 2)"], &NUMBERS),
     ("real", &["float32", "float64", "decimal128(10, 2)"], &FRACTIONS),
@@ -41,7 +47,7 @@ const KINDS: [(&str, &[&str], &[&[&str]]); 9] = [
 ];
 
 /// A column: its kind, its type, how its categories are spelled, and of each row which value it has and in which spelling.
-fn columns() -> impl Strategy<Value = Vec<(usize, usize, usize, Vec<(usize, usize)>)>> {
+fn columns() -> impl Strategy<Value = Vec<Chosen>> {
     let rows = prop::collection::vec((0usize..6, 0usize..6), 12);
     prop::collection::vec((0usize..KINDS.len(), 0usize..6, 0usize..6, rows), 1..5)
 }
@@ -100,7 +106,7 @@ proptest! {
             }
             // A type without a sign has no such marker.
             let unsigned = arrow_type.data_type().is_unsigned_integer();
-            let plain = rows.iter().map(|row| Some(of_row(row)[0]).filter(|t| !is_missing(t) && !(unsigned && *t == "-9")));
+            let plain = rows.iter().map(|row| Some(of_row(row)[0]).filter(|t| !(is_missing(t) || unsigned && *t == "-9")));
             let plain: ArrayRef = Arc::new(plain.collect::<StringArray>());
             arrays.push((name, cast(&plain, arrow_type.data_type()).unwrap()));
         }

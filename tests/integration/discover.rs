@@ -74,7 +74,7 @@ fn a_discover_epsilon_that_leaves_nothing_is_refused() {
 #[test]
 fn what_an_earlier_fit_discovered_is_not_vouched_for_by_itself() {
     let world = world(300);
-    let schema = world.text("schema.toml").replace("\"data\"", "\"discovered\"");
+    let schema = world.text("schema.toml").replace("domain_from = \"data\"", "domain_from = \"discovered\"");
     world.write("schema.toml", schema);
     world.refuses(3, &format!("{FIT} --epsilon 2"), &["learnt by an earlier fit", "domain_from = \"public\""]);
 }

@@ -27,7 +27,7 @@ static CLINIC: LazyLock<Clinic> = LazyLock::new(|| {
     Clinic { world, draft, schema }
 });
 
-fn rule<'s>(schema: &'s Schema, is: impl Fn(&Rule) -> bool) -> Option<&'s Constraint> {
+fn rule(schema: &Schema, is: impl Fn(&Rule) -> bool) -> Option<&Constraint> {
     schema.constraints.iter().find(|constraint| is(&constraint.rule))
 }
 
@@ -201,7 +201,7 @@ fn a_second_table_takes_away_what_it_contradicts() {
     let table = |rows: std::ops::Range<usize>, odd: bool| {
         let line = |n: usize| {
             let (a, b, sum) = row(n);
-            let sum = if odd && n % 3 == 0 { sum + 7 } else { sum };
+            let sum = if odd && n.is_multiple_of(3) { sum + 7 } else { sum };
             format!("{a},{},{sum},{}\n", if odd { format!("{b}.5") } else { b.to_string() }, ["x", "y"][n % 2])
         };
         format!("a,b,sum,group\n{}", rows.map(line).collect::<String>())

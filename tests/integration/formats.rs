@@ -252,7 +252,7 @@ fn a_second_table_shows_what_the_first_does_not() {
         format!("crp,day\n{rows}")
     };
     world.write("first.csv", table(&|n| format!("{}.{},{}/{}/2020", n % 7 + 1, n % 10, n % 12 + 1, n % 5 + 1)));
-    let limit = |n: usize| if n % 4 == 0 { "<0.5".to_owned() } else { format!("{}.{}", n % 9, n % 10) };
+    let limit = |n: usize| if n.is_multiple_of(4) { "<0.5".to_owned() } else { format!("{}.{}", n % 9, n % 10) };
     world.write("second.csv", table(&|n| format!("{},{}/{}/2020", limit(n), n % 12 + 1, n % 28 + 1)));
     let draft = world.run("inspect first.csv --also second.csv --unit row --assume-public -o schema.toml").succeeds();
     assert!(draft.stderr.contains("numbers as text"), "{draft}");

@@ -165,7 +165,7 @@ fn page() -> (String, Vec<String>) {
 #[test]
 fn every_key_has_its_words_and_an_example() {
     for name in ["schema.toml", "folder.toml"] {
-        AnySchema::read(&fixture(name)).unwrap_or_else(|e| panic!("{e}"));
+        AnySchema::read(fixture(name)).unwrap_or_else(|e| panic!("{e}"));
     }
     RunConfig::read(&fixture("run.toml")).unwrap_or_else(|e| panic!("{e}"));
     let (page, without) = page();

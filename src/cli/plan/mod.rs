@@ -323,7 +323,7 @@ fn render(run: &RunPlan, config: &Path) -> String {
             fact("", "the table is too small for this epsilon".into());
         }
     }
-    let _ = writeln!(out, "\n{:<10}{:>6}{:>18}  {}", "share", "events", "noise multiplier", "mechanism");
+    let _ = writeln!(out, "\n{:<10}{:>6}{:>18}  mechanism", "share", "events", "noise multiplier");
     for share in by_share(&run.events) {
         for group in &share.groups {
             let mut mechanism = group.line.mechanism.clone();

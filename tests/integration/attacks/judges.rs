@@ -210,6 +210,10 @@ fn recipients_files_hold_nothing_computed_in_the_clear() {
         for file in release["files"].as_array_mut().unwrap() {
             file["sha256"].take();
         }
+        // How many cells the released counts made.
+        for table in release["tables"].as_array_mut().unwrap() {
+            table["settings"].as_array_mut().unwrap().retain(|fact| fact["name"] != "cells of all columns");
+        }
         release
     };
     assert_eq!(facts("before"), facts("end"));
