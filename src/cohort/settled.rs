@@ -75,12 +75,16 @@ impl Block {
         self.positions[own].copy_from_slice(&other.positions[theirs]);
     }
 
-    /// Puts one of its units in the place of another, of as many rows.
-    fn copy(&mut self, unit: usize, from: usize, width: usize) {
-        let cells = |rows: Range<usize>| rows.start * width..rows.end * width;
-        let (own, theirs) = (cells(self.rows(unit)), cells(self.rows(from)));
-        self.codes.copy_within(theirs.clone(), own.start);
-        self.positions.copy_within(theirs, own.start);
+    /// Puts one of its units in the place of another: its rows, or its first row for each where the numbers of rows differ.
+    fn copy(&mut self, unit: usize, from: usize, width: usize, rows_column: Option<usize>) {
+        let (own, theirs) = (self.rows(unit), self.rows(from));
+        for row in 0..own.len() {
+            let other = theirs.start + if own.len() == theirs.len() { row } else { 0 };
+            for j in (0..width).filter(|&j| Some(j) != rows_column) {
+                let (to, from) = ((own.start + row) * width + j, other * width + j);
+                (self.codes[to], self.positions[to]) = (self.codes[from], self.positions[from]);
+            }
+        }
     }
 }
 
@@ -166,21 +170,20 @@ impl Cohort<'_> {
         rules.repair(&mut Row { positions, codes, known: &[] }, setting)
     }
 
-    /// Puts others of the block that hold the rules, of the same case and as many rows, in the place of these units.
+    /// Puts others of the block that hold the rules, of the same case and as many rows where there is one, in the place of these
+    /// units.
     ///
     /// # Errors
     /// Bad input where there is none.
     fn replace(&self, block: &mut Block, lost: &[usize]) -> Result<()> {
         let mut next = 0;
         for &unit in lost {
-            let is_like = |other: &usize| {
-                let (case, rows) = (block.case(unit), block.rows(unit).len());
-                block.case(*other) == case && block.rows(*other).len() == rows && !lost.contains(other)
-            };
+            let is_of_case = |other: &usize| block.case(*other) == block.case(unit) && !lost.contains(other);
+            let is_like = |other: &usize| is_of_case(other) && block.rows(*other).len() == block.rows(unit).len();
             // One after the other, so that none stands for many.
-            let all = (next..block.units()).chain(0..next);
-            let other = all.into_iter().find(is_like).ok_or_else(|| self.cannot_hold())?;
-            block.copy(unit, other, self.width());
+            let mut all = (next..block.units()).chain(0..next);
+            let other = all.clone().find(is_like).or_else(|| all.find(is_of_case)).ok_or_else(|| self.cannot_hold())?;
+            block.copy(unit, other, self.width(), self.model.domain.rows_column);
             next = other + 1;
         }
         Ok(())
