@@ -175,6 +175,8 @@ pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
     for column in schema.columns.iter_mut().filter(|column| column.domain_from == Some(DomainFrom::Data)) {
         column.domain_from = Some(DomainFrom::Public);
     }
+    // A rule that nobody vouches for is left out, as by a fit.
+    schema.constraints = schema.public_constraints();
     let request = FitRequest {
         source: request.source,
         schema: &schema,

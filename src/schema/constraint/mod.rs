@@ -275,7 +275,7 @@ pub(crate) fn group(x: f64, starts: &[f64]) -> usize {
 impl Schema {
     /// The constraints but those that were seen to hold in the rows: nobody vouches for these, and no budget pays for
     /// them.
-    pub(super) fn public_constraints(&self) -> Vec<Constraint> {
+    pub fn public_constraints(&self) -> Vec<Constraint> {
         self.constraints.iter().filter(|constraint| constraint.from == ConstraintFrom::Public).cloned().collect()
     }
 }
