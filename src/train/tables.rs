@@ -126,12 +126,16 @@ impl Analysis {
     /// What an estimate of it hangs on: each two covariates with the outcome, or, where that has many cells, all pairs.
     fn tables(&self, layout: &Layout) -> Vec<Vec<usize>> {
         let Self { outcome, covariates } = self;
+        let mut covariates = covariates.clone();
+        covariates.sort_unstable();
+        let covariates = &covariates;
         let pairs = covariates.iter().enumerate().flat_map(|(i, &a)| covariates[i + 1..].iter().map(move |&b| [a, b]));
         let has_few = layout.cells[*outcome] <= MOST_LABEL_CELLS;
         if has_few && covariates.len() > 1 {
             return pairs.map(|pair| [&pair[..], &[*outcome]].concat()).collect();
         }
-        covariates.iter().map(|&covariate| [covariate, *outcome]).chain(pairs).map(|pair| pair.to_vec()).collect()
+        let with_outcome = |&covariate: &usize| [covariate.min(*outcome), covariate.max(*outcome)];
+        covariates.iter().map(with_outcome).chain(pairs).map(|pair| pair.to_vec()).collect()
     }
 }
 
@@ -248,6 +252,12 @@ mod tests {
         assert!((squares(&parts[6..]) - LABELLED_SHARE).abs() < 1e-12 && (squares(&parts) - 1.0).abs() < 1e-12);
         let (tables, parts) = choose(&layout, &[1], &[analysis(1, &[2, 0]), analysis(3, &[0, 1])]);
         assert_eq!(tables.len(), 6 + 3, "nothing is counted twice");
+        // The fit sees a pair from its first column alone, however an analyst writes it.
+        for outcome in 0..4 {
+            let covariates: Vec<usize> = (0..4).rev().filter(|&column| column != outcome).collect();
+            let (tables, _) = choose(&layout, &[], &[analysis(outcome, &covariates)]);
+            assert!(tables.iter().all(|table| table[0] < table[1]), "{outcome}: {tables:?}");
+        }
         let (_, without) = choose(&layout, &[1], &[]);
         assert!((squares(&parts) - 1.0).abs() < 1e-12);
         assert!(parts[6].weight > without[6].weight && parts[7].weight < without[7].weight);

@@ -6,7 +6,7 @@ use crate::model::Marginals;
 /// A released marginal of two or three columns, as shares of all units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasuredTable {
-    /// Two columns, or two and the label that they are measured with, which is the last.
+    /// Two columns in the order of the layout, or two such and the label that they are measured with, which is the last.
     pub columns: Vec<usize>,
     /// One noisy share a cell, the last column's code running fastest. They may be negative.
     pub shares: Vec<f32>,

@@ -137,6 +137,8 @@ impl Blocks {
     /// Every `step`-th share of a table, from the `first`, as the block of its first two columns.
     fn add(&mut self, table: &MeasuredTable, offsets: &[usize], first: usize, step: usize) {
         let (a, b) = (table.columns[0], table.columns[1]);
+        // Nothing below the diagonal is compared with what is wanted.
+        assert!(a < b, "the columns of a pair are in order");
         let block = offsets[b]..offsets[b + 1];
         for (row, shares) in table.shares.chunks_exact(block.len() * step).enumerate() {
             let wanted = &mut self.wanted.row_mut(offsets[a] + row)[block.clone()];
