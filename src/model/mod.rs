@@ -23,6 +23,7 @@ use crate::nn::Tensor;
 pub use diffusion::{Diffusion, DiffusionGenerator, DiffusionSettings};
 pub use evidence::Evidence;
 pub use marginals::Marginals;
+pub(crate) use mixture::trends;
 pub use mixture::{Measured, MeasuredTable, Mixture};
 mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};

@@ -15,7 +15,8 @@
 //!    errs less than each.
 //! 2. The classes of all members together are one mixture. Its own parameters are then freed, and it is moved towards
 //!    the released marginals, each shrunk towards the committee's by its own noise (empirical Bayes: `project`): what
-//!    the data say clearly and the networks missed comes back, the rest of the noise stays out.
+//!    the data say clearly and the networks missed comes back, the rest of the noise stays out. Pairs of columns are
+//!    shrunk along products of a few trends one by one, and along all other directions together.
 //!
 //! All of it is post-processing of the released marginals.
 
@@ -32,6 +33,7 @@ pub use conditionals::{Factors, LEAST_PROBABILITY, Posterior};
 pub use fit::{STEPS, Steps, fit, likely_steps, steps_of_member};
 pub use generate::Mixture;
 pub use measured::{Measured, MeasuredTable};
+pub(crate) use project::trends;
 
 #[cfg(test)]
 mod tests;
