@@ -3,9 +3,13 @@
 use super::Global;
 use super::linked::{Folders, LinkedEvaluation};
 use super::progress::Progress;
-use crate::error::Result;
-use crate::evaluate::{EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, Scores, SurvivalGroup, evaluate};
+use crate::error::{Error, Result};
+use crate::evaluate::{
+    Estimate, EvaluateOptions, Evaluation, Figure, ModelKind, RareShare, ReleaseNoise, Scores, SurvivalGroup, evaluate,
+    with_noise,
+};
 use crate::ingest::{self, Frame, Source};
+use crate::model::ModelFile;
 use crate::schema::target::Task;
 use crate::schema::{AnySchema, LinkedSchema, Schema};
 use std::path::{Path, PathBuf};
@@ -31,6 +35,9 @@ pub struct Evaluate {
     /// What the columns mean, the targets to predict and the analyses to compare
     #[arg(long, value_name = "SCHEMA")]
     schema: PathBuf,
+    /// The released model that drew the table: intervals of declared regressions then include its noise
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
     /// Fixes subsamples and models
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -50,14 +57,22 @@ impl Evaluate {
         };
         let comparing = Progress::endless(global, "comparing the tables");
         let tables = Tables::read(&schema, &self.real, &self.holdout, &self.synthetic)?;
-        let evaluation = tables.evaluate(&schema, self.seed)?;
+        let mut evaluation = tables.evaluate(&schema, self.seed)?;
         drop(comparing);
+        if let Some(path) = &self.model {
+            let (model, _) = ModelFile::read(path)?;
+            with_noise(&mut evaluation, &tables.synthetic, &schema, &ReleaseNoise::of(&model))?;
+        }
         global.answer(self.output.as_deref(), &evaluation, || summary(&evaluation))
     }
 }
 
 impl Evaluate {
     fn run_linked(&self, global: &Global, schema: &LinkedSchema) -> Result<()> {
+        if self.model.is_some() {
+            return Err(Error::bad_input("noise is told of the estimates of single tables")
+                .remedy("leave --model out: a folder is compared without it"));
+        }
         let comparing = Progress::endless(global, "comparing the tables");
         let [real, holdout, synthetic] = [&self.real, &self.holdout, &self.synthetic].map(Path::new);
         let evaluation = LinkedEvaluation::of(&Folders::read(schema, real, holdout, synthetic)?, self.seed)?;
@@ -155,7 +170,41 @@ pub fn summary(evaluation: &Evaluation) -> String {
     }
     text.push_str(&numbers(evaluation));
     text.push_str(&constrained(evaluation));
+    text.push_str(&doubtful(evaluation));
     text
+}
+
+/// Terms of regressions whose conclusion the noise of the release takes away.
+fn doubtful(evaluation: &Evaluation) -> String {
+    let known = evaluation.regressions.iter().flat_map(|r| r.terms.iter().map(move |term| (r, term)));
+    let known: Vec<_> = known.filter(|(_, term)| term.synthetic.is_some() && term.with_noise.is_some()).collect();
+    if known.is_empty() {
+        return String::new();
+    }
+    let doubtful = known.iter().filter(|(r, term)| r.is_doubtful(term));
+    let lines: Vec<String> = doubtful
+        .map(|(r, term)| {
+            let interval = |of: Option<Estimate>| {
+                of.map_or(String::new(), |e| {
+                    format!("{} ({} to {})", plain(e.estimate), plain(e.lower), plain(e.upper))
+                })
+            };
+            let what = format!("{}: {} {}", r.name, term.covariate, term.category.as_deref().unwrap_or_default());
+            format!("{:<28}{:>26}{:>26}\n", what.trim_end(), interval(term.synthetic), interval(term.with_noise))
+        })
+        .collect();
+    match lines.is_empty() {
+        true => {
+            format!("\nall {} estimates keep what they conclude when their interval includes the noise\n", known.len())
+        }
+        false => format!(
+            "\n{:<28}{:>26}{:>26}\n{}",
+            format!("doubtful ({} of {})", lines.len(), known.len()),
+            "cohort",
+            "with the noise",
+            lines.concat()
+        ),
+    }
 }
 
 /// Distances of the columns that constraints name, without and with them.

@@ -16,7 +16,7 @@ use crate::audit::Audit;
 use crate::cohort::{self, Cohort, Format};
 use crate::config::{ReportConfig, RunConfig};
 use crate::error::{Error, Result, why};
-use crate::evaluate::{Evaluation, compare_unconstrained};
+use crate::evaluate::{Evaluation, ReleaseNoise, compare_unconstrained, with_noise};
 use crate::ingest::{self, Frame, Source};
 use crate::model::{self, LinkedModel, ModelFile};
 use crate::output;
@@ -133,6 +133,9 @@ impl Run {
         let mut evaluation = tables.evaluate(schema, config.cohort.seed)?;
         if let Some(unconstrained) = unconstrained {
             compare_unconstrained(&mut evaluation, (&tables.real, &tables.holdout), &unconstrained, schema)?;
+        }
+        if let Model::Flat(model) = &model {
+            with_noise(&mut evaluation, &tables.synthetic, schema, &ReleaseNoise::of(model))?;
         }
         output::write_bytes(&out("evaluation.json"), to_json(&evaluation)?.as_bytes())?;
         drop(comparing);

@@ -190,11 +190,12 @@ impl Codec {
         marginal
     }
 
-    /// The mean position of the released law, missing left out; 0 where nothing is left.
-    pub fn mean_position(&self) -> f64 {
-        let mass: f64 = self.fine.iter().map(|f| f64::from(f.probability)).sum();
+    /// The mean position of the released law, of one joint cell or of all; 0 where it has no mass.
+    pub fn mean_position(&self, cell: Option<u16>) -> f64 {
+        let own = || self.fine.iter().filter(|f| cell.is_none_or(|cell| f.joint == cell));
+        let mass: f64 = own().map(|f| f64::from(f.probability)).sum();
         let middle = |f: &Fine| f64::from(f.probability) * (f64::from(f.first) + f64::from(f.last)) / 2.0;
-        if mass > 0.0 { self.fine.iter().map(middle).sum::<f64>() / mass } else { 0.0 }
+        if mass > 0.0 { own().map(middle).sum::<f64>() / mass } else { 0.0 }
     }
 
     /// The joint code of a position. A position no run covers takes the nearest run below.

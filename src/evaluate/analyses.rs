@@ -194,6 +194,9 @@ pub struct RegressionTerm {
     pub real: Option<Estimate>,
     pub holdout: Option<Estimate>,
     pub synthetic: Option<Estimate>,
+    /// The synthetic estimate with a 95 % interval that includes the noise of the release, and that its rows are drawn from a
+    /// model of drawn patients; `None` where the model is not at hand, or counted nothing that tells it.
+    pub with_noise: Option<Estimate>,
     /// How much the real and the synthetic interval share, as the mean of the shares of either, 0 to 1 (Karr et al. 2006).
     /// Of odds ratios on the scale of logarithms.
     pub overlap: Option<f64>,

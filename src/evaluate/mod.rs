@@ -15,6 +15,7 @@
 //! | `fairness` | does that model treat groups of people alike? |
 //! | `survival` | do its patients live as long? |
 //! | `regression` | do analysts draw the same conclusions? |
+//! | `noise` | how far can that be off by the noise of the release? |
 //! | `detection` | can a model tell its rows from real ones? |
 //! | `numbers` | have numbers the same means, spreads and zeros? |
 //! | `quality` | are cells missing, impossible, or all the same? |
@@ -45,6 +46,7 @@ mod fixture;
 mod linear;
 mod metrics;
 mod newton;
+mod noise;
 mod numbers;
 mod numpy_choice;
 mod quality;
@@ -67,6 +69,8 @@ pub use evaluation::{
     MissingRate, Missingness, ModelKind, NumberFigures, OfTables, OnePerson, Queries, RareCategories, RareShare, Rows,
     Scores, Tstr, Tvd, Validity, Violations,
 };
+
+pub use noise::ReleaseNoise;
 
 use rayon::prelude::*;
 
@@ -215,6 +219,25 @@ pub fn compare_unconstrained(
         let column = tables.position(&figures.name);
         let distance = |column| tvd::distance(&[&ColumnCodes::new(&tables, column)]).synthetic;
         figures.tvd_without_constraints = column.map(distance);
+    }
+    Ok(())
+}
+
+/// Puts intervals that include the noise of the release beside the estimates of declared regressions on the cohort.
+///
+/// # Errors
+/// As [`evaluate`].
+///
+/// # Privacy
+/// Post-processing: looks at the cohort, the model and the figures.
+pub fn with_noise(evaluation: &mut Evaluation, synthetic: &Frame, schema: &Schema, noise: &ReleaseNoise) -> Result<()> {
+    let mut tables = Tables::align(synthetic, synthetic, synthetic)?;
+    tables.clamp(|tables, column| clamped(tables, column, schema));
+    if evaluation.rows.synthetic_judged < synthetic.rows {
+        tables.synthetic = tables.synthetic.drawn(evaluation.rows.real, NumpyRng::new(&[evaluation.seed, 9]));
+    }
+    for (figures, declared) in evaluation.regressions.iter_mut().zip(&schema.regressions) {
+        regression::with_noise(figures, &tables, schema, declared, noise)?;
     }
     Ok(())
 }

@@ -8,12 +8,18 @@ use super::coefficient::Coefficient;
 use super::evaluation::Figure;
 use super::linear::Design;
 use super::newton::newton;
+use super::noise::ReleaseNoise;
 use super::table::{Column, Table, Tables, units_of};
 use super::{SMALLEST_GROUP, metrics};
 use crate::error::{Error, Result};
 use crate::schema::target::Task;
 use crate::schema::{Regression, Schema};
+use ndarray::Array2;
 
+/// Scores beyond this are certain.
+const LARGEST_SCORE: f64 = 40.0;
+/// Halvings that find an intercept.
+const HALVINGS: usize = 60;
 /// More terms than this are no table that anybody reads.
 const MAX_TERMS: usize = 200;
 /// A declaration whose names were looked up.
@@ -89,6 +95,7 @@ impl<'a> Plan<'a> {
 }
 
 /// The complete rows of one table.
+#[derive(Clone)]
 struct Cases {
     outcome: Vec<f64>,
     /// Whose each row is.
@@ -224,6 +231,7 @@ pub fn regression(tables: &Tables, schema: &Schema, declared: &Regression) -> Re
             real: estimate(real),
             holdout: estimate(holdout),
             synthetic: estimate(synthetic),
+            with_noise: None,
             overlap: both.map(|(real, synthetic)| real.overlap(synthetic)),
             standardised_difference: both.map(|(real, synthetic)| (synthetic.value - real.value) / real.error),
         }
@@ -247,6 +255,116 @@ pub fn regression(tables: &Tables, schema: &Schema, declared: &Regression) -> Re
         terms: names.enumerate().map(term).collect(),
         remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
     })
+}
+
+/// A column, or what of it is one and not zero.
+pub struct Term {
+    pub column: String,
+    /// The categories that are one; none of a number.
+    pub is_one_of: Option<Vec<String>>,
+}
+
+/// A regression on a cohort, as the noise of its release sees it.
+pub struct Fitted {
+    pub outcome: Term,
+    pub terms: Vec<Term>,
+    pub coefficients: Vec<Option<Coefficient>>,
+    /// Terms by terms: the mean over the complete rows of the products of what each is off its mean, weighed by how much the
+    /// outcome follows.
+    pub curvature: Array2<f64>,
+    /// How much the outcome follows a product of covariates, mean over the rows.
+    pub weight: f64,
+    /// The share of rows that are complete.
+    pub complete: f64,
+    /// Units of the rows.
+    pub units: usize,
+}
+
+/// Puts intervals that include the noise of the release beside the estimates of the cohort.
+///
+/// # Errors
+/// As [`regression`].
+///
+/// # Privacy
+/// Post-processing: looks at the cohort, the model and what is already in the figures.
+pub fn with_noise(
+    figures: &mut RegressionFigures,
+    tables: &Tables,
+    schema: &Schema,
+    declared: &Regression,
+    noise: &ReleaseNoise,
+) -> Result<()> {
+    let plan = Plan::new(tables, schema, declared)?;
+    let cases = Cases::new(tables, &tables.synthetic, &plan);
+    let Ok(coefficients) = fit(&plan, cases.clone()) else { return Ok(()) };
+    let known = noise.intervals(&plan.fitted(&cases, coefficients));
+    for (term, known) in figures.terms.iter_mut().zip(known) {
+        term.with_noise = term.synthetic.and(known).and_then(|known| known.estimate(declared.task));
+    }
+    Ok(())
+}
+
+impl Plan<'_> {
+    fn fitted(&self, cases: &Cases, coefficients: Vec<Option<Coefficient>>) -> Fitted {
+        let is_binary = self.declared.task == Task::Binary;
+        let mut terms = Vec::new();
+        let mut columns: Vec<Vec<f64>> = Vec::new();
+        for (covariate, cells) in self.covariates.iter().zip(&cases.cells) {
+            let column = covariate.name.to_owned();
+            if covariate.is_number() {
+                terms.push(Term { column, is_one_of: None });
+                columns.push(cells.clone());
+                continue;
+            }
+            for (place, label) in covariate.labels.iter().enumerate().skip(1) {
+                terms.push(Term { column: column.clone(), is_one_of: Some(vec![label.clone()]) });
+                columns.push(cells.iter().map(|&cell| f64::from(u8::from(cell == place as f64))).collect());
+            }
+        }
+        let rows = cases.rows();
+        let slopes = coefficients.iter().map(|c| c.map_or(0.0, |c| c.value));
+        let mut scores = vec![0.0; rows];
+        for (slope, column) in slopes.zip(&columns) {
+            scores.iter_mut().zip(column).for_each(|(score, x)| *score += slope * x);
+        }
+        let weights = if is_binary { logistic_weights(&scores, &cases.outcome) } else { vec![1.0; rows] };
+        let sum: f64 = weights.iter().sum();
+        for column in &mut columns {
+            let mean = column.iter().zip(&weights).map(|(x, w)| w * x).sum::<f64>() / sum;
+            column.iter_mut().for_each(|x| *x -= mean);
+        }
+        let product = |(a, b): (usize, usize)| {
+            let products = columns[a].iter().zip(&columns[b]).zip(&weights).map(|((x, y), w)| w * x * y);
+            products.sum::<f64>() / rows as f64
+        };
+        Fitted {
+            outcome: Term {
+                column: self.declared.outcome.clone(),
+                is_one_of: is_binary.then(|| self.declared.positive.clone()),
+            },
+            curvature: Array2::from_shape_fn((terms.len(), terms.len()), product),
+            terms,
+            coefficients,
+            weight: sum / rows as f64,
+            complete: 1.0 - cases.left_out,
+            units: units_of(cases.unit.iter().copied()),
+        }
+    }
+}
+
+/// The weights `p (1 - p)` of a logistic regression with these scores, whose intercept makes as many positive as are.
+fn logistic_weights(scores: &[f64], outcome: &[f64]) -> Vec<f64> {
+    let probability = |score: f64, intercept: f64| 1.0 / (1.0 + (-score - intercept).exp());
+    let wanted = metrics::mean(outcome.iter().copied());
+    let reach = LARGEST_SCORE + scores.iter().map(|score| score.abs()).fold(0.0, f64::max);
+    let (mut low, mut high) = (-reach, reach);
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(low, high);
+        let is_low = metrics::mean(scores.iter().map(|&score| probability(score, middle))) < wanted;
+        if is_low { low = middle } else { high = middle }
+    }
+    let of = |&score: &f64| probability(score, low) * (1.0 - probability(score, low));
+    scores.iter().map(of).collect()
 }
 
 /// The coefficients of all terms, `None` where the table has nothing to estimate them from; or why there are none.

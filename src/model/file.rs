@@ -267,7 +267,7 @@ impl ModelFile {
     /// # Privacy
     /// Post-processing.
     pub fn expected_rows(&self) -> u64 {
-        let rows = self.domain.rows_column.map_or(1.0, |column| 1.0 + self.header.codecs[column].mean_position());
+        let rows = self.domain.rows_column.map_or(1.0, |column| 1.0 + self.header.codecs[column].mean_position(None));
         (self.header.units * rows).round().max(1.0) as u64
     }
 

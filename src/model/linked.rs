@@ -147,7 +147,7 @@ impl LinkedModel {
         let persons = &self.parts[0];
         let count = persons.view.columns.iter().position(|column| matches!(column.from, From::Count(_)));
         let mean = count.map_or(1.0, |column| {
-            let position = persons.model.header.codecs[column].mean_position();
+            let position = persons.model.header.codecs[column].mean_position(None);
             match persons.model.domain.columns[column].domain {
                 Domain::Numbers { min, step, .. } => min + step * position,
                 Domain::Labels { .. } => position,

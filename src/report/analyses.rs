@@ -83,6 +83,10 @@ pub(super) struct Regression<'a> {
     figures: &'a RegressionFigures,
     ratios: bool,
     svg: Value,
+    /// Whether there are intervals that include the noise.
+    with_noise: bool,
+    /// Of each term, whether the noise takes away what it concludes.
+    doubtful: Vec<bool>,
 }
 
 impl<'a> Regression<'a> {
@@ -97,6 +101,12 @@ impl<'a> Regression<'a> {
             (name, term.real.map(interval), term.synthetic.map(interval))
         };
         let rows: Vec<_> = figures.terms.iter().take(TERMS).map(row).collect();
-        Ok(Self { figures, ratios, svg: safe(chart::forest(&rows, ratios)?) })
+        Ok(Self {
+            figures,
+            ratios,
+            svg: safe(chart::forest(&rows, ratios)?),
+            with_noise: figures.terms.iter().any(|term| term.with_noise.is_some()),
+            doubtful: figures.terms.iter().map(|term| figures.is_doubtful(term)).collect(),
+        })
     }
 }

@@ -378,6 +378,7 @@ fn regression(exact: &RegressionFigures, real: usize, holdout: usize) -> Regress
             real: known,
             holdout: shown(term.holdout, fewest_holdout),
             synthetic: term.synthetic,
+            with_noise: term.with_noise,
             overlap: known.and(term.overlap).map(two_decimals),
             standardised_difference: known.and(term.standardised_difference).map(two_decimals),
         }

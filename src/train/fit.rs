@@ -18,6 +18,7 @@ use crate::model::mixture::Steps;
 use crate::model::{Header, ModelFile, ModelKind, NetworkSettings, sha256};
 use crate::schema::{DomainFrom, Schema};
 use std::path::Path;
+use synthward_privacy::mechanism::Part;
 use synthward_privacy::plan::{Mechanism, Plan, Request, Share};
 use synthward_privacy::{Budget, PrivacyUnit, Sensitive};
 
@@ -281,6 +282,21 @@ pub(crate) fn counted_together(model: &ModelFile) -> Vec<Vec<usize>> {
     }
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     tables::chosen(&layout, schema, &model.domain).0
+}
+
+/// The groups of columns of which a fit of this kind counts all cells at once, each with the standard deviation of the noise
+/// in a cell's share of the units.
+///
+/// # Privacy
+/// Of the model's public plan.
+pub(crate) fn noise_of_tables(model: &ModelFile) -> Vec<(Vec<usize>, f64)> {
+    let Header { model: kind, schema, codecs, plan, units, .. } = &model.header;
+    let planned = plan.entries().iter().find(|entry| entry.name == tables::TABLES);
+    let Some(planned) = planned.filter(|_| *kind != ModelKind::Independent) else { return Vec::new() };
+    let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
+    let (tables, parts) = tables::chosen(&layout, schema, &model.domain);
+    let std = |part: Part| planned.noise_multiplier / part.weight / units;
+    tables.into_iter().zip(parts.into_iter().map(std)).collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod units;
 mod witness;
 
 pub use fit::{Check, FitRequest, Observe, Place, Planned, Progress, TABLE_MEMORY, fit, plan, plan_again};
-pub(crate) use fit::{counted_together, imitate, rehearse};
+pub(crate) use fit::{counted_together, imitate, noise_of_tables, rehearse};
 pub use ledger_file::{LedgerFile, read_ledger};
 pub use linked::{LinkedPlanned, LinkedRequest, fit_linked, plan_linked};
 pub use stop::{Heard, Stop};

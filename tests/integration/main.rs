@@ -12,6 +12,7 @@ mod cohort;
 mod condition;
 mod constraints;
 mod discover;
+mod effects;
 mod faults;
 mod fhir;
 mod follows;

@@ -1,0 +1,182 @@
+//! How far can an estimate on a cohort be off by the noise of its release?
+//!
+//! The interval of an analyst who takes the cohort's rows for real ones knows nothing of the noise. But what noise does to an
+//! estimate can be told, for its law is public. A regression hangs on the products of outcome and covariates, and on those of
+//! covariates with each other, and these are sums over the cells of released tables. So their noise is a sum of the noise of
+//! cells, and that of the estimate follows by the delta method: it is the sandwich with the noise in the middle (Evans and King
+//! 2023, Political Analysis 31:1, correct regressions on noisy releases by the same moments). The model moves what it cannot
+//! tell from noise towards nothing, by up to as much as the noise: that is counted beside it. And the rows are a sample twice,
+//! once of the patients and once of the model. `docs/effects.md` has how often the intervals hold.
+
+use super::analyses::{Estimate, RegressionFigures, RegressionTerm};
+use super::cholesky::Cholesky;
+use super::coefficient::Coefficient;
+use super::regression::{Fitted, Term};
+use crate::encode::{Codec, Domain, Layout, Positions};
+use crate::ingest::MISSING;
+use crate::model::{ModelFile, trends};
+use crate::schema::target::Task;
+use crate::train::noise_of_tables;
+
+/// The square of an estimate's error, in variances of its noise, at most: the noise, and that the model moves what it cannot tell
+/// from noise, by up to as much.
+const WITH_SHRINKAGE: f64 = 2.0;
+
+/// The cells that a release counted, and the noise in them.
+pub struct ReleaseNoise<'m> {
+    model: &'m ModelFile,
+    layout: Layout,
+    /// Groups of columns that were counted together, and the standard deviation of the noise in a share of one of their cells.
+    tables: Vec<(Vec<usize>, f64)>,
+}
+
+/// What a term is in each cell of its column, around its mean.
+struct Values {
+    column: usize,
+    of_cells: Vec<f64>,
+}
+
+impl<'m> ReleaseNoise<'m> {
+    /// Of a model whose columns were counted together.
+    ///
+    /// # Privacy
+    /// Post-processing: of the model's public plan and its released counts of single columns.
+    pub fn of(model: &'m ModelFile) -> Self {
+        let layout = Layout { cells: model.header.codecs.iter().map(Codec::cells).collect() };
+        Self { model, layout, tables: noise_of_tables(model) }
+    }
+
+    /// The estimate with an interval that includes the noise, of each term of a regression on the cohort; `None` of those
+    /// of which nothing was counted.
+    ///
+    /// # Privacy
+    /// Post-processing: looks at the cohort and the model.
+    pub(super) fn intervals(&self, fitted: &Fitted) -> Vec<Option<Coefficient>> {
+        self.covariance(fitted).unwrap_or_else(|| vec![None; fitted.coefficients.len()])
+    }
+
+    fn covariance(&self, fitted: &Fitted) -> Option<Vec<Option<Coefficient>>> {
+        let outcome = self.values(&fitted.outcome)?;
+        let kept: Vec<usize> = (0..fitted.terms.len()).filter(|&t| fitted.coefficients[t].is_some()).collect();
+        let values: Vec<Values> = kept.iter().map(|&t| self.values(&fitted.terms[t])).collect::<Option<_>>()?;
+        let size = kept.len();
+        let slopes: Vec<f64> = kept.iter().map(|&t| fitted.coefficients[t].map_or(0.0, |c| c.value)).collect();
+        let mut noise = vec![0.0; size * size];
+        let mut add = |row: usize, column: usize, variance: f64| noise[row * size + column] += variance;
+        let mut columns: Vec<usize> = values.iter().map(|values| values.column).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let values = &values;
+        let own = |column: usize| (0..size).filter(move |&t| values[t].column == column);
+        let of = |t: usize| &values[t].of_cells[..];
+        // What the terms of a column make of an outcome, by its cell.
+        let score = |column: usize| -> Vec<f64> {
+            let mut score = vec![0.0; self.layout.cells[column]];
+            own(column).for_each(|t| score.iter_mut().zip(of(t)).for_each(|(sum, x)| *sum += slopes[t] * x));
+            score
+        };
+        for (place, &a) in columns.iter().enumerate() {
+            let variance = self.variance([a, outcome.column])? * dot(&outcome.of_cells, &outcome.of_cells);
+            own(a).for_each(|t| own(a).for_each(|u| add(t, u, variance * dot(of(t), of(u)))));
+            for &b in &columns[place + 1..] {
+                let variance = self.variance([a, b])? * fitted.weight.powi(2);
+                let scores = [score(a), score(b)];
+                for (one, other, [mine, theirs]) in [(a, b, [&scores[0], &scores[1]]), (b, a, [&scores[1], &scores[0]])]
+                {
+                    let of_other = variance * dot(theirs, theirs);
+                    own(one).for_each(|t| own(one).for_each(|u| add(t, u, of_other * dot(of(t), of(u)))));
+                    let mixed = |t: usize, u: usize| variance * dot(of(t), mine) * dot(of(u), theirs);
+                    own(one).for_each(|t| own(other).for_each(|u| add(t, u, mixed(t, u))));
+                }
+            }
+        }
+        let curvature: Vec<f64> =
+            kept.iter().flat_map(|&r| kept.iter().map(move |&c| fitted.curvature[[r, c]])).collect();
+        let inverse = Cholesky::new(&curvature, size)?;
+        let twice = 1.0 + fitted.units as f64 / self.model.header.units.max(1.0);
+        let mut all = vec![None; fitted.terms.len()];
+        for (place, &term) in kept.iter().enumerate() {
+            let mut unit = vec![0.0; size];
+            unit[place] = 1.0;
+            let row = inverse.solve(&unit);
+            let through: Vec<f64> = noise.chunks_exact(size).map(|noise| dot(noise, &row)).collect();
+            let variance = WITH_SHRINKAGE * dot(&row, &through) / fitted.complete.powi(2);
+            all[term] = fitted.coefficients[term].map(|Coefficient { value, error }| Coefficient {
+                value,
+                error: (variance + twice * error * error).sqrt(),
+            });
+        }
+        Some(all)
+    }
+
+    /// The variance of the noise in the share of a pair of cells, from all tables that have both columns.
+    fn variance(&self, pair: [usize; 2]) -> Option<f64> {
+        // What does not vary has no noise.
+        if pair.iter().any(|&column| self.layout.cells[column] == 1) {
+            return Some(0.0);
+        }
+        let cells = |columns: &[usize]| columns.iter().map(|&c| self.layout.cells[c]).product::<usize>() as f64;
+        let having = self.tables.iter().filter(|(columns, _)| pair.iter().all(|column| columns.contains(column)));
+        let precision: f64 = having.map(|(columns, std)| cells(&pair) / cells(columns) / (std * std)).sum();
+        (precision > 0.0).then(|| precision.recip())
+    }
+
+    /// What a term is in the cells of its column; `None` of a column that the model does not have.
+    fn values(&self, term: &Term) -> Option<Values> {
+        let column = self.model.domain.index(&term.column)?;
+        let codec = &self.model.header.codecs[column];
+        let one = |position: u32| (position, position);
+        let value: Vec<f64> = match (&self.model.domain.columns[column].domain, &term.is_one_of) {
+            (Domain::Numbers { step, .. }, None) => {
+                (0..codec.cells() as u16).map(|cell| step * codec.mean_position(Some(cell))).collect()
+            }
+            (domain, Some(wanted)) => {
+                let places: Vec<u32> = match domain {
+                    Domain::Labels { labels, .. } => {
+                        (0..).zip(labels).filter(|(_, label)| wanted.contains(label)).map(|(place, _)| place).collect()
+                    }
+                    Domain::Numbers { min, step, .. } => {
+                        let numbers = wanted.iter().filter_map(|text| text.trim().parse::<f64>().ok());
+                        numbers.map(|number| ((number - min) / step).round() as u32).collect()
+                    }
+                };
+                codec.shares(&Positions::of_runs(places.into_iter().map(one))).into_iter().map(f64::from).collect()
+            }
+            (Domain::Labels { .. }, None) => return None,
+        };
+        let shares = codec.marginal();
+        let missing = self.model.domain.columns[column].nullable.then(|| codec.joint_code(MISSING));
+        let present = |cell: &u16| Some(*cell) != missing;
+        let cells = 0..codec.cells() as u16;
+        let mass: f64 = cells.clone().filter(present).map(|cell| shares[usize::from(cell)]).sum();
+        let mean =
+            cells.clone().filter(present).map(|cell| shares[usize::from(cell)] * value[usize::from(cell)]).sum::<f64>()
+                / mass;
+        let centred = cells.map(|cell| if present(&cell) { value[usize::from(cell)] - mean } else { 0.0 });
+        let mut of_cells: Vec<f64> = centred.collect();
+        // Of a number the fit follows trends, and not each cell.
+        if term.is_one_of.is_none() {
+            let shares: Vec<f32> = shares.iter().map(|&share| share as f32).collect();
+            let mut along = vec![0.0; of_cells.len()];
+            for trend in trends(&shares) {
+                let length = dot(&trend, &of_cells);
+                along.iter_mut().zip(&trend).for_each(|(sum, x)| *sum += length * x);
+            }
+            of_cells = along;
+        }
+        (mass > 0.0).then_some(Values { column, of_cells })
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+impl RegressionFigures {
+    /// Whether the noise takes from a term what the cohort's own interval concludes: that there is an effect, and of which sign.
+    pub fn is_doubtful(&self, term: &RegressionTerm) -> bool {
+        let none = if self.task == Task::Binary { 1.0 } else { 0.0 };
+        let conclusion = |of: Estimate| i8::from(of.lower > none) - i8::from(of.upper < none);
+        term.synthetic.zip(term.with_noise).is_some_and(|(own, noisy)| conclusion(own) != conclusion(noisy))
+    }
+}
