@@ -76,7 +76,7 @@ hole "3 a model lies readable before the ledger names it" src/train/attempt.rs '
 hole "4 a cap without its ledger is no cap" src/train/ledger_file.rs 's/if self\.cap\.is_none\(\) \|\| ledger\.keeps\(self\.source\(\)\)/if self.path.as_os_str().len() > 0 || ledger.keeps(self.source())/' \
     attacks::budget::a_cap_without_its_ledger_is_refused
 hole "5 a table of another number of units is refused" src/train/units.rs 's/if more\.abs\(\) > TOLD_UNITS\.max\(TOLD_SHARE \* declared\) \{/if more != 0.0 { panic!("refused");/' \
-    attacks::units::a_table_of_another_number_of_persons_is_fitted_alike neighbours::several_rows_a_person
+    attacks::units::a_table_of_another_number_of_persons_is_fitted_alike
 notice
 
 hole "6 leaves are cut by the count of units" privacy/src/leaves.rs 's/drawn\.partition_point\(.*?\);/drawn.len() \/ 2;/' \

@@ -5,7 +5,7 @@
 //! covariates with each other, and these are sums over the cells of released tables. So their noise is a sum of the noise of
 //! cells, and that of the estimate follows by the delta method: it is the sandwich with the noise in the middle (Evans and King
 //! 2023, Political Analysis 31:1, correct regressions on noisy releases by the same moments). The model moves what it cannot
-//! tell from noise towards nothing, by up to as much as the noise: that is counted beside it. And the rows are a sample twice,
+//! tell from noise towards nothing, and is not fitted to its end: that is counted as noise is. And the rows are a sample twice,
 //! once of the patients and once of the model. `docs/effects.md` has how often the intervals hold.
 
 use super::analyses::{Estimate, RegressionFigures, RegressionTerm};
@@ -18,9 +18,9 @@ use crate::model::{ModelFile, trends};
 use crate::schema::target::Task;
 use crate::train::noise_of_tables;
 
-/// The square of an estimate's error, in variances of its noise, at most: the noise, and that the model moves what it cannot tell
-/// from noise, by up to as much.
-const WITH_SHRINKAGE: f64 = 2.0;
+/// The square of an estimate's error, in variances of its noise: the noise; that the model moves what it cannot tell from noise,
+/// by up to as much; and that it is not fitted to its end, by about as much (`docs/effects.md`).
+const WITH_MODEL: f64 = 3.0;
 
 /// The cells that a release counted, and the noise in them.
 pub struct ReleaseNoise<'m> {
@@ -100,7 +100,7 @@ impl<'m> ReleaseNoise<'m> {
             unit[place] = 1.0;
             let row = inverse.solve(&unit);
             let through: Vec<f64> = noise.chunks_exact(size).map(|noise| dot(noise, &row)).collect();
-            let variance = WITH_SHRINKAGE * dot(&row, &through) / fitted.complete.powi(2);
+            let variance = WITH_MODEL * dot(&row, &through) / fitted.complete.powi(2);
             all[term] = fitted.coefficients[term].map(|Coefficient { value, error }| Coefficient {
                 value,
                 error: (variance + twice * error * error).sqrt(),

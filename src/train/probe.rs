@@ -1,11 +1,13 @@
 //! What a fit will take, measured on invented rows before a real one is read.
 
-use super::fit::{FitRequest, imitate, plan};
+use super::fit::{FitRequest, plan};
+use super::flat::{self, learn};
 use super::network::{self, Start, train_network};
+use super::rows::joined;
 use super::tables;
 use super::witness::Unwatched;
 use crate::encode::{Codec, Codes, Domain, Layout, Leaf, ModelColumn, TableDomain};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ingest::Frame;
 use crate::model::{
     FORMAT, Generator, Header, Marginals, Measured, MeasuredTable, Mixture, ModelFile, ModelKind, mixture,
@@ -129,12 +131,13 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let measured = measured(codecs, &layout, tables::chosen(&layout, schema, &invented.domain).0)?;
     let steps = mixture::steps_of_member(*units, request.budget.epsilon());
-    let mut fitted = mixture::fit(&measured, request.seed, 0, &|_| ());
+    let mut last = None;
     let mixture = extrapolated(steps, |steps| {
-        let seconds;
-        (fitted, seconds) = timed(|| mixture::fit(&measured, request.seed, steps, &|_| ()));
+        let (fitted, seconds) = timed(|| mixture::fit(&measured, request.seed, steps, &|_| ()));
+        last = Some(fitted);
         Ok(seconds)
     })?;
+    let fitted = last.ok_or_else(|| Error::failed("nothing was measured"))?;
     let settings = network::settings(request.model, &invented.domain.largest_layout(), *units as u64);
     let Some(settings) = settings else { return Ok(FitTime { fit: mixture, draw: draw(&fitted) }) };
     let codes = Sensitive::new(codes(&*invented.generator, invented, *units as usize).into());
@@ -160,8 +163,8 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     Ok(FitTime { fit: mixture + network, draw: drawing })
 }
 
-/// Takes a table through the part of a fit that grows with its rows: bounding, placing, counting. What is fitted to the
-/// counts is not worth a step, for they are all noise.
+/// Takes a table through the part of a fit that grows with its rows: bounding, placing, counting. Nothing is fitted to the
+/// counts, which are all noise.
 ///
 /// # Errors
 /// Bad input: fewer rows than a fit asks for.
@@ -186,7 +189,10 @@ pub fn count(request: &FitRequest, invented: Frame) -> Result<()> {
         seed: request.seed,
         memory: request.memory,
     };
-    imitate(&request, plan(&request)?, Sensitive::new(invented), &mut |_| {}).map(|_| ())
+    let planned = plan(&request)?;
+    let table = joined(&planned.schema, Sensitive::new(invented), &Unwatched)?;
+    let (mut plan, learnt, rest) = learn(planned, &table)?;
+    flat::count(&request, &mut plan, learnt, rest, table, &Unwatched).map(|_| ())
 }
 
 /// Marginals as the plan would release, without anything behind them.

@@ -13,7 +13,7 @@ use crate::nn::{Adam, AdamSettings, Matrix, gemm, softmax};
 
 /// Steps of the optimiser.
 const STEPS: usize = 200;
-const LEARNING_RATE: f32 = 0.1;
+const LEARNING_RATE: f32 = 0.05;
 const AVERAGE_DECAY: f32 = 0.9;
 /// Trends of a column: see [`trends`].
 const TRENDS: usize = 3;
