@@ -135,9 +135,10 @@ impl<'m> ReleaseNoise<'m> {
                     Domain::Labels { labels, .. } => {
                         (0..).zip(labels).filter(|(_, label)| wanted.contains(label)).map(|(place, _)| place).collect()
                     }
-                    Domain::Numbers { min, step, .. } => {
+                    Domain::Numbers { min, step, positions } => {
                         let numbers = wanted.iter().filter_map(|text| text.trim().parse::<f64>().ok());
-                        numbers.map(|number| ((number - min) / step).round() as u32).collect()
+                        let places = numbers.map(|number| ((number - min) / step).round());
+                        places.filter(|place| (0.0..f64::from(*positions)).contains(place)).map(|p| p as u32).collect()
                     }
                 };
                 codec.shares(&Positions::of_runs(places.into_iter().map(one))).into_iter().map(f64::from).collect()

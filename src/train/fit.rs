@@ -284,15 +284,15 @@ pub(crate) fn counted_together(model: &ModelFile) -> Vec<Vec<usize>> {
     tables::chosen(&layout, schema, &model.domain).0
 }
 
-/// The groups of columns of which a fit of this kind counts all cells at once, each with the standard deviation of the noise
-/// in a cell's share of the units.
+/// The groups of columns of which `marginal` counts all cells at once, each with the standard deviation of the noise in a cell's
+/// share of the units. None of other models: a network has noise of its own, of which the counts say nothing.
 ///
 /// # Privacy
 /// Of the model's public plan.
 pub(crate) fn noise_of_tables(model: &ModelFile) -> Vec<(Vec<usize>, f64)> {
     let Header { model: kind, schema, codecs, plan, units, .. } = &model.header;
     let planned = plan.entries().iter().find(|entry| entry.name == tables::TABLES);
-    let Some(planned) = planned.filter(|_| *kind != ModelKind::Independent) else { return Vec::new() };
+    let Some(planned) = planned.filter(|_| *kind == ModelKind::Marginal) else { return Vec::new() };
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
     let (tables, parts) = tables::chosen(&layout, schema, &model.domain);
     let std = |part: Part| planned.noise_multiplier / part.weight / units;
