@@ -128,9 +128,7 @@ pub fn evaluate(
     let seed = options.seed;
     let mut tables = Tables::align(real, holdout, synthetic)?;
     tables.clamp(|tables, column| clamped(tables, column, schema));
-    if synthetic.rows > real.rows {
-        tables.synthetic = tables.synthetic.drawn(real.rows, NumpyRng::new(&[seed, 9]));
-    }
+    keep_judged(&mut tables, real.rows, seed);
     let survival = schema.survival.iter().map(|s| survival::survival(&tables, schema, s)).collect::<Result<_>>()?;
     let regressions =
         schema.regressions.iter().map(|r| regression::regression(&tables, schema, r)).collect::<Result<_>>()?;
@@ -233,13 +231,18 @@ pub fn compare_unconstrained(
 pub fn with_noise(evaluation: &mut Evaluation, synthetic: &Frame, schema: &Schema, noise: &ReleaseNoise) -> Result<()> {
     let mut tables = Tables::align(synthetic, synthetic, synthetic)?;
     tables.clamp(|tables, column| clamped(tables, column, schema));
-    if evaluation.rows.synthetic_judged < synthetic.rows {
-        tables.synthetic = tables.synthetic.drawn(evaluation.rows.real, NumpyRng::new(&[evaluation.seed, 9]));
-    }
+    keep_judged(&mut tables, evaluation.rows.real, evaluation.seed);
     for (figures, declared) in evaluation.regressions.iter_mut().zip(&schema.regressions) {
         regression::with_noise(figures, &tables, schema, declared, noise)?;
     }
     Ok(())
+}
+
+/// Of a cohort with more rows than the real table, as many are judged.
+fn keep_judged(tables: &mut Tables, real_rows: usize, seed: u64) {
+    if tables.synthetic.rows > real_rows {
+        tables.synthetic = tables.synthetic.drawn(real_rows, NumpyRng::new(&[seed, 9]));
+    }
 }
 
 /// The range that a number column is clamped to.
