@@ -109,7 +109,8 @@ fn moments_of_all_years_and_zones_are_read() {
     ];
     with_moments(&world, &moments);
     let told = "column `start`: fewer than 10 values outside the domain were moved";
-    world.run(FIT).succeeds().says(&[told]);
+    // At epsilon 5 the noise of sixty people leaves a whole column missing in one fit of ten.
+    world.run(&FIT.replace("--epsilon 5", "--epsilon 200")).succeeds().says(&[told]);
     world.run("generate model.safetensors --rows 60 --format csv -o cohort").succeeds();
     let cohort = world.text("cohort/visits.csv");
     let years = cohort.lines().skip(1).filter_map(|line| line.split(',').nth(1)?.get(..4)?.parse::<i32>().ok());

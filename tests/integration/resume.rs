@@ -99,11 +99,12 @@ fn lines(world: &World) -> BTreeMap<String, usize> {
     count
 }
 
-/// A model under its own name is whole, and the ledger names it.
+/// A model under its own name is whole, and the ledger names it: a line counts once it stands in the head.
 fn assert_whole(world: &World) {
     if world.path("model.safetensors").exists() {
         AnyModel::read(&world.path("model.safetensors")).unwrap();
-        assert!(world.text("ledger.jsonl").contains(&sha256(&world.read("model.safetensors"))));
+        let ledger = world.text("ledger.jsonl") + &world.text("ledger.jsonl.head");
+        assert!(ledger.contains(&sha256(&world.read("model.safetensors"))));
     }
 }
 
