@@ -1,4 +1,4 @@
-//! What only a build for tests hears: a seed for the noise, a tape of what mechanisms held, and a shorter training.
+//! What only a build for tests hears: a seed for the noise, a tape of what mechanisms held, and fewer steps.
 
 use std::path::PathBuf;
 use synthward_privacy::{seed_noise, tape};
@@ -20,7 +20,7 @@ impl Tape {
             seed_noise(seed);
         }
         if let Some(steps) = number("SYNTHWARD_TEST_STEPS") {
-            crate::model::shorten_training(steps as usize);
+            crate::model::take_fewer_steps(steps as usize);
         }
         let asked = std::env::var("SYNTHWARD_TEST_TAPE").unwrap_or_default();
         match asked.split_once(':') {

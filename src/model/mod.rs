@@ -12,6 +12,7 @@ pub mod mixture;
 mod network;
 pub mod refined;
 mod rows;
+mod steps;
 mod tied;
 pub mod vae;
 
@@ -29,10 +30,10 @@ mod file;
 pub use file::{Architecture, FORMAT, Header, ModelFile, ModelKind, NetworkSettings, sha256};
 pub(crate) use file::{lay_out, take_apart};
 pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader, Room, TrajectorySettings};
-#[cfg(feature = "test-noise")]
-pub use network::shorten_training;
 pub use network::{Trainable, Training};
 pub use refined::Refined;
+#[cfg(feature = "test-noise")]
+pub use steps::take_fewer_steps;
 pub use tied::{Known, Tied};
 pub use vae::trajectory::{ChapterNats, Trajectory, TrajectoryGenerator};
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::{CodeStore, Codes};
 use crate::error::{Error, Result};
+use crate::model::steps::most_steps;
 use crate::nn::Network;
 
 /// A network whose loss is a sum over privacy units.
@@ -66,31 +67,12 @@ pub struct Training {
 /// Steps of a training.
 const STEPS: usize = 200;
 
-#[cfg(not(feature = "test-noise"))]
-fn steps() -> usize {
-    STEPS
-}
-
-#[cfg(feature = "test-noise")]
-fn steps() -> usize {
-    FEWER_STEPS.load(std::sync::atomic::Ordering::Relaxed).min(STEPS)
-}
-
-#[cfg(feature = "test-noise")]
-static FEWER_STEPS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(STEPS);
-
-/// Plans fewer steps in this process, where a test is about each step and not about what is learnt.
-#[cfg(feature = "test-noise")]
-pub fn shorten_training(steps: usize) {
-    FEWER_STEPS.store(steps, std::sync::atomic::Ordering::Relaxed);
-}
-
 impl Training {
     /// From a public fact only: the number of units.
     pub fn choose(units: usize) -> Self {
         Self {
             expected_batch_size: (units / 8).clamp(LEAST_BATCH, LARGEST_BATCH).min(units.max(1)),
-            steps: steps(),
+            steps: most_steps(STEPS),
             learning_rate: 3e-3,
             clipping_norm: 1.0,
             average_decay: 0.98,

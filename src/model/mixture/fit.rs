@@ -10,6 +10,7 @@ use super::generate::Mixture;
 use super::measured::Measured;
 use super::objective::{Objective, Workspace};
 use super::project::project;
+use crate::model::steps::most_steps;
 use crate::nn::{Activation, Adam, AdamSettings, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
 
 /// Networks in the committee.
@@ -118,7 +119,7 @@ fn fit_member(
     let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
     let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
     let mut done = None;
-    for _ in 0..steps {
+    for _ in 0..most_steps(steps) {
         observe();
         decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
         let distance = objective.gradient(&p, &w, &mut workspace);
