@@ -14,7 +14,7 @@ fn fit(epsilon: &str, delta: &str) -> String {
 }
 
 fn world(patients: u64, schema: &str) -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world.write("visits.csv", Hospital::new(patients, FIRST_PATIENT).csv()).write("schema.toml", schema);
     world
 }

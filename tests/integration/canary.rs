@@ -61,7 +61,7 @@ fn planted_for_a_draft() -> Hospital {
 
 /// A folder with the planted tables, their schema, a run file, and an empty folder for temporary files.
 fn world() -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world
         .write("visits.csv", planted(FIRST_PATIENT, PATIENT).csv())
         .write("holdout.csv", planted(5_000_001, OTHER_PATIENT).csv())

@@ -66,7 +66,7 @@ fn condition(n: usize) -> Value {
 
 /// An export of patients, their encounters and conditions, with claims, which are no table.
 fn export() -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     std::fs::create_dir(world.path("export")).unwrap();
     world.write("export/Patient.ndjson", lines((0..PATIENTS).map(patient)));
     world.write("export/Encounter.000.ndjson", lines((0..ENCOUNTERS).map(encounter)));

@@ -240,7 +240,7 @@ fn moments_tell_the_order_as_well() {
 
 #[test]
 fn rows_that_disagree_are_told_in_classes() {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     let text = stays(0..120);
     let first = text.lines().nth(1).unwrap();
     let sex = if first.contains(",F,") { [",F,", ",M,"] } else { [",M,", ",F,"] };
@@ -315,7 +315,7 @@ split = "by chance, by person"
 
 #[test]
 fn a_run_makes_one_file_and_one_report() {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world.write("train.csv", stays(0..200)).write("holdout.csv", stays(1_000..1_100)).write("schema.toml", SCHEMA);
     world.write("run.toml", RUN);
     let plan = world.run("plan run.toml -o out --json").succeeds().json();

@@ -286,7 +286,7 @@ fn the_story_of_a_patient_is_told() {
 /// A network over trajectories goes the same way: one plan and ledger, the same bytes for a seed, keys and orders, scores.
 #[test]
 fn a_network_tells_whole_trajectories() {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     hospital(&world, "train", 0..80);
     world.write("schema.toml", SCHEMA.replacen("name = \"hospital\"", "name = \"hospital\"\nunits = 80", 1));
     world.run(&format!("{FIT} --model vae -o model.safetensors")).succeeds();
@@ -330,7 +330,7 @@ fn a_seed_means_the_same_folder_at_any_number_of_threads() {
 
 #[test]
 fn keys_that_do_not_fit_are_refused_or_left_out_as_the_schema_says() {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     hospital(&world, "train", 0..150);
     world.write("schema.toml", SCHEMA);
     let visits = world.text("train/VISITS.csv");
@@ -466,7 +466,7 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
     let plan = WORLD.run("plan run.toml -o planned --json").succeeds().json();
     assert_eq!((&plan["unit"], &plan["missing"]), (&"patients".into(), &serde_json::json!([])));
     assert!(plan["events"].as_array().is_some_and(|events| events.len() > 10), "{plan}");
-    let ran = WORLD.run("run run.toml -o out --json").runs().json();
+    let ran = WORLD.run_with("SYNTHWARD_TEST_STEPS", "8", "run run.toml -o out --json").runs().json();
     assert_valid("ran_folder.json", &ran);
     for file in ["audit", "evaluation"] {
         assert_valid(&format!("{file}_folder.json"), &WORLD.json(&format!("out/{file}.json")));

@@ -13,7 +13,7 @@ const RUN: &str = "[input]\ntable = \"visits.csv\"\nschema = \"schema.toml\"\nho
 
 /// A model of a hospital, made once.
 static FITTED: LazyLock<World> = LazyLock::new(|| {
-    let world = World::shared("manners");
+    let world = World::shared("manners").of_few_steps();
     world.write("visits.csv", Hospital::new(200, FIRST_PATIENT).csv()).write("schema.toml", SCHEMA);
     world.write("holdout.csv", Hospital::new(100, 5_000_001).csv()).write("run.toml", RUN);
     world.run_carefully(FIT).succeeds();
@@ -22,7 +22,7 @@ static FITTED: LazyLock<World> = LazyLock::new(|| {
 
 /// A world of its own with all that.
 fn fitted() -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     for (path, content) in FITTED.files() {
         world.write(path.file_name().unwrap().to_str().unwrap(), content);
     }

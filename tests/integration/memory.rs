@@ -8,7 +8,7 @@ const FIT: &str = "fit visits.csv --schema schema.toml --epsilon 5 --delta 1e-5 
 const NOTHING: &str = "--memory-limit 256MB";
 
 fn world() -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world.write("visits.csv", Hospital::new(400, FIRST_PATIENT).csv()).write("schema.toml", SCHEMA);
     world
 }

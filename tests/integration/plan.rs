@@ -20,7 +20,7 @@ rows = 1000
 "#;
 
 fn world(schema: &str) -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
     world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
     world.write("schema.toml", schema).write("run.toml", RUN);

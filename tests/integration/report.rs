@@ -28,7 +28,7 @@ fn the_example_is_up_to_date() {
         }
         assert!(text == read(name), "reports/example/{name} is stale: run UPDATE_EXAMPLE=1 cargo test example");
     }
-    World::new().run(&format!("plan {}", example("run.toml").display())).succeeds();
+    World::new().of_few_steps().run(&format!("plan {}", example("run.toml").display())).succeeds();
 }
 
 /// What a browser finds in the page when it opens every detail and looks at every text. The title says it.

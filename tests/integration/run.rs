@@ -23,7 +23,7 @@ rows = 1500
 const FILES: [&str; 5] = ["cohort.parquet", "model.safetensors", "evaluation.json", "audit.json", "report.html"];
 
 static RAN: LazyLock<World> = LazyLock::new(|| {
-    let world = World::shared("run");
+    let world = World::shared("run").of_few_steps();
     world.write("visits.csv", Hospital::new(1000, FIRST_PATIENT).csv());
     world.write("holdout.csv", Hospital::new(500, 5_000_001).csv());
     world.write("schema.toml", SCHEMA).write("run.toml", RUN);

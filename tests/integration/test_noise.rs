@@ -41,7 +41,7 @@ fn fit(world: &World, seed: &str, threads: u32, file: &str) -> Vec<u8> {
 /// A table of which nothing may stay in memory gives the same model as one in memory.
 #[test]
 fn a_table_on_disk_gives_the_same_model() {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world.write("visits.csv", table()).write("schema.toml", SCHEMA);
     for model in ["independent", "vae", "diffusion"] {
         let fit = |name: &str, limit: &str| {
@@ -60,7 +60,7 @@ fn a_table_on_disk_gives_the_same_model() {
 
 #[test]
 fn only_a_build_for_tests_can_seed_the_noise_and_it_says_so() {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     world.write("visits.csv", table()).write("schema.toml", SCHEMA);
     let one = fit(&world, "7", 1, "one.safetensors");
     let two = fit(&world, "7", 2, "two.safetensors");

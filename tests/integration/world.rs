@@ -18,6 +18,8 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// A folder of its own.
 pub struct World {
     folder: PathBuf,
+    /// Of fits: none for as many as a user's take.
+    steps: Option<&'static str>,
     _removed_at_the_end: Option<TempDir>,
 }
 
@@ -44,7 +46,7 @@ impl World {
     /// An empty folder that goes with the test.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder: folder.path().to_path_buf(), _removed_at_the_end: Some(folder) }
+        Self { folder: folder.path().to_path_buf(), steps: None, _removed_at_the_end: Some(folder) }
     }
 
     /// An empty folder under the build folder, for what several tests share.
@@ -54,7 +56,18 @@ impl World {
             fs::remove_dir_all(&folder).unwrap();
         }
         fs::create_dir_all(&folder).unwrap();
-        Self { folder, _removed_at_the_end: None }
+        Self { folder, steps: None, _removed_at_the_end: None }
+    }
+
+    /// Fits here are short, for what is learnt shows nothing.
+    pub fn of_few_steps(self) -> Self {
+        Self { steps: Some("8"), ..self }
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synthward"));
+        command.envs(self.steps.map(|steps| ("SYNTHWARD_TEST_STEPS", steps))).current_dir(&self.folder);
+        command
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -114,19 +127,13 @@ impl World {
 
     /// The program on arguments separated by blanks, not yet started, so that a test can do things to it.
     pub fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_synthward"));
-        command.args(over(&words(arguments))).current_dir(&self.folder).stdin(Stdio::null()).env("NO_COLOR", "1");
+        let mut command = self.program();
+        command.args(over(&words(arguments))).stdin(Stdio::null()).env("NO_COLOR", "1");
         command
     }
 
     fn run_in(&self, input: Stdio, (variable, value): (&str, &str), arguments: &[&str]) -> Outcome {
-        let output = Command::new(env!("CARGO_BIN_EXE_synthward"))
-            .args(arguments)
-            .current_dir(&self.folder)
-            .stdin(input)
-            .env(variable, value)
-            .output()
-            .unwrap();
+        let output = self.program().args(arguments).stdin(input).env(variable, value).output().unwrap();
         Outcome::new(format!("synthward {}", arguments.join(" ")), output)
     }
 
