@@ -77,7 +77,7 @@ fn practice(world: &World, folder: &str, first: usize) {
 }
 
 fn world() -> World {
-    let world = World::new();
+    let world = World::new().of_few_steps();
     practice(&world, "train", 0);
     world.write("schema.toml", SCHEMA);
     world

@@ -38,6 +38,19 @@ fn measured(noise_std: f32, rng: &mut ChaCha8Rng) -> Measured {
     Measured { marginals, marginals_noise_std: vec![noise_std; 8], layout, tables }
 }
 
+/// A pair that was counted twice, and each time to be something else, cannot be had at once.
+#[test]
+fn what_contradicts_itself_is_not_fitted_for_ever() {
+    let mut measured = measured(0.002, &mut ChaCha8Rng::seed_from_u64(5));
+    let mut other = measured.tables[0].clone();
+    other.shares.rotate_left(1);
+    measured.tables.push(other);
+    let steps = std::sync::Mutex::new(0);
+    fit(&measured, 1, STEPS, &|_| *steps.lock().unwrap() += 1);
+    let steps = steps.into_inner().unwrap();
+    assert!(steps > 4 * 128 && steps < 4 * STEPS / 2, "{steps}");
+}
+
 /// The gradient by each number of `P` and `w` is the slope of the objective, triples included.
 #[test]
 fn gradient_is_the_derivative_of_the_objective() {
