@@ -83,7 +83,7 @@ hole "5 a table of another number of units is refused" src/train/units.rs 's/if 
 notice
 
 hole "6 a batch is one sum" privacy/src/leaves.rs 's/ <= heaviest \{/ <= heaviest.max(usize::MAX) {/' \
-    attacks::clip::the_others_are_not_rounded_anew
+    attacks::clip::gradients_alike_are_rounded_within_the_margin
 notice
 
 hole "6 leaves are cut by the count of units" privacy/src/leaves.rs 's/drawn\.partition_point\(.*?\);/drawn.len() \/ 2;/' \
