@@ -82,10 +82,6 @@ hole "5 a table of another number of units is refused" src/train/units.rs 's/if 
     attacks::units::a_table_of_another_number_of_persons_is_fitted_alike
 notice
 
-hole "6 a batch is one sum" privacy/src/leaves.rs 's/ <= heaviest \{/ <= heaviest.max(usize::MAX) {/' \
-    attacks::clip::gradients_alike_are_rounded_within_the_margin
-notice
-
 hole "6 leaves are cut by the count of units" privacy/src/leaves.rs 's/drawn\.partition_point\(.*?\);/drawn.len() \/ 2;/' \
     privacy/leaves::tests::one_unit_more_changes_one_leaf
 notice

@@ -1,5 +1,6 @@
 //! What only a build for tests hears: a seed for the noise, a tape of what mechanisms held, and fewer steps.
 
+use crate::model::{Fitted, take_fewer_steps};
 use std::path::PathBuf;
 use synthward_privacy::{seed_noise, tape};
 
@@ -11,7 +12,8 @@ pub enum Tape {
 }
 
 impl Tape {
-    /// As the environment says: `SYNTHWARD_TEST_NOISE` is a seed, `SYNTHWARD_TEST_STEPS` a number of steps, and
+    /// As the environment says: `SYNTHWARD_TEST_NOISE` is a seed, `SYNTHWARD_TEST_STEPS` a number of steps of a network,
+    /// `SYNTHWARD_TEST_MIXTURE_STEPS` one of a mixture, and
     /// `SYNTHWARD_TEST_TAPE` is `record:FILE` or `replay:FILE`.
     pub fn start() -> Self {
         let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
@@ -19,8 +21,11 @@ impl Tape {
             tracing::warn!("the noise is seeded: nothing that is made is private");
             seed_noise(seed);
         }
-        if let Some(steps) = number("SYNTHWARD_TEST_STEPS") {
-            crate::model::take_fewer_steps(steps as usize);
+        for (name, of) in [("SYNTHWARD_TEST_STEPS", Fitted::Network), ("SYNTHWARD_TEST_MIXTURE_STEPS", Fitted::Mixture)]
+        {
+            if let Some(steps) = number(name) {
+                take_fewer_steps(of, steps as usize);
+            }
         }
         let asked = std::env::var("SYNTHWARD_TEST_TAPE").unwrap_or_default();
         match asked.split_once(':') {

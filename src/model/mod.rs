@@ -33,7 +33,7 @@ pub use linked::{AnyModel, LinkedHeader, LinkedModel, Part, PartHeader, Room, Tr
 pub use network::{Trainable, Training};
 pub use refined::Refined;
 #[cfg(feature = "test-noise")]
-pub use steps::take_fewer_steps;
+pub use steps::{Fitted, take_fewer_steps};
 pub use tied::{Known, Tied};
 pub use vae::trajectory::{ChapterNats, Trajectory, TrajectoryGenerator};
 pub use vae::{Prior, Vae, VaeGenerator, VaeSettings};

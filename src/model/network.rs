@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::{CodeStore, Codes};
 use crate::error::{Error, Result};
-use crate::model::steps::most_steps;
+use crate::model::steps::{Fitted, most_steps};
 use crate::nn::Network;
 
 /// A network whose loss is a sum over privacy units.
@@ -72,7 +72,7 @@ impl Training {
     pub fn choose(units: usize) -> Self {
         Self {
             expected_batch_size: (units / 8).clamp(LEAST_BATCH, LARGEST_BATCH).min(units.max(1)),
-            steps: most_steps(STEPS),
+            steps: most_steps(Fitted::Network, STEPS),
             learning_rate: 3e-3,
             clipping_norm: 1.0,
             average_decay: 0.98,

@@ -466,7 +466,7 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
     let plan = WORLD.run("plan run.toml -o planned --json").succeeds().json();
     assert_eq!((&plan["unit"], &plan["missing"]), (&"patients".into(), &serde_json::json!([])));
     assert!(plan["events"].as_array().is_some_and(|events| events.len() > 10), "{plan}");
-    let ran = WORLD.run_with("SYNTHWARD_TEST_STEPS", "8", "run run.toml -o out --json").runs().json();
+    let ran = WORLD.run_with("SYNTHWARD_TEST_MIXTURE_STEPS", "8", "run run.toml -o out --json").runs().json();
     assert_valid("ran_folder.json", &ran);
     for file in ["audit", "evaluation"] {
         assert_valid(&format!("{file}_folder.json"), &WORLD.json(&format!("out/{file}.json")));

@@ -66,7 +66,10 @@ impl World {
 
     fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_synthward"));
-        command.envs(self.steps.map(|steps| ("SYNTHWARD_TEST_STEPS", steps))).current_dir(&self.folder);
+        for name in ["SYNTHWARD_TEST_STEPS", "SYNTHWARD_TEST_MIXTURE_STEPS"] {
+            command.envs(self.steps.map(|steps| (name, steps)));
+        }
+        command.current_dir(&self.folder);
         command
     }
 

@@ -10,7 +10,7 @@ use super::generate::Mixture;
 use super::measured::Measured;
 use super::objective::{Objective, Workspace};
 use super::project::project;
-use crate::model::steps::most_steps;
+use crate::model::steps::{Fitted, most_steps};
 use crate::nn::{Activation, Adam, AdamSettings, Matrix, Mlp, MlpBuffers, Slot, Table, Trace, softmax};
 
 /// Networks in the committee.
@@ -125,7 +125,7 @@ fn fit_member(
     let (mut buffers, mut workspace) = (MlpBuffers::default(), Workspace::default());
     let (mut p, mut w) = (Matrix::default(), vec![0.0; classes]);
     let (mut done, mut nearest, mut left) = (None, f64::MAX, f64::MAX);
-    for step in 0..most_steps(steps) {
+    for step in 0..most_steps(Fitted::Mixture, steps) {
         observe();
         decoder.classes(&parameters, &latents, &offsets, &mut buffers, &mut p, &mut w);
         let distance = objective.gradient(&p, &w, &mut workspace);

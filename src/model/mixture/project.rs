@@ -9,7 +9,7 @@ use super::generate::Mixture;
 use super::measured::{Measured, MeasuredTable};
 use super::objective::{Objective, Workspace};
 use crate::model::Marginals;
-use crate::model::steps::most_steps;
+use crate::model::steps::{Fitted, most_steps};
 use crate::nn::{Adam, AdamSettings, Matrix, gemm, softmax};
 
 /// Steps of the optimiser.
@@ -46,7 +46,7 @@ pub(super) fn project(mixture: Mixture, measured: &Measured) -> Mixture {
         weights.copy_from_slice(&parameters[cells..]);
         softmax::probabilities(weights, &classes);
     };
-    for _ in 0..most_steps(STEPS) {
+    for _ in 0..most_steps(Fitted::Mixture, STEPS) {
         unfold(&parameters, &mut probabilities, &mut weights);
         objective.gradient(&probabilities, &weights, &mut workspace);
         softmax_backward(probabilities.values(), workspace.by_probability.values_mut(), &offsets);
