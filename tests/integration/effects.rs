@@ -71,8 +71,7 @@ fn terms(world: &World, model: &str, epsilon: &str, regression: usize) -> Vec<Va
     figures["regressions"][regression]["terms"].as_array().unwrap().clone()
 }
 
-/// Written in another order than that of the columns, covariates say what they say: at epsilon 20 the noise of a slope of two
-/// is about a twentieth.
+/// Written in another order than that of the columns, covariates say what they say: at epsilon 20 a slope of two stays one.
 #[test]
 fn effects_stay_and_intervals_include_the_noise() {
     let world = World::new();

@@ -18,7 +18,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// A folder of its own.
 pub struct World {
     folder: PathBuf,
-    /// Of fits: none for as many as a user's take.
+    /// The steps of fits at most; none: as many as a user's take.
     steps: Option<&'static str>,
     _removed_at_the_end: Option<TempDir>,
 }
