@@ -5,6 +5,10 @@ use opendp::domains::{AtomDomain, VectorDomain};
 use opendp::measurements::make_gaussian;
 use opendp::measures::ZeroConcentratedDivergence;
 use opendp::metrics::L2Distance;
+use rayon::prelude::*;
+
+/// Numbers that get their noise in one go; a bound on the memory of a thread, without influence on the law.
+const CELLS_PER_TASK: usize = 4096;
 
 /// Adds exact discrete Gaussian noise of standard deviation `sigma` to each
 /// number (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). The sampler is
@@ -26,6 +30,17 @@ pub(crate) fn add_discrete_gaussian(values: &[i64], sigma: f64) -> Result<Vec<i6
     )
     .map_err(|_| Error::Sampler)?;
     measurement.invoke(&values.to_vec()).map_err(|_| Error::Sampler)
+}
+
+/// As [`add_discrete_gaussian`], in place and in parts that all threads share.
+pub(crate) fn add_discrete_gaussians(values: &mut [i64], sigma: f64) -> Result<(), Error> {
+    let add = |part: &mut [i64]| add_discrete_gaussian(part, sigma).map(|noisy| part.copy_from_slice(&noisy));
+    // The seeded door numbers its keys as they are drawn.
+    #[cfg(feature = "test-noise")]
+    if !crate::rng::noise_is_private() {
+        return values.chunks_mut(CELLS_PER_TASK).try_for_each(add);
+    }
+    values.par_chunks_mut(CELLS_PER_TASK).try_for_each(add)
 }
 
 /// Integer Gaussians from the seeded door: OpenDP's sampler cannot be seeded.

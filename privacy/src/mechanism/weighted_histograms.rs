@@ -1,15 +1,13 @@
 //! Several histograms in one Gaussian event, each with a weight of its own.
 
 use super::histogram::{UNIT_WEIGHT, add_unit_counts};
-use super::integer_noise::add_discrete_gaussian;
+use super::integer_noise::add_discrete_gaussians;
 use crate::{Error, Event, Released, Sensitive};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Units that are counted in one go; likewise.
 const UNITS_PER_BLOCK: usize = 1 << 13;
-/// Cells that get their noise in one go; a bound on the memory of a thread, without influence on the law.
-const CELLS_PER_TASK: usize = 4096;
 
 /// One of the histograms of a release.
 ///
@@ -102,9 +100,7 @@ impl WeightedHistograms {
             counts = crate::tape::play("weighted histograms", counts, UNIT_WEIGHT as f64);
         }
         let sigma = self.noise_multiplier * UNIT_WEIGHT as f64;
-        counts
-            .par_chunks_mut(CELLS_PER_TASK)
-            .try_for_each(|chunk| add_discrete_gaussian(chunk, sigma).map(|noisy| chunk.copy_from_slice(&noisy)))?;
+        add_discrete_gaussians(&mut counts, sigma)?;
         let mut rest = &counts[..];
         let in_units = parts.iter().map(|part| {
             let (own, others) = rest.split_at(part.cells);

@@ -44,7 +44,8 @@ impl Fit<'_> {
 
     fn run(&self, arguments: &str, tape: &str) -> Outcome {
         let mut command = self.folder.command(arguments);
-        command.env("SYNTHWARD_TEST_NOISE", "11").env("SYNTHWARD_TEST_STEPS", STEPS);
+        command.env("SYNTHWARD_TEST_NOISE", "11");
+        command.env("SYNTHWARD_TEST_STEPS", STEPS).env("SYNTHWARD_TEST_MIXTURE_STEPS", STEPS);
         command.env("SYNTHWARD_TEST_TAPE", format!("{tape}:{}", self.folder.path("tape").display()));
         Outcome::new(arguments.into(), command.output().unwrap())
     }
