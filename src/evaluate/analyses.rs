@@ -118,10 +118,21 @@ pub struct SurvivalGroup {
     pub real: SurvivalCurve,
     pub holdout: SurvivalCurve,
     pub synthetic: SurvivalCurve,
+    /// The 95 % interval of the synthetic curve that includes the noise of the release, and that its rows are drawn from a model
+    /// of drawn patients; `None` where the model is not at hand, or did not count these columns together.
+    pub with_noise: Option<Band>,
     /// The last of `times` at which all three tables have ten units at risk.
     pub horizon: Option<f64>,
     /// Absolute difference of the survival from the holdout's, mean over `times` up to `horizon`.
     pub distance: Option<Figure>,
+}
+
+/// An interval at each of the times; `None` where there is none of the curve alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Band {
+    pub lower: Vec<Option<f64>>,
+    pub upper: Vec<Option<f64>>,
 }
 
 /// One Kaplan-Meier curve at each of the times; `None` where fewer than ten units are at risk.

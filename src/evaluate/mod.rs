@@ -61,8 +61,8 @@ mod tstr;
 mod tvd;
 
 pub use analyses::{
-    Calibration, Estimate, Fairness, GroupFigures, GroupGap, GroupScores, LeftOut, RegressionFigures, RegressionTerm,
-    Reliability, ReliabilityBin, SurvivalCurve, SurvivalFigures, SurvivalGroup,
+    Band, Calibration, Estimate, Fairness, GroupFigures, GroupGap, GroupScores, LeftOut, RegressionFigures,
+    RegressionTerm, Reliability, ReliabilityBin, SurvivalCurve, SurvivalFigures, SurvivalGroup,
 };
 pub use evaluation::{
     Area, Association, ColumnFigures, ConstraintFigures, Copies, DetectionColumn, Evaluation, Figure, Influence,
@@ -221,7 +221,8 @@ pub fn compare_unconstrained(
     Ok(())
 }
 
-/// Puts intervals that include the noise of the release beside the estimates of declared regressions on the cohort.
+/// Puts intervals that include the noise of the release beside the cohort's estimates of declared regressions and survival
+/// curves.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -234,6 +235,9 @@ pub fn with_noise(evaluation: &mut Evaluation, synthetic: &Frame, schema: &Schem
     keep_judged(&mut tables, evaluation.rows.real, evaluation.seed);
     for (figures, declared) in evaluation.regressions.iter_mut().zip(&schema.regressions) {
         regression::with_noise(figures, &tables, schema, declared, noise)?;
+    }
+    for (figures, declared) in evaluation.survival.iter_mut().zip(&schema.survival) {
+        survival::with_noise(figures, &tables, schema, declared, noise)?;
     }
     Ok(())
 }

@@ -7,6 +7,9 @@
 //! 2023, Political Analysis 31:1, correct regressions on noisy releases by the same moments). The model moves what it cannot
 //! tell from noise towards nothing, and is not fitted to its end: that is counted as noise is. And the rows are a sample twice,
 //! once of the patients and once of the model. `docs/effects.md` has how often the intervals hold.
+//!
+//! A survival curve is a sum over cells, too, to first order: what one more patient of a cell does to it is its influence
+//! function, which the variance by patient is made of.
 
 use super::analyses::{Estimate, RegressionFigures, RegressionTerm};
 use super::cholesky::Cholesky;
@@ -15,7 +18,7 @@ use super::regression::{Fitted, Term};
 use crate::encode::{Codec, Domain, Layout, Positions};
 use crate::ingest::MISSING;
 use crate::model::{ModelFile, trends};
-use crate::schema::target::Task;
+use crate::schema::{Survival, target::Task};
 use crate::train::noise_of_tables;
 
 /// The square of an estimate's error, in variances of its noise: the noise; that the model moves what it cannot tell from noise,
@@ -76,10 +79,10 @@ impl<'m> ReleaseNoise<'m> {
             score
         };
         for (place, &a) in columns.iter().enumerate() {
-            let variance = self.variance([a, outcome.column])? * dot(&outcome.of_cells, &outcome.of_cells);
+            let variance = self.variance(&[a, outcome.column])? * dot(&outcome.of_cells, &outcome.of_cells);
             own(a).for_each(|t| own(a).for_each(|u| add(t, u, variance * dot(of(t), of(u)))));
             for &b in &columns[place + 1..] {
-                let variance = self.variance([a, b])? * fitted.weight.powi(2);
+                let variance = self.variance(&[a, b])? * fitted.weight.powi(2);
                 let scores = [score(a), score(b)];
                 for (one, other, [mine, theirs]) in [(a, b, [&scores[0], &scores[1]]), (b, a, [&scores[1], &scores[0]])]
                 {
@@ -93,7 +96,7 @@ impl<'m> ReleaseNoise<'m> {
         let curvature: Vec<f64> =
             kept.iter().flat_map(|&r| kept.iter().map(move |&c| fitted.curvature[[r, c]])).collect();
         let inverse = Cholesky::new(&curvature, size)?;
-        let twice = 1.0 + fitted.units as f64 / self.model.header.units.max(1.0);
+        let twice = self.samples(fitted.units);
         let mut all = vec![None; fitted.terms.len()];
         for (place, &term) in kept.iter().enumerate() {
             let mut unit = vec![0.0; size];
@@ -109,44 +112,109 @@ impl<'m> ReleaseNoise<'m> {
         Some(all)
     }
 
-    /// The variance of the noise in the share of a pair of cells, from all tables that have both columns.
-    fn variance(&self, pair: [usize; 2]) -> Option<f64> {
+    /// The variance that noise, and what the model makes of it, bring to the logarithm of a survival. `influence` is what one
+    /// more patient of the group, by time and whether that ended in the event, does to it, and `rows` are those of the cohort.
+    /// `None` where the columns were not counted together.
+    pub(super) fn of_survival(
+        &self,
+        declared: &Survival,
+        group: Option<&str>,
+        rows: usize,
+        influence: impl Fn(f64, bool) -> f64,
+    ) -> Option<f64> {
+        let [time, event] = [&declared.time, &declared.event].map(|name| self.model.domain.index(name));
+        let (time, event) = (time?, event?);
+        let by = declared.by.as_ref().zip(group);
+        let by = by.map(|(by, group)| Some((self.model.domain.index(by)?, vec![group.to_owned()])));
+        let in_group = match by {
+            None => None,
+            Some(by) => Some(by?).map(|(column, group)| (column, self.parts(column, &group))),
+        };
+        let (is_event, missing) = (self.parts(event, &declared.event_is), self.missing(event));
+        let Domain::Numbers { min, step, .. } = self.model.domain.columns[time].domain else { return None };
+        let codec = &self.model.header.codecs[time];
+        let of_cell = |cell: u16| {
+            let at = min + step * codec.mean_position(Some(cell));
+            let is_known = Some(cell) != self.missing(time);
+            if is_known { [true, false].map(|event| influence(at, event)) } else { [0.0; 2] }
+        };
+        let influences: Vec<[f64; 2]> = (0..codec.cells() as u16).map(of_cell).collect();
+        let of_outcome = |share: f64| {
+            let along = self
+                .along_trends(time, influences.iter().map(|[ends, goes_on]| share * ends + (1.0 - share) * goes_on));
+            dot(&along, &along)
+        };
+        let events = (0u16..).zip(&is_event).filter(|(cell, _)| Some(*cell) != missing);
+        let squares: f64 = events.map(|(_, &share)| of_outcome(share)).sum();
+        let columns: Vec<usize> = [time, event].into_iter().chain(in_group.iter().map(|(column, _)| *column)).collect();
+        let of_group = in_group.map_or(1.0, |(_, shares)| dot(&shares, &shares));
+        Some(WITH_MODEL * self.variance(&columns)? * squares * of_group * (rows as f64).powi(2))
+    }
+
+    /// How often the variance of a sample of so many units counts: rows are one of the model, which is made of one of patients.
+    pub(super) fn samples(&self, units: usize) -> f64 {
+        1.0 + units as f64 / self.model.header.units.max(1.0)
+    }
+
+    /// The variance of the noise in the share of cells of some columns, from all tables that have these.
+    fn variance(&self, wanted: &[usize]) -> Option<f64> {
         // What does not vary has no noise.
-        if pair.iter().any(|&column| self.layout.cells[column] == 1) {
+        if wanted.iter().any(|&column| self.layout.cells[column] == 1) {
             return Some(0.0);
         }
         let cells = |columns: &[usize]| columns.iter().map(|&c| self.layout.cells[c]).product::<usize>() as f64;
-        let having = self.tables.iter().filter(|(columns, _)| pair.iter().all(|column| columns.contains(column)));
-        let precision: f64 = having.map(|(columns, std)| cells(&pair) / cells(columns) / (std * std)).sum();
+        let having = self.tables.iter().filter(|(columns, _)| wanted.iter().all(|column| columns.contains(column)));
+        let precision: f64 = having.map(|(columns, std)| cells(wanted) / cells(columns) / (std * std)).sum();
         (precision > 0.0).then(|| precision.recip())
+    }
+
+    /// What is left of a number for each cell of a column: of these the fit follows trends, and not each cell.
+    fn along_trends(&self, column: usize, of_cells: impl Iterator<Item = f64>) -> Vec<f64> {
+        let of_cells: Vec<f64> = of_cells.collect();
+        let shares: Vec<f32> = self.model.header.codecs[column].marginal().iter().map(|&share| share as f32).collect();
+        let mut along = vec![0.0; of_cells.len()];
+        for trend in trends(&shares) {
+            let length = dot(&trend, &of_cells);
+            along.iter_mut().zip(&trend).for_each(|(sum, x)| *sum += length * x);
+        }
+        along
+    }
+
+    /// The cell of what is missing.
+    fn missing(&self, column: usize) -> Option<u16> {
+        let is_nullable = self.model.domain.columns[column].nullable;
+        is_nullable.then(|| self.model.header.codecs[column].joint_code(MISSING))
+    }
+
+    /// The part of each cell of a column that is one of these categories.
+    fn parts(&self, column: usize, wanted: &[String]) -> Vec<f64> {
+        let places: Vec<u32> = match &self.model.domain.columns[column].domain {
+            Domain::Labels { labels, .. } => {
+                (0..).zip(labels).filter(|(_, label)| wanted.contains(label)).map(|(place, _)| place).collect()
+            }
+            Domain::Numbers { min, step, positions } => {
+                let numbers = wanted.iter().filter_map(|text| text.trim().parse::<f64>().ok());
+                let places = numbers.map(|number| ((number - min) / step).round());
+                places.filter(|place| (0.0..f64::from(*positions)).contains(place)).map(|p| p as u32).collect()
+            }
+        };
+        let positions = Positions::of_runs(places.into_iter().map(|position| (position, position)));
+        self.model.header.codecs[column].shares(&positions).into_iter().map(f64::from).collect()
     }
 
     /// What a term is in the cells of its column; `None` of a column that the model does not have.
     fn values(&self, term: &Term) -> Option<Values> {
         let column = self.model.domain.index(&term.column)?;
         let codec = &self.model.header.codecs[column];
-        let one = |position: u32| (position, position);
         let value: Vec<f64> = match (&self.model.domain.columns[column].domain, &term.is_one_of) {
             (Domain::Numbers { step, .. }, None) => {
                 (0..codec.cells() as u16).map(|cell| step * codec.mean_position(Some(cell))).collect()
             }
-            (domain, Some(wanted)) => {
-                let places: Vec<u32> = match domain {
-                    Domain::Labels { labels, .. } => {
-                        (0..).zip(labels).filter(|(_, label)| wanted.contains(label)).map(|(place, _)| place).collect()
-                    }
-                    Domain::Numbers { min, step, positions } => {
-                        let numbers = wanted.iter().filter_map(|text| text.trim().parse::<f64>().ok());
-                        let places = numbers.map(|number| ((number - min) / step).round());
-                        places.filter(|place| (0.0..f64::from(*positions)).contains(place)).map(|p| p as u32).collect()
-                    }
-                };
-                codec.shares(&Positions::of_runs(places.into_iter().map(one))).into_iter().map(f64::from).collect()
-            }
+            (_, Some(wanted)) => self.parts(column, wanted),
             (Domain::Labels { .. }, None) => return None,
         };
         let shares = codec.marginal();
-        let missing = self.model.domain.columns[column].nullable.then(|| codec.joint_code(MISSING));
+        let missing = self.missing(column);
         let present = |cell: &u16| Some(*cell) != missing;
         let cells = 0..codec.cells() as u16;
         let mass: f64 = cells.clone().filter(present).map(|cell| shares[usize::from(cell)]).sum();
@@ -154,17 +222,10 @@ impl<'m> ReleaseNoise<'m> {
             cells.clone().filter(present).map(|cell| shares[usize::from(cell)] * value[usize::from(cell)]).sum::<f64>()
                 / mass;
         let centred = cells.map(|cell| if present(&cell) { value[usize::from(cell)] - mean } else { 0.0 });
-        let mut of_cells: Vec<f64> = centred.collect();
-        // Of a number the fit follows trends, and not each cell.
-        if term.is_one_of.is_none() {
-            let shares: Vec<f32> = shares.iter().map(|&share| share as f32).collect();
-            let mut along = vec![0.0; of_cells.len()];
-            for trend in trends(&shares) {
-                let length = dot(&trend, &of_cells);
-                along.iter_mut().zip(&trend).for_each(|(sum, x)| *sum += length * x);
-            }
-            of_cells = along;
-        }
+        let of_cells = match term.is_one_of {
+            Some(_) => centred.collect(),
+            None => self.along_trends(column, centred),
+        };
         (mass > 0.0).then_some(Values { column, of_cells })
     }
 }
@@ -196,7 +257,7 @@ mod tests {
 
     const UNITS: u64 = 1000;
 
-    /// Three columns of two categories each, the last explained by the others.
+    /// Three columns of two categories each, the last explained by the others, and a time of five. and a time of five.
     fn model() -> ModelFile {
         let column = |name: &str| {
             let more =
@@ -204,8 +265,10 @@ mod tests {
             format!("[[column]]\nname = \"{name}\"\n{more}\n")
         };
         let schema = Schema::from_toml(&format!(
-            "[table]\nname = \"t\"\nprivacy_unit = \"row\"\nunits = {UNITS}\n{}{}{}[[regression]]\nname = \"y\"\n\
-             outcome = \"y\"\npositive = [\"yes\"]\ntask = \"binary\"\ncovariates = [\"b\", \"a\"]\n",
+            "[table]\nname = \"t\"\nprivacy_unit = \"row\"\nunits = {UNITS}\n{}{}{}[[column]]\nname = \"t\"\n\
+             kind = \"integer\"\nmin = 0\nmax = 4\nnullable = false\ndomain_from = \"public\"\n[[regression]]\n\
+             name = \"y\"\noutcome = \"y\"\npositive = [\"yes\"]\ntask = \"binary\"\ncovariates = [\"b\", \"a\"]\n\
+             [[survival]]\nname = \"y\"\ntime = \"t\"\nevent = \"y\"\nevent_is = [\"yes\"]\nby = \"b\"\n",
             column("a"),
             column("b"),
             column("y")
@@ -249,7 +312,7 @@ mod tests {
         let inverse = Cholesky::new(fitted.curvature.as_slice().unwrap(), 2).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut drawn = |pair: [usize; 2]| -> [[f64; 2]; 2] {
-            let std = noise.variance(pair).unwrap().sqrt();
+            let std = noise.variance(&pair).unwrap().sqrt();
             [(); 2].map(|()| [(); 2].map(|()| std * rng.sample::<f64, _>(StandardNormal)))
         };
         let product = |cells: &[[f64; 2]; 2], a: &[f64], b: &[f64]| -> f64 {
@@ -272,6 +335,35 @@ mod tests {
         }
     }
 
+    /// A curve hangs on the cells of time, event and group, each as far as one patient more of it moves the curve.
+    #[test]
+    fn a_curve_has_the_noise_of_its_cells() {
+        let model = model();
+        let declared = |by: Option<&str>| Survival {
+            name: "y".into(),
+            time: "t".into(),
+            event: "y".into(),
+            event_is: vec!["yes".into()],
+            by: by.map(str::to_owned),
+        };
+        let influence = |time: f64, event| if event { time - 3.0 } else { 0.5 };
+        let of = |model: &ModelFile, by, group| {
+            ReleaseNoise::of(model).of_survival(&declared(by), group, 100, influence).map(|x| x / WITH_MODEL / 1e4)
+        };
+        let noise = ReleaseNoise::of(&model);
+        // Five times, from 0.
+        let along = [[-3.0, -2.0, -1.0, 0.0, 1.0], [0.5; 5]].map(|of| noise.along_trends(3, of.into_iter()));
+        let squares: f64 = along.iter().map(|along| dot(along, along)).sum();
+        assert!(squares > 5.0 && squares < 15.0 + 5.0 / 4.0, "{squares}");
+        let near = |found: Option<f64>, columns: &[usize]| {
+            let expected = noise.variance(columns).unwrap() * squares;
+            assert!((found.unwrap() / expected - 1.0).abs() < 1e-6, "{found:?} {expected}");
+        };
+        near(of(&model, None, None), &[3, 2]);
+        near(of(&model, Some("b"), Some("no")), &[3, 2, 1]);
+        assert!(of(&model, Some("a"), Some("no")).is_none(), "not counted together");
+    }
+
     /// The rows are a sample twice: of as many patients as the cohort has, it counts twice.
     #[test]
     fn sampling_is_counted_for_patients_and_for_rows() {
@@ -292,7 +384,7 @@ mod tests {
         let noise = ReleaseNoise::of(&model);
         let std = |wanted: &[usize]| noise.tables.iter().find(|(columns, _)| columns == wanted).unwrap().1;
         let precision = std(&[0, 1]).powi(-2) + std(&[0, 1, 2]).powi(-2) / 2.0;
-        assert!((noise.variance([0, 1]).unwrap() * precision - 1.0).abs() < 1e-9);
+        assert!((noise.variance(&[0, 1]).unwrap() * precision - 1.0).abs() < 1e-9);
         let mut independent = model;
         independent.header.model = crate::model::ModelKind::Independent;
         assert!(ReleaseNoise::of(&independent).intervals(&fitted()).iter().all(Option::is_none), "nothing was counted");

@@ -4,9 +4,10 @@
 //! over its unit before squares are taken (Therneau and Grambsch 2000, section 3.2; `survfit` of R with `cluster`). Where
 //! each row is a unit, the sum is Greenwood's.
 
-use super::analyses::{SurvivalCurve, SurvivalFigures, SurvivalGroup};
+use super::analyses::{Band, SurvivalCurve, SurvivalFigures, SurvivalGroup};
 use super::evaluation::Figure;
-use super::table::{Column, Table, Tables, numbered};
+use super::noise::ReleaseNoise;
+use super::table::{Column, Table, Tables, numbered, units_of};
 use super::{SMALLEST_GROUP, Z95, metrics};
 use crate::error::{Error, Result};
 use crate::schema::{Schema, Survival};
@@ -96,6 +97,43 @@ pub fn survival(tables: &Tables, schema: &Schema, declared: &Survival) -> Result
     Ok(figures(times, groups, None))
 }
 
+/// Puts intervals that include the noise of the release beside the curves of the cohort.
+///
+/// # Errors
+/// As [`survival`].
+///
+/// # Privacy
+/// Post-processing: looks at the cohort, the model and what is already in the figures.
+pub fn with_noise(
+    figures: &mut SurvivalFigures,
+    tables: &Tables,
+    schema: &Schema,
+    declared: &Survival,
+    noise: &ReleaseNoise,
+) -> Result<()> {
+    let plan = Plan::new(tables, schema, declared)?;
+    let synthetic = &tables.synthetic;
+    let samples = noise.samples(units_of(synthetic.unit.iter().copied()));
+    for of in &mut figures.groups {
+        let group = of.group.as_deref();
+        let (curve, _) = plan.estimate(tables, synthetic, group);
+        let variance = |time: f64| {
+            let influence = |at: f64, event| curve.influence(at, event, time);
+            let noise = noise.of_survival(declared, group, synthetic.rows, influence)?;
+            Some(noise + samples * curve.variance(time))
+        };
+        let shown = figures.times.iter().zip(&of.synthetic.survival);
+        let ends = |(&time, survival): (&f64, &Option<f64>)| {
+            let (survival, variance) = ((*survival)?, variance(time)?);
+            Some([Z95, -Z95].map(|z| interval_end(survival, variance, z)))
+        };
+        let ends: Vec<Option<[Option<f64>; 2]>> = shown.map(ends).collect();
+        let side = |side: usize| ends.iter().map(|ends| ends.and_then(|ends| ends[side])).collect();
+        of.with_noise = ends.iter().any(Option::is_some).then(|| Band { lower: side(0), upper: side(1) });
+    }
+    Ok(())
+}
+
 fn compare(tables: &Tables, plan: &Plan, times: &[f64], group: Option<String>) -> SurvivalGroup {
     let estimates =
         [&tables.train, &tables.holdout, &tables.synthetic].map(|t| plan.estimate(tables, t, group.as_deref()));
@@ -108,7 +146,7 @@ fn compare(tables: &Tables, plan: &Plan, times: &[f64], group: Option<String>) -
     let distance = |other: &[f64]| metrics::mean(other.iter().zip(&holdout).map(|(a, b)| (a - b).abs()));
     let distance = horizon.map(|_| Figure { synthetic: distance(&synthetic), floor: distance(&real) });
     let [real, holdout, synthetic] = estimates.map(|(curve, left_out)| curve.figures(times, horizon, left_out));
-    SurvivalGroup { group, real, holdout, synthetic, horizon, distance }
+    SurvivalGroup { group, real, holdout, synthetic, with_noise: None, horizon, distance }
 }
 
 /// One row: how long it was watched, whether that ended in the event, and whose it is.
@@ -180,16 +218,29 @@ impl KaplanMeier {
 
     /// The variance of the logarithm of the survival at `time`.
     fn variance(&self, time: f64) -> f64 {
-        let Some(now) = self.step(time) else { return 0.0 };
         let mut of_unit = vec![0.0; self.last_of_unit.len()];
         for (row, &unit) in self.rows.iter().zip(&self.unit) {
-            of_unit[unit as usize] += match self.step(row.time).filter(|_| row.time <= time) {
-                Some(end) => end.at_risk - if row.event { end.event } else { 0.0 },
-                None if row.time <= time => 0.0,
-                None => now.at_risk,
-            };
+            of_unit[unit as usize] += self.influence(row.time, row.event, time);
         }
         of_unit.iter().map(|x| x * x).sum()
+    }
+
+    /// What one more row, watched until `at` and then with the event or without, adds to the logarithm of the survival at
+    /// `time`.
+    fn influence(&self, at: f64, event: bool, time: f64) -> f64 {
+        let was_at_risk = self.step(at.min(time)).map_or(0.0, |step| step.at_risk);
+        if !event || at > time {
+            return was_at_risk;
+        }
+        let of_event = match self.step(at).filter(|step| step.time == at) {
+            Some(step) => step.event,
+            None => 1.0 / self.rows_at_risk(at).max(1) as f64,
+        };
+        was_at_risk - of_event
+    }
+
+    fn rows_at_risk(&self, time: f64) -> usize {
+        self.rows.len() - self.rows.partition_point(|row| row.time < time)
     }
 
     /// Mean of the time to the event, cut at `horizon`: the area under the curve from `start`, before which nothing
@@ -357,6 +408,19 @@ mod tests {
                 (at_risk, 3 * at_risk)
             });
             prop_assert!(near(KaplanMeier::new(observed).variance(time), greenwood));
+        }
+
+        /// One row more of many adds about its influence: the rest is of the second order.
+        #[test]
+        fn an_influence_is_what_one_row_more_adds(seed in any::<u64>(), at in -3_i32..17, event: bool, time in -3_i32..17) {
+            let (at, time) = (f64::from(at), f64::from(time));
+            let of = |more: Option<Observed>| KaplanMeier::new(drawn(5000, &mut Lcg(seed)).into_iter().chain(more).collect());
+            let (without, with) = (of(None), of(Some(Observed { time: at, event, unit: 5000 })));
+            // The last few are no sample.
+            prop_assume!(without.rows_at_risk(time) > 200);
+            let added = with.survival(time).ln() - without.survival(time).ln();
+            let told = without.influence(at, event, time);
+            prop_assert!((added - told).abs() < 0.02 * told.abs() + 1e-9, "{added} {told}");
         }
 
         #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::chart::{self, Interval};
 use super::page::safe;
 use crate::error::Result;
-use crate::evaluate::{Calibration, Estimate, Figure, RegressionFigures, Reliability, SurvivalFigures};
+use crate::evaluate::{Band, Calibration, Estimate, Figure, RegressionFigures, Reliability, SurvivalFigures};
 use crate::schema::target::Task;
 
 /// Terms of a regression in its picture, at most; its table has all.
@@ -41,6 +41,8 @@ pub(super) struct Survival<'a> {
     horizon: Option<f64>,
     distance: Option<Figure>,
     remark: Option<&'a str>,
+    /// Of the cohort at `horizon`: the survival, and its interval that includes the noise.
+    with_noise: Option<[f64; 3]>,
     /// `None` where too few are at risk.
     svg: Option<Value>,
 }
@@ -59,6 +61,13 @@ pub(super) fn survival(all: &[SurvivalFigures]) -> Result<Vec<Survival<'_>>> {
                 // Where there is no interval, the estimate alone.
                 .map(|(estimate, (low, high))| low.zip(*high).or(estimate.zip(*estimate)))
                 .collect();
+            let synthetic = &group.synthetic.survival;
+            let noisy = |band: &Band| -> Vec<Option<[f64; 3]>> {
+                let ends = band.lower.iter().zip(&band.upper);
+                synthetic.iter().zip(ends).map(|(s, (low, high))| Some([(*s)?, (*low)?, (*high)?])).collect()
+            };
+            let noisy = group.with_noise.as_ref().map(noisy);
+            let last = group.horizon.and_then(|horizon| figures.times.iter().position(|&time| time == horizon));
             found.push(Survival {
                 name: &figures.name,
                 by: figures.by.as_deref(),
@@ -67,8 +76,9 @@ pub(super) fn survival(all: &[SurvivalFigures]) -> Result<Vec<Survival<'_>>> {
                 horizon: group.horizon,
                 distance: group.distance,
                 remark: figures.remark.as_deref(),
+                with_noise: last.zip(noisy.as_ref()).and_then(|(last, noisy)| noisy[last]),
                 svg: match group.distance {
-                    Some(_) => Some(safe(chart::survival(ends, &band, &group.synthetic.survival)?)),
+                    Some(_) => Some(safe(chart::survival(ends, &band, synthetic, noisy.as_deref())?)),
                     None => None,
                 },
             });

@@ -326,6 +326,7 @@ fn survival(exact: &SurvivalFigures) -> SurvivalFigures {
             real: curve(&group.real),
             holdout: curve(&group.holdout),
             synthetic: group.synthetic.clone(),
+            with_noise: group.with_noise.clone(),
             horizon: group.horizon,
             distance: group.distance.map(|of| figure(of, sides)),
         }

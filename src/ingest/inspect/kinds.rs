@@ -279,7 +279,7 @@ fn code(profile: &Profile) -> Option<Draft> {
     let by_name = || {
         if profile.has_word(&["rxnorm", "rxcui"]) {
             Some(CodeSystem::Rxnorm)
-        } else if profile.has_word(&POSTCODES) || coded_name && whole {
+        } else if profile.has_word(&POSTCODES) || coded_name && whole && !is_dense(profile) {
             Some(CodeSystem::Prefix)
         } else {
             None
@@ -309,6 +309,13 @@ fn code(profile: &Profile) -> Option<Draft> {
         );
     }
     Some(draft)
+}
+
+/// Whether numbers of four digits and more fill a fifth of their range: so days do, and lists of codes do not.
+fn is_dense(profile: &Profile) -> bool {
+    let numbers = profile.numbers().unwrap_or_default();
+    let (low, high) = numbers.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+    high >= 1000.0 && 5.0 * numbers.len() as f64 > high - low
 }
 
 fn listed(profile: &Profile) -> Draft {

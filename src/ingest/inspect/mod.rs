@@ -408,6 +408,22 @@ mod tests {
         assert_eq!(candidates, ["mrn", "Id"]);
     }
 
+    /// A name alone makes no list of codes out of days.
+    #[test]
+    fn numbers_that_fill_their_range_are_no_codes() {
+        let raw = table(
+            600,
+            &[
+                ("diag", &|n| (8000 + n % 300 * 3).to_string()),
+                ("dx", &|n| (10_000 + n % 300 * 211).to_string()),
+                ("code", &|n| (100 + n % 300).to_string()),
+            ],
+        );
+        let inspection = inspect(&raw, &[], None, Vouched::Nothing).unwrap();
+        let kinds = ["diag", "dx", "code"].map(|name| column(&inspection, name).kind);
+        assert_eq!(kinds, [Kind::Integer, Kind::Code, Kind::Code]);
+    }
+
     #[test]
     fn the_fixture_raises_no_alarm_but_for_its_two_keys() {
         let raw = fixture();

@@ -70,11 +70,13 @@ impl Frame {
 /// Kaplan-Meier curves: the real one as the band of its interval, the synthetic one as a line.
 ///
 /// Both have a survival (and the real one an interval) at each of the equally spaced times from `ends.0` to `ends.1`, as
-/// far as enough people are at risk.
+/// far as enough people are at risk. `noisy` is the synthetic one with the ends of its interval that includes the noise of the
+/// release, which are thin lines.
 pub(in crate::report) fn survival(
     ends: (f64, f64),
     real: &[Option<(f64, f64)>],
     synthetic: &[Option<f64>],
+    noisy: Option<&[Option<[f64; 3]>]>,
 ) -> Result<String> {
     let at = |i: usize| Frame::x(i as f64 / real.len().saturating_sub(1).max(1) as f64);
     draw(WIDTH, Frame::HEIGHT, |canvas| {
@@ -86,6 +88,11 @@ pub(in crate::report) fn survival(
         canvas.draw(&Polygon::new(low.chain(high).collect::<Vec<_>>(), REAL.mix(0.5).filled()))?;
         let line = synthetic.iter().enumerate().filter_map(|(i, s)| Some((at(i), Frame::y((*s)?))));
         canvas.draw(&PathElement::new(line.collect::<Vec<_>>(), SYNTHETIC.stroke_width(5)))?;
+        for end in [1, 2] {
+            let points =
+                noisy.into_iter().flatten().enumerate().filter_map(|(i, s)| Some((at(i), Frame::y((*s)?[end]))));
+            canvas.draw(&PathElement::new(points.collect::<Vec<_>>(), SYNTHETIC.stroke_width(1)))?;
+        }
         Frame::label_below(
             canvas,
             0.0,
