@@ -346,7 +346,8 @@ fn what_the_ledger_names_is_not_made_again() {
 }
 
 /// What a fit learns is told once it is kept, and not before: a disk that has room for the ledger and not for what was learnt
-/// stands for a crash between the two. So the fit goes on, and tells one draw alone.
+/// stands for a crash between the two. So the fit goes on, and tells one draw alone: that delta allows publishing one of 67 people,
+/// and of 120 there are counted fewer in less than one fit of a million.
 #[cfg(unix)]
 #[test]
 fn what_a_fit_learns_is_kept_before_it_is_told() {
@@ -357,7 +358,7 @@ fn what_a_fit_learns_is_kept_before_it_is_told() {
     world.write("schema.toml", discovered.replace(r#""F", "M""#, &format!(r#""F", "M"{codes}"#)));
     let told = ["as they were counted", "values outside the domain"];
     for model in ["independent", "marginal"] {
-        let fit = format!("{} {model} --discover-epsilon 0.5 --delta 1e-2", FIT.replace(" -q", ""));
+        let fit = format!("{} {model} --discover-epsilon 0.5 --delta 1.5e-2", FIT.replace(" -q", ""));
         let script = format!("trap '' XFSZ; ulimit -f 24; synthward {fit}");
         let broken = world.shell(&script).exits(1).says(&["checkpoint.next", "cannot be written"]);
         assert!(told.iter().all(|word| !broken.stderr.contains(word)), "{broken}");
