@@ -13,7 +13,7 @@ pub enum Tape {
 
 impl Tape {
     /// As the environment says: `SYNTHWARD_TEST_NOISE` is a seed, `SYNTHWARD_TEST_STEPS` a number of steps of a network,
-    /// `SYNTHWARD_TEST_MIXTURE_STEPS` one of a mixture, and
+    /// `SYNTHWARD_TEST_MIXTURE_STEPS` one of a mixture, `SYNTHWARD_TEST_DRAWN_UNITS` one of units that a projection draws, and
     /// `SYNTHWARD_TEST_TAPE` is `record:FILE` or `replay:FILE`.
     pub fn start() -> Self {
         let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
@@ -21,8 +21,11 @@ impl Tape {
             tracing::warn!("the noise is seeded: nothing that is made is private");
             seed_noise(seed);
         }
-        for (name, of) in [("SYNTHWARD_TEST_STEPS", Fitted::Network), ("SYNTHWARD_TEST_MIXTURE_STEPS", Fitted::Mixture)]
-        {
+        for (name, of) in [
+            ("SYNTHWARD_TEST_STEPS", Fitted::Network),
+            ("SYNTHWARD_TEST_MIXTURE_STEPS", Fitted::Mixture),
+            ("SYNTHWARD_TEST_DRAWN_UNITS", Fitted::Projection),
+        ] {
             if let Some(steps) = number(name) {
                 take_fewer_steps(of, steps as usize);
             }

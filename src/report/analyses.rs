@@ -41,7 +41,7 @@ pub(super) struct Survival<'a> {
     horizon: Option<f64>,
     distance: Option<Figure>,
     remark: Option<&'a str>,
-    /// Of the cohort at `horizon`: the survival, and its interval that includes the noise.
+    /// Half-way to `horizon`: the time, and the interval of the cohort's survival that includes the noise.
     with_noise: Option<[f64; 3]>,
     /// `None` where too few are at risk.
     svg: Option<Value>,
@@ -68,6 +68,9 @@ pub(super) fn survival(all: &[SurvivalFigures]) -> Result<Vec<Survival<'_>>> {
             };
             let noisy = group.with_noise.as_ref().map(noisy);
             let last = group.horizon.and_then(|horizon| figures.times.iter().position(|&time| time == horizon));
+            let half_way = last
+                .zip(noisy.as_ref())
+                .and_then(|(last, noisy)| noisy[last / 2].map(|[_, low, high]| [figures.times[last / 2], low, high]));
             found.push(Survival {
                 name: &figures.name,
                 by: figures.by.as_deref(),
@@ -76,7 +79,7 @@ pub(super) fn survival(all: &[SurvivalFigures]) -> Result<Vec<Survival<'_>>> {
                 horizon: group.horizon,
                 distance: group.distance,
                 remark: figures.remark.as_deref(),
-                with_noise: last.zip(noisy.as_ref()).and_then(|(last, noisy)| noisy[last]),
+                with_noise: half_way,
                 svg: match group.distance {
                     Some(_) => Some(safe(chart::survival(ends, &band, synthetic, noisy.as_deref())?)),
                     None => None,

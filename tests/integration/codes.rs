@@ -103,7 +103,7 @@ fn keeps_to_the_tree(cohort: &str) -> usize {
 fn codes_follow_their_groups_and_none_is_invented() {
     for (table, schema) in [("visits.csv", "flat"), ("folder", "folder")] {
         let fit = format!("fit {table} --schema public/{schema}.toml --ledger {schema}.jsonl --epsilon 8 --delta 1e-5");
-        WORLD.run(&format!("{fit} -o {schema}.safetensors")).succeeds();
+        WORLD.run_with("SYNTHWARD_TEST_MIXTURE_STEPS", "64", &format!("{fit} -o {schema}.safetensors")).succeeds();
     }
     // A model has all of the tree that it needs.
     std::fs::remove_dir_all(WORLD.path("public")).unwrap();

@@ -141,8 +141,9 @@ fn identifiers_are_fresh_and_patients_have_a_plausible_number_of_rows() {
 
 #[test]
 fn a_seed_gives_the_same_bytes_at_any_number_of_threads() {
-    for fitted in all() {
-        for format in ["parquet", "csv", "arrow"] {
+    let formats = [&["parquet", "csv", "arrow"][..]].into_iter().chain(std::iter::repeat(&["parquet"][..]));
+    for (fitted, formats) in all().into_iter().zip(formats) {
+        for format in formats {
             let name = |run: &str| format!("seed-{run}.{format}");
             fitted.generate(6000, "--seed 3 --threads 1", &name("one"));
             fitted.generate(6000, "--seed 3 --threads 2", &name("two"));

@@ -178,7 +178,7 @@ fn a_condition_may_ask_for_what_is_computed() {
     {
         let output = format!("{name}.csv");
         world
-            .run_words(&["generate", "model.safetensors", "--rows", "300", "--where", condition, "-o", &output])
+            .run_words(&["generate", "model.safetensors", "--rows", "60", "--where", condition, "-o", &output])
             .succeeds();
         let made = cells(&world.text(&output));
         let holds = |row: usize| match name {
@@ -186,7 +186,7 @@ fn a_condition_may_ask_for_what_is_computed() {
             "thirties" => made["age"][row].starts_with('3') && made["age"][row].len() == 2,
             _ => made["school"][row] == "university",
         };
-        assert!((0..300).all(holds), "{condition}");
+        assert!((0..60).all(holds), "{condition}");
     }
 }
 

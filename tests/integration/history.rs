@@ -115,7 +115,7 @@ const FIT: &str = "fit train.csv --schema schema.toml --epsilon 10 --delta 1e-5"
 
 /// Eight hundred people, a model of them, and two cohorts.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let world = World::shared("history");
+    let world = World::shared("history").of_few_steps();
     world.write("train.csv", stays(0..800)).write("holdout.csv", stays(1_000..1_400)).write("schema.toml", SCHEMA);
     world.run(&format!("{FIT} -o model.safetensors")).succeeds().says(&["rows above max_rows_per_unit are left out"]);
     let generate = "generate model.safetensors --rows 3000 --seed 3";

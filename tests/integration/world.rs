@@ -69,6 +69,7 @@ impl World {
         for name in ["SYNTHWARD_TEST_STEPS", "SYNTHWARD_TEST_MIXTURE_STEPS"] {
             command.envs(self.steps.map(|steps| (name, steps)));
         }
+        command.envs(self.steps.map(|_| ("SYNTHWARD_TEST_DRAWN_UNITS", "500")));
         command.current_dir(&self.folder);
         command
     }

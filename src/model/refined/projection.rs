@@ -6,6 +6,7 @@ use super::Sampler;
 use crate::encode::Layout;
 use crate::error::Result;
 use crate::model::Mixture;
+use crate::model::steps::{Fitted, most_steps};
 use crate::nn::{Tensor, find_tensor};
 
 const FACTORS: &str = "projection.factors";
@@ -77,6 +78,7 @@ impl Projection {
         let offsets = mixture.offsets().to_vec();
         let width = mixture.width();
         let units = ((UNITS_PER_UNIT * units) as usize).min(MOST_CELLS / width).clamp(LEAST_UNITS, MOST_UNITS);
+        let units = most_steps(Fitted::Projection, units);
         let (mut codes, mut rows) = (Vec::new(), Vec::new());
         network.sample(units, rows_column, rng, &mut codes, &mut rows);
         let column = |j: usize| codes.iter().skip(j).step_by(width).copied().collect();

@@ -46,6 +46,7 @@ impl Fit<'_> {
         let mut command = self.folder.command(arguments);
         command.env("SYNTHWARD_TEST_NOISE", "11");
         command.env("SYNTHWARD_TEST_STEPS", STEPS).env("SYNTHWARD_TEST_MIXTURE_STEPS", STEPS);
+        command.env("SYNTHWARD_TEST_DRAWN_UNITS", "500");
         command.env("SYNTHWARD_TEST_TAPE", format!("{tape}:{}", self.folder.path("tape").display()));
         Outcome::new(arguments.into(), command.output().unwrap())
     }
