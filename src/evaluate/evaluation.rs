@@ -336,7 +336,7 @@ pub struct NumberFigures {
 }
 
 /// A figure of each table. What the real one is off the holdout is the floor: what a second real sample has. In a report those
-/// of real rows are rounded to ten times what one person moves.
+/// of real rows are rounded to ten times what one person moves, and a column is left out where that says nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfTables {

@@ -87,6 +87,14 @@ pub(super) fn stored(
     mut also: impl FnMut(&Rows<'_>) -> Result<()>,
 ) -> Result<ColumnStore> {
     parts.know(schema);
+    if let (Some(said), Some(found)) = (schema.table.reading.separator, parts.reading.separator)
+        && said != found
+    {
+        tracing::warn!(
+            "{} is separated by {found:?}, and not by {said:?} as the schema says: its numbers are read with decimal points",
+            parts.source
+        );
+    }
     let mut builder = Builder::new(memory, key.clone())?;
     while let Some((rows, columns)) = parts.next()? {
         let part = Rows {

@@ -199,12 +199,14 @@ fn column(exact: &ColumnFigures, Rows { real, holdout, synthetic_judged, .. }: R
         },
         rare_categories: exact.rare_categories.map(rare_categories),
         entropy_ratio: None,
-        numbers: exact.numbers.map(|of| numbers(&of, one_person)),
+        numbers: exact.numbers.and_then(|of| numbers(&of, one_person)),
     }
 }
 
 /// In steps of what ten people move, who have so large a share of the holdout each.
-fn numbers(exact: &NumberFigures, one_person: f64) -> NumberFigures {
+/// None where ten people move a figure by so much that it would say nothing: the mean by more than half a standard deviation, the
+/// variance by more than half of itself.
+fn numbers(exact: &NumberFigures, one_person: f64) -> Option<NumberFigures> {
     let of_real = |of: OfTables, rounded: &dyn Fn(f64) -> f64| OfTables {
         real: rounded(of.real),
         holdout: rounded(of.holdout),
@@ -213,14 +215,17 @@ fn numbers(exact: &NumberFigures, one_person: f64) -> NumberFigures {
     let in_steps = |x: f64, step: f64| if step > 0.0 { (x / step).round() * step + 0.0 } else { x };
     let people = SMALLEST_GROUP as f64;
     let width = exact.one_person / one_person;
-    NumberFigures {
-        mean: of_real(exact.mean, &|x| significant(in_steps(x, people * exact.one_person), 4)),
-        deviation: of_real(exact.deviation, &|x| {
-            significant(in_steps(x * x, people * exact.one_person * width).sqrt(), 4)
-        }),
+    let (of_mean, of_variance) = (people * exact.one_person, people * exact.one_person * width);
+    let least = exact.deviation.real.min(exact.deviation.holdout);
+    if of_mean > 0.5 * least || of_variance > 0.5 * least.powi(2) {
+        return None;
+    }
+    Some(NumberFigures {
+        mean: of_real(exact.mean, &|x| significant(in_steps(x, of_mean), 4)),
+        deviation: of_real(exact.deviation, &|x| significant(in_steps(x * x, of_variance).sqrt(), 4)),
         zeros: of_real(exact.zeros, &|x| three_decimals(in_steps(x, people * one_person))),
         one_person: upwards(exact.one_person),
-    }
+    })
 }
 
 fn rare_categories(exact: RareCategories) -> RareCategories {
@@ -516,6 +521,19 @@ fn proxies(exact: &Proxies, synthetic_rows: usize) -> Proxies {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a holdout of 600, ten people move the mean of a column from 0 to 60 by 1.
+    #[test]
+    fn figures_that_ten_people_could_move_at_will_are_left_out() {
+        let of = |x: f64| OfTables { real: x, holdout: x, synthetic: x };
+        let figures =
+            |deviation| NumberFigures { mean: of(3.96), deviation: of(deviation), zeros: of(0.0), one_person: 0.1 };
+        let coarse = numbers(&figures(15.0), 0.1 / 60.0).unwrap();
+        assert_eq!((coarse.mean.holdout, coarse.mean.synthetic), (4.0, 3.96));
+        assert!((coarse.deviation.holdout - 15.0).abs() < 2.0);
+        // One part of sixty of the variance would be told as none at all.
+        assert_eq!(numbers(&figures(3.82), 0.1 / 60.0), None);
+    }
 
     #[test]
     fn few_real_rows_that_break_a_constraint_are_not_shown() {

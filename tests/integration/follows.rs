@@ -50,7 +50,6 @@ fn what_follows_is_drafted_each_as_what_it_is() {
     for expected in [
         "bmi = 10000 * weight_kg / height_cm^2",
         "systolic_mean = (systolic_1 + systolic_2) / 2",
-        "nights = discharged - admitted",
         "decade groups age",
         "school_years by school",
         "admitted <= discharged",
@@ -61,7 +60,9 @@ fn what_follows_is_drafted_each_as_what_it_is() {
         assert!(titles.iter().any(|title| title == expected), "{expected}: {titles:#?}");
     }
     let of_kind = |kind: &str| CLINIC.schema.constraints.iter().filter(|c| c.rule.kind() == kind).count();
-    assert_eq!(["formula", "bins", "dependency"].map(of_kind), [3, 1, 1], "{titles:#?}");
+    assert_eq!(["formula", "bins", "dependency"].map(of_kind), [2, 1, 1], "{titles:#?}");
+    // Drawn days are too far apart: their difference would not be the nights of anybody.
+    assert!(!titles.iter().any(|title| title.starts_with("nights = ")), "{titles:#?}");
     let implies = |when: &str, then: &str| {
         let is = |rule: &Rule| matches!(rule, Rule::Implication { when: w, then: t } if w.contains(when) && t.contains(then));
         assert!(rule(&CLINIC.schema, is).is_some(), "{when} {then}: {titles:#?}");

@@ -174,6 +174,9 @@ fn a_reading_told_from_the_rows_is_vouched_for() {
     world.refuses(3, &format!("{fit} --discover-epsilon 0.5"), &["was told from the rows"]);
     world.write("schema.toml", vouched.replace("from = \"data\" }", "from = \"public\" }"));
     world.run(fit).succeeds();
+    let other = Dialect { separator: '\t', ..PLAIN };
+    world.write("other.tsv", other.table());
+    world.run(&fit.replace("people.csv", "other.tsv")).succeeds().says(&["is separated by '\\t', and not by ';'"]);
     for option in ["--assume-public", "--kinds-public"] {
         let draft = world.run(&format!("inspect people.csv --unit row {option}")).succeeds().stdout;
         assert!(draft.contains("encoding = \"latin1\", from = \"public\" }"), "{draft}");

@@ -336,6 +336,10 @@ fn listed(profile: &Profile) -> Draft {
     } else if profile.is_near_unique() {
         let note = "Nearly every row has its own value: is it an identifier?";
         draft = draft.note(FindingClass::QuasiIdentifier, note);
+    } else if labels.len() > MANY_LISTED && words >= 2.0 && labels.iter().any(|l| l.bytes().any(|b| b.is_ascii_digit()))
+    {
+        let note = "Many different texts with numbers in them: where these tell of single persons, write drop = true.";
+        draft = draft.note(FindingClass::FreeText, note);
     } else if labels.len() > MANY_LISTED {
         draft = draft.note(
             FindingClass::ManyCategories,
