@@ -191,7 +191,7 @@ fn doubtful(evaluation: &Evaluation) -> String {
                 })
             };
             let what = format!("{}: {} {}", r.name, term.covariate, term.category.as_deref().unwrap_or_default());
-            format!("{:<28}{:>26}{:>26}\n", what.trim_end(), interval(term.synthetic), interval(term.with_noise))
+            format!("{:<26}{:>26} {:>27}\n", what.trim_end(), interval(term.synthetic), interval(term.with_noise))
         })
         .collect();
     match lines.is_empty() {
@@ -199,7 +199,7 @@ fn doubtful(evaluation: &Evaluation) -> String {
             format!("\nall {} estimates keep what they conclude when their interval includes the noise\n", known.len())
         }
         false => format!(
-            "\n{:<28}{:>26}{:>26}\n{}",
+            "\n{:<26}{:>26} {:>27}\n{}",
             format!("doubtful ({} of {})", lines.len(), known.len()),
             "cohort",
             "with the noise",
