@@ -11,13 +11,13 @@ mod keystream;
 mod unit_key;
 
 pub(crate) use gaussian::{GridGaussian, nearest};
+pub(crate) use keystream::{Blocks, LANES};
 pub use unit_key::{UnitHasher, UnitKey};
 
 use crate::Error;
 use gaussian::{Fill, GROUP};
-use keystream::{Keystream, LANES};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{OsRng, SeedableRng, TryRngCore};
+use keystream::Keystream;
+use rand_core::{OsRng, TryRngCore};
 
 /// Values drawn per block; a block consumes a fixed stretch of the key stream.
 pub(crate) const BLOCK: usize = 4096;
@@ -44,11 +44,17 @@ impl NoiseKey {
         Self(self.0)
     }
 
-    /// The stream of one step, at the start.
-    pub(crate) fn stream(&self, step: u64) -> ChaCha20Rng {
-        let mut rng = ChaCha20Rng::from_seed(self.0);
-        rng.set_stream(step);
+    /// A stream at its start, as a library has it.
+    #[cfg(test)]
+    pub(crate) fn stream(&self, stream: u64) -> rand_chacha::ChaCha20Rng {
+        let mut rng: rand_chacha::ChaCha20Rng = rand_core::SeedableRng::from_seed(self.0);
+        rng.set_stream(stream);
         rng
+    }
+
+    /// Of sixteen streams, as many blocks in a row as `out` is long, from a number on that each lane has its own of.
+    pub(crate) fn blocks_of(&self, streams: [u64; LANES], first: [u64; LANES], out: &mut [Blocks]) {
+        pulp::Arch::new().dispatch(Words { keystream: Keystream::of_streams(&self.0, streams), first, out });
     }
 
     /// Fills `out` (at most [`BLOCK`] values) with the noise of (step, block).
@@ -62,6 +68,24 @@ impl NoiseKey {
         assert!(out.len() <= BLOCK, "one block at a time");
         let keystream = Keystream::new(&self.0, step);
         pulp::Arch::new().dispatch(Fill { keystream, first: block * CIPHER_BLOCKS, law, out });
+    }
+}
+
+/// Fills `out` from sixteen streams at once.
+struct Words<'a> {
+    keystream: Keystream,
+    first: [u64; LANES],
+    out: &'a mut [Blocks],
+}
+
+impl pulp::NullaryFnOnce for Words<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(mut self) {
+        for (blocks, number) in self.out.iter_mut().zip(0..) {
+            *blocks = self.keystream.blocks_at(self.first.map(|first| first + number));
+        }
     }
 }
 

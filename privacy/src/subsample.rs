@@ -15,8 +15,7 @@
 //! 0 are. A threshold is computed in double precision, and the probability of a
 //! step is right to 2^-40 relative.
 
-use crate::rng::NoiseKey;
-use rand_core::RngCore;
+use crate::rng::{Blocks, LANES, NoiseKey};
 
 /// A unit that joins a step. Units are in the order of their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +38,20 @@ pub(crate) struct Coins {
 
 /// More digits are never needed: no plan has 2^40 steps.
 const MOST_DIGITS: i32 = 40;
-/// Words of 32 bits of a unit's stream for each step that it joins: two a digit, and its place.
-const WORDS: u128 = 128;
+/// Blocks of a unit's stream for each step that it joins.
+const BLOCKS: u64 = 8;
+/// Words of a block of the cipher, 32 bits each.
+const WORDS: usize = 16;
+// Two words a digit, and one for the place.
+const _: () = assert!(2 * MOST_DIGITS as usize + 1 <= BLOCKS as usize * WORDS);
+
+/// What a unit draws when it joins a step.
+#[derive(Clone, Copy)]
+struct Draw {
+    place: u32,
+    /// Steps that it lets pass afterwards.
+    gap: u64,
+}
 
 impl Coins {
     /// Each falls for its unit with probability `sampling_rate`, whatever the others do, from step `start` on.
@@ -63,26 +74,50 @@ impl Coins {
     /// # Panics
     /// When the number of units is another than at the first step. Steps are taken one by one.
     pub(crate) fn toss(&mut self, step: u64, units: u32, identity: impl Fn(u32) -> u64, batch: &mut Vec<Drawn>) {
-        let Self { key, digits, start, next } = self;
         batch.clear();
-        let draw = |unit: u32, joined: u32| {
-            let mut rng = key.stream(identity(unit));
-            rng.set_word_pos(u128::from(joined) * WORDS);
-            let digit = |(digit, &threshold): (usize, &u64)| u64::from(rng.next_u64() < threshold) << digit;
-            (digits.iter().enumerate().map(digit).sum::<u64>(), rng.next_u32())
-        };
-        if next.is_empty() {
-            next.extend((0..units).map(|unit| (*start + draw(unit, 0).0, 0)));
-        }
-        assert_eq!(next.len(), units as usize, "the same table at each step");
-        for (unit, (next, joined)) in (0..units).zip(next) {
-            if *next == step {
-                *joined += 1;
-                let (gap, place) = draw(unit, *joined);
-                batch.push(Drawn { place, unit });
-                *next = step + 1 + gap;
+        if self.next.is_empty() {
+            let all: Vec<u32> = (0..units).collect();
+            for units in all.chunks(LANES) {
+                let draws = self.draw(units.iter().map(|&unit| (identity(unit), 0)));
+                self.next.extend(draws[..units.len()].iter().map(|draw| (self.start + draw.gap, 0)));
             }
         }
+        assert_eq!(self.next.len(), units as usize, "the same table at each step");
+        batch.extend(
+            (0..units).zip(&self.next).filter(|(_, next)| next.0 == step).map(|(unit, _)| Drawn { place: 0, unit }),
+        );
+        for joining in batch.chunks_mut(LANES) {
+            let draws =
+                self.draw(joining.iter().map(|drawn| (identity(drawn.unit), self.next[drawn.unit as usize].1 + 1)));
+            for (drawn, draw) in joining.iter_mut().zip(draws) {
+                drawn.place = draw.place;
+                let (next, joined) = &mut self.next[drawn.unit as usize];
+                (*next, *joined) = (step + 1 + draw.gap, *joined + 1);
+            }
+        }
+    }
+
+    /// What units draw, at most sixteen of them; `coins` are their identities and how many steps each has joined.
+    fn draw(&self, coins: impl Iterator<Item = (u64, u32)>) -> [Draw; LANES] {
+        let (mut streams, mut first) = ([0; LANES], [0; LANES]);
+        for (lane, (identity, joined)) in coins.enumerate() {
+            (streams[lane], first[lane]) = (identity, u64::from(joined) * BLOCKS);
+        }
+        let mut blocks: [Blocks; BLOCKS as usize] = [[[0; LANES]; WORDS]; BLOCKS as usize];
+        let needed = (2 * self.digits.len() + 1).div_ceil(WORDS);
+        self.key.blocks_of(streams, first, &mut blocks[..needed]);
+        let words = blocks.as_flattened();
+        let bits =
+            |lane: usize, digit: usize| u64::from(words[2 * digit][lane]) | u64::from(words[2 * digit + 1][lane]) << 32;
+        std::array::from_fn(|lane| Draw {
+            place: words[2 * self.digits.len()][lane],
+            gap: self
+                .digits
+                .iter()
+                .enumerate()
+                .map(|(digit, &threshold)| u64::from(bits(lane, digit) < threshold) << digit)
+                .sum(),
+        })
     }
 }
 
@@ -106,6 +141,33 @@ mod tests {
 
     fn units(batch: &[Drawn]) -> Vec<u32> {
         batch.iter().map(|drawn| drawn.unit).collect()
+    }
+
+    /// What a unit draws is read from its own stream, as the library has it: two words a digit, then its place.
+    #[test]
+    fn draws_are_of_the_units_stream() {
+        use rand_core::RngCore;
+        let mut coins = coins(0.02);
+        let drawn = batches(&mut coins, 0..200, 21);
+        for unit in 0..21 {
+            let mut step = 0;
+            for joined in 0u32.. {
+                let mut stream = coins.key.stream(unit);
+                stream.set_word_pos(u128::from(joined) * 128);
+                let gap: u64 =
+                    (0..coins.digits.len()).map(|j| u64::from(stream.next_u64() < coins.digits[j]) << j).sum();
+                if joined > 0 {
+                    let place = stream.next_u32();
+                    assert!(drawn[step as usize].contains(&Drawn { place, unit: unit as u32 }));
+                    step += 1;
+                }
+                step += gap;
+                if step >= 200 {
+                    break;
+                }
+            }
+        }
+        assert!(drawn.concat().len() > 20);
     }
 
     /// Batch sizes over 400 steps of 1,000 units at rate 0.05: mean 50 and

@@ -109,9 +109,16 @@ pub struct Influence {
 pub struct OnePerson {
     /// Accuracy and Brier score.
     pub share: f64,
-    /// Of a binary target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roc_auc: Option<f64>,
+    /// The one at the share of positives in training is not bounded: one row more may move the cut over many that are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
+    /// Of the worst of the models; absent where one person may be all that varies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// In the unit of the column: its range times the root of `share`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rmse: Option<f64>,

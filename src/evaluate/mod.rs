@@ -49,6 +49,7 @@ mod newton;
 mod noise;
 mod numbers;
 mod numpy_choice;
+mod one_person;
 mod quality;
 mod queries;
 mod regression;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::boosting::{self, Objective};
-use super::evaluation::{ModelKind, OnePerson, Scores, Tstr};
+use super::evaluation::{ModelKind, Scores, Tstr};
 use super::linear;
 use super::metrics;
 use super::numpy_choice::NumpyRng;
+use super::one_person;
 use super::table::{Column, Table, Tables};
 use crate::error::{Error, Result};
 use crate::ingest::MISSING;
@@ -176,7 +177,9 @@ fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Opt
         Task::Regression => ModelKind::RidgeRegression,
         _ => ModelKind::LogisticRegression,
     };
-    let one_person = one_person(plan, &holdout);
+    let own = holdout.table.most_rows_of_unit();
+    let scores = [&tstr.scores[..], &trtr.scores, &[majority]].concat();
+    let one_person = one_person::bounds(plan.target.task, &holdout.labels, own, plan.range, &scores);
     let entry = |i: usize, model| Tstr {
         target: plan.target.name.clone(),
         column: plan.target.column.clone(),
@@ -197,24 +200,6 @@ fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Opt
         trtr: trtr.boosted,
     });
     ([entry(0, ModelKind::GradientBoosting), entry(1, linear)], predictions)
-}
-
-/// How far one person of the holdout can move scores, by changing all of his rows.
-fn one_person(plan: &Plan, holdout: &Labelled) -> OnePerson {
-    let (own, rows) = (holdout.table.most_rows_of_unit() as f64, holdout.labels.len().max(1) as f64);
-    let share = (own / rows).min(1.0);
-    let width = plan.range.filter(|_| plan.target.task == Task::Regression).map(|(low, high)| high - low);
-    let binary = plan.target.task == Task::Binary;
-    let positive = holdout.labels.iter().filter(|&&label| label == 1.0).count() as f64;
-    // Each row taken out or put in moves the area by at most one over the rows of its class that stay.
-    let fewest = positive.min(holdout.labels.len() as f64 - positive) - own;
-    OnePerson {
-        share,
-        roc_auc: binary.then(|| if fewest > 0.0 { (2.0 * own / fewest).min(1.0) } else { 1.0 }),
-        // The squares of his errors add at most his rows' share of the squared width to their mean.
-        rmse: width.map(|width| width * share.sqrt()),
-        mae: width.map(|width| width * share),
-    }
 }
 
 /// What came of the two models of one table.

@@ -248,6 +248,9 @@ fn tstr(exact: &Tstr) -> Tstr {
         one_person: OnePerson {
             share: upwards(exact.one_person.share),
             roc_auc: exact.one_person.roc_auc.map(upwards),
+            macro_f1: exact.one_person.macro_f1.map(upwards),
+            average_precision: exact.one_person.average_precision.map(upwards),
+            r2: exact.one_person.r2.map(upwards),
             rmse: exact.one_person.rmse.map(upwards),
             mae: exact.one_person.mae.map(upwards),
         },

@@ -154,7 +154,7 @@ fn a_persons_value_moves_no_figure_beyond_its_range() {
         assert_eq!(with(WHOLE), high, "{table}");
         assert_eq!(with("-812345.67"), low, "{table}");
         let score = |of: &Value, name: &str| of["tstr"][0]["tstr"][name].as_f64().unwrap();
-        for name in ["rmse", "mae"] {
+        for name in ["rmse", "mae", "r2"] {
             let bound = high.0["tstr"][0]["one_person"][name].as_f64().unwrap();
             let moved = (score(&high.0, name) - score(&low.0, name)).abs();
             assert!(score(&high.0, name) <= 10_000.0 && bound < 10_000.0, "{bound}");
