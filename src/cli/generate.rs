@@ -65,7 +65,7 @@ impl Generate {
         global.may_write(&self.output)?;
         let condition = self.condition.as_deref().map(|text| Condition::new(&model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {
-            log_rarity(condition.rarity(), "units");
+            log_rarity(condition.rarity(), "units", !model.header.schema.constraints.is_empty());
         }
         write_cohort(global, &model, &sha256, condition.as_ref(), self.rows, self.seed, &self.output)?;
         if global.json {
@@ -94,7 +94,11 @@ impl Generate {
         let condition =
             self.condition.as_deref().map(|text| Condition::of_persons(model, text, self.seed)).transpose()?;
         if let Some(condition) = &condition {
-            log_rarity(condition.rarity(), "persons");
+            log_rarity(
+                condition.rarity(),
+                "persons",
+                model.header.schema.tables.iter().any(|table| !table.constraints.is_empty()),
+            );
         }
         let asked = linked::Asked {
             persons: self.rows,
@@ -129,13 +133,14 @@ impl Generate {
     }
 }
 
-fn log_rarity(rarity: &Rarity, of: &str) {
+fn log_rarity(rarity: &Rarity, of: &str, has_constraints: bool) {
     let Rarity { probability, expected_units, units, expected_units_std, .. } = rarity;
     let doubt = rarity
         .expected_units_opinion_std
         .map_or_else(String::new, |std| format!(" and {std:.1} by what the model is unsure of"));
+    let before = if has_constraints { ", before its constraints" } else { "" };
     tracing::info!(
-        "the condition has probability {} in the model: about {expected_units:.1} of {units:.0} {of}, \
+        "the condition has probability {} in the model{before}: about {expected_units:.1} of {units:.0} {of}, \
          give or take {expected_units_std:.1} by chance{doubt}",
         figure(*probability)
     );

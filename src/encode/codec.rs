@@ -198,6 +198,22 @@ impl Codec {
         if mass > 0.0 { own().map(middle).sum::<f64>() / mass } else { 0.0 }
     }
 
+    /// So many positions evenly spaced in the released law of what is not missing; none where it has no mass.
+    pub fn quantiles(&self, count: usize) -> Vec<u32> {
+        let present = || self.fine.iter().filter(|f| f.first != MISSING);
+        let mass: f64 = present().map(|f| f64::from(f.probability)).sum();
+        let (mut runs, mut before) = (present().peekable(), 0.0);
+        let quantile = |n: usize| {
+            let wanted = (n as f64 + 0.5) / count as f64 * mass;
+            while runs.peek().is_some_and(|f| before + f64::from(f.probability) <= wanted) {
+                before += runs.next().map_or(0.0, |f| f64::from(f.probability));
+            }
+            let f = runs.peek()?;
+            Some(f.first + ((wanted - before) / f64::from(f.probability) * f64::from(f.last - f.first)) as u32)
+        };
+        (0..count).map_while(quantile).collect()
+    }
+
     /// The joint code of a position. A position no run covers takes the nearest run below.
     pub fn joint_code(&self, position: u32) -> u16 {
         let next = self.fine.partition_point(|f| f.first <= position);

@@ -24,6 +24,9 @@ pub struct Survival {
     pub by: Option<String>,
 }
 
+/// Categories that an error lists: the schema's, as its author wrote them.
+const MOST_LISTED: usize = 12;
+
 impl Survival {
     /// Checks the declaration against the columns of `schema`.
     ///
@@ -42,9 +45,15 @@ impl Survival {
             false => names_labels(event, &self.event_is),
         };
         if !known {
+            let labels = event.labels();
+            let has = match labels.len() {
+                0 => String::new(),
+                1..=MOST_LISTED => format!(": it has {}", labels.join(", ")),
+                more => format!(": it has {}, and {} more", labels[..MOST_LISTED].join(", "), more - MOST_LISTED),
+            };
             return refuse(
                 format!("event_is does not name values of `{}`", event.name),
-                "list the values that count as the event",
+                &format!("list the values that count as the event{has}"),
             );
         }
         match &self.by {

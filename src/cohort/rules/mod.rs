@@ -53,7 +53,7 @@ impl Computed<'_> {
     fn column(&self) -> usize {
         match self {
             Self::Sum(sum) => sum.total,
-            Self::Formula(formula) => formula.of,
+            Self::Formula(formula) => formula.computed(),
             Self::Dependency(dependency) => dependency.of,
         }
     }
@@ -167,9 +167,16 @@ impl<'m> Rules<'m> {
                     let formula = schema.constraints[index].rule.formula().and_then(|formula| formula.map(&input));
                     let of = place(of)?;
                     if let Some((formula, column)) = formula.zip(declared(of)) {
-                        let inputs = formula.columns().into_iter().map(|input| input.index).collect();
-                        let (column, tolerance) = (column.clone(), *tolerance);
-                        rules.computed.push(Computed::Formula(Formula { of, inputs, formula, column, tolerance }));
+                        let parts = (formula, column.clone(), *tolerance);
+                        let may_turn = |j: usize| {
+                            let name = &domain.columns[j].name;
+                            let others = schema.computing().into_iter().filter(|&other| other != index);
+                            others
+                                .flat_map(|other| schema.constraints[other].rule.columns())
+                                .all(|other| other != *name)
+                        };
+                        let formula = Formula::new(&rules, &model.header.codecs, of, parts, may_turn);
+                        rules.computed.push(Computed::Formula(formula));
                     }
                 }
                 _ => {}

@@ -354,6 +354,33 @@ fn a_known_total_is_reached_where_a_fine_part_is_at_its_end() {
     }
 }
 
+/// The nights between two days of a year keep the law that they are drawn by, and the later day is computed; a formula over
+/// numbers that vary no more than what it gives is not turned round.
+#[test]
+fn what_a_formula_leaves_little_of_keeps_its_law() {
+    let nights = "[[column]]\nname = \"nights\"\nkind = \"integer\"\nmin = 0\nmax = 24\nnullable = false\n";
+    let rule = "[[constraint]]\nkind = \"formula\"\nof = \"nights\"\nformula = \"discharged - admitted\"\n";
+    let [with, without] = [rule, ""].map(|rule| Schema::from_toml(&format!("{COLUMNS}{nights}{rule}")).unwrap());
+    for seed in 1..5 {
+        let model = model(&with, seed);
+        let rules = super::Rules::new(&model, crate::cohort::data_type).unwrap().unwrap();
+        let computed: Vec<usize> = rules.computed.iter().map(super::Computed::column).collect();
+        assert_eq!(computed, [model.domain.index("discharged").unwrap()]);
+        let drawn = frame(&with, &draw(&model, None, 3000, 1).unwrap());
+        assert_eq!(broken(&with, None, &drawn), vec![]);
+        let free = frame(&without, &draw(&self::model(&without, seed), None, 3000, 1).unwrap());
+        let mean = |frame: &Frame| {
+            let Values::Number(values) = &frame.columns[frame.columns.len() - 1].values else { panic!("numbers") };
+            values.iter().sum::<f64>() / values.len() as f64
+        };
+        // Days near the end of the year leave fewer nights to the models, which are as rough as can be.
+        assert!((mean(&drawn) - mean(&free)).abs() < 1.5, "{} {}", mean(&drawn), mean(&free));
+    }
+    let model = model(&schema(&[RULES[16]]), 1);
+    let rules = super::Rules::new(&model, crate::cohort::data_type).unwrap().unwrap();
+    assert_eq!(rules.computed[0].column(), model.domain.index("fee").unwrap());
+}
+
 /// Values that no map tells are not all given the model's likeliest one.
 #[test]
 fn what_no_map_tells_is_shared_out_as_the_model_has_it() {

@@ -408,30 +408,6 @@ mod tests {
         assert_eq!(candidates, ["mrn", "Id"]);
     }
 
-    /// A stay of some days between two days of a year is not told by their difference, which drawn days would not keep; the
-    /// pressure between two pressures is.
-    #[test]
-    fn what_is_left_of_two_large_numbers_is_no_formula() {
-        let day = |n: usize| format!("2020-{:02}-{:02}", 1 + n * 7 % 12, 1 + n * 11 % 20);
-        let end = move |n: usize| format!("2020-{:02}-{:02}", 1 + n * 7 % 12, 1 + n * 11 % 20 + n % 6);
-        let raw = table(
-            600,
-            &[
-                ("begins", &day),
-                ("ends", &end),
-                ("days", &|n| (n % 6).to_string()),
-                ("high", &|n| (110 + n * 31 % 60).to_string()),
-                ("low", &|n| (60 + n * 17 % 40).to_string()),
-                ("between", &|n| (50 + n * 31 % 60 - n * 17 % 40).to_string()),
-            ],
-        );
-        let inspection = inspect(&raw, &[], None, Vouched::Nothing).unwrap();
-        let frame = raw.load(&inspection.schema).unwrap().for_controller();
-        let rules = suggest(&[frame], &inspection.schema);
-        let computed = |name: &str| rules.iter().any(|rule| rule.title().starts_with(&format!("{name} = ")));
-        assert!(!computed("days") && ["high", "low", "between"].into_iter().any(computed), "{rules:?}");
-    }
-
     /// Texts with numbers in them may tell of persons.
     #[test]
     fn many_texts_with_numbers_are_named_a_danger() {

@@ -113,8 +113,9 @@ impl LinkedTable {
             };
             if is_over_rows {
                 return Err(bad(format!(
-                    "constraint `{}`: linked tables have no rules over several rows",
-                    constraint.title()
+                    "constraint `{}`: {} have no rules over several rows",
+                    constraint.title(),
+                    if schema.history.is_some() { "tables with an `order`" } else { "linked tables" }
                 ))
                 .remedy("remove it: the order of rows and the keys hold anyway"));
             }
@@ -250,10 +251,9 @@ impl LinkedSchema {
             }
             for constraint in &self.tables[table].constraints {
                 if !self.is_held(table, constraint).map_err(|e| in_table(&self.tables[table], e))? {
-                    let what = format!(
-                        "constraint `{}`: a cohort of linked tables cannot be made to hold it",
-                        constraint.title()
-                    );
+                    let tables = if self.history.is_some() { "a table with an `order`" } else { "linked tables" };
+                    let what =
+                        format!("constraint `{}`: a cohort of {tables} cannot be made to hold it", constraint.title());
                     if matches!(constraint.rule, Rule::Ascending { .. }) {
                         let expected = "ascending numbers and ordinal columns, or moments where `order` is no moment";
                         return Err(bad(what).expected(expected).remedy("take the others out of the constraint"));

@@ -14,9 +14,6 @@ const TRIED: usize = 512;
 const FIRST: usize = 24;
 /// A tolerance, in standard deviations of the column, at most.
 const LOOSE: f64 = 0.05;
-/// A difference is no formula where what it is made of varies by more than so many times as much: the parts are drawn with errors of
-/// their own, and little would be left of it.
-const FAR_APART: f64 = 4.0;
 /// How far a form may be while its coefficient is not known, in the same.
 const UNSURE: f64 = 0.1;
 /// Columns side by side of which the sum is tried, at least: of two it is tried anyway.
@@ -99,11 +96,6 @@ impl<'a> Numbers<'a> {
     /// The tolerance that its digits ask for; of numbers without end what floats cannot tell.
     fn own(&self) -> f64 {
         self.facts.own_tolerance().unwrap_or(1e-6 * self.sd)
-    }
-
-    /// Whether it is what is left when two columns, in so many of their units, are nearly the same.
-    fn is_left_of(&self, x: &Self, y: &Self, unit: f64) -> bool {
-        x.sd.min(y.sd) / unit > FAR_APART * self.sd
     }
 
     fn is_moment(&self) -> bool {
@@ -264,10 +256,7 @@ fn of_two(of: usize, numbers: &[Numbers]) -> Vec<Candidate> {
                 found.extend(between(target, x, y));
                 continue;
             }
-            let sums = SUMS
-                .into_iter()
-                .filter(|(p, q)| if *q < 0.0 { !target.is_left_of(x, y, 1.0) } else { p != q || a < b });
-            for (p, q) in sums {
+            for (p, q) in SUMS.into_iter().filter(|(p, q)| p != q || a < b) {
                 if target.is_nearly(LOOSE * target.sd, |row| p * x.tried[row] + q * y.tried[row]) {
                     found.push(sum(x, y, (p, q)));
                 }
@@ -330,7 +319,7 @@ fn product(target: &Numbers, x: &Numbers, y: &Numbers, (p, q): (f64, f64)) -> Op
 /// The time between two moments, in whole spans or not.
 fn between(target: &Numbers, until: &Numbers, since: &Numbers) -> Option<Candidate> {
     let (a, b) = (until.name(), since.name());
-    SPANS.into_iter().filter(|(_, days)| !target.is_left_of(until, since, *days)).find_map(|(written, days)| {
+    SPANS.into_iter().find_map(|(written, days)| {
         let passed = |row: usize| (until.tried[row] - since.tried[row]) / days;
         let time = if written.is_empty() { format!("{a} - {b}") } else { format!("({a} - {b}){written}") };
         if target.is_nearly(0.0, passed) {
