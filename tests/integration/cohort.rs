@@ -29,7 +29,7 @@ fn fitted(model: &str) -> Fitted {
     let target = &SCHEMA[SCHEMA.find("[[target]]").unwrap()..];
     world.write("schema.toml", format!("{drafted}\n{target}"));
     let fit = "fit visits.parquet --schema schema.toml --epsilon 3 --delta 1e-5 -o model.safetensors --model";
-    world.run(&format!("{fit} {model}")).succeeds();
+    world.run_with("SYNTHWARD_TEST_MIXTURE_STEPS", "128", &format!("{fit} {model}")).succeeds();
     Fitted { world, hospital }
 }
 

@@ -21,7 +21,7 @@ static CLINIC: LazyLock<Clinic> = LazyLock::new(|| {
     let draft = world.run("inspect visits.csv --unit row --quiet").succeeds().stdout;
     world.run("inspect visits.csv --unit row --assume-public -o schema.toml").succeeds();
     let fit = "fit visits.csv --schema schema.toml --epsilon 3 --delta 1e-5 -o model.safetensors --seed 1";
-    world.run(fit).succeeds();
+    world.run_with("SYNTHWARD_TEST_MIXTURE_STEPS", "128", fit).succeeds();
     world.run("generate model.safetensors --rows 1200 --seed 1 -o cohort.csv").succeeds();
     let schema = Schema::from_toml(&world.text("schema.toml")).unwrap();
     Clinic { world, draft, schema }

@@ -129,7 +129,7 @@ fn assert_done(world: &World) {
 /// gone on with. `SYNTHWARD_KILLS` asks for another number of kills.
 #[test]
 fn a_fit_may_be_killed_at_any_moment() {
-    let kills: usize = std::env::var("SYNTHWARD_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
+    let kills: usize = std::env::var("SYNTHWARD_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
     let mut rng = ChaCha8Rng::seed_from_u64(50);
     let (mut killed, mut fits) = (0, 0);
     let mut moments: BTreeMap<&str, usize> = BTreeMap::new();

@@ -289,14 +289,16 @@ fn honest_fit(model: ModelKind, epsilon: f64, tests: usize) {
     let folder = tempfile::tempdir().unwrap();
     let ledger = LedgerFile::new(folder.path().join("l.jsonl"), &schema.table);
     ledger.open().unwrap();
-    let passes = |_: usize| {
+    let passes = || {
         let found = white_box(&request, &ledger, plan(&request).unwrap(), 200, &mut |_| ()).unwrap();
         println!("{model}: {} of {} right, {:?}", found.right, found.guesses, found.conformity);
         assert_eq!(found.conformity.len(), tests);
         let kept = found.verdict == Verdict::NoBugFound && found.epsilon_lower_bound <= found.claimed_epsilon;
         kept && found.right * 2 > found.guesses
     };
-    assert!((0..3).filter(|&run| passes(run)).count() >= 2, "{model}");
+    // Two of three.
+    let passed = (0..2).filter(|_| passes()).count();
+    assert!(passed == 2 || passed == 1 && passes(), "{model}");
     assert_eq!(read_ledger(ledger.path()).unwrap().spent(None), (0.0, 0.0), "no cap counts throwaway fits");
 }
 
