@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("Patient.ndjson");
     std::fs::write(&path, bytes).unwrap();
-    let _ = read_to_inspect(&Source::from(&path), &Reading::default()).map(|table| inspect(&table, None, Vouched::Nothing));
+    let _ = read_to_inspect(&Source::from(&path), &Reading::default()).map(|table| inspect(&table, &[], None, Vouched::Nothing));
     let _ = inspect_folder(folder.path(), Vouched::Nothing, &[], &Reading::default());
     let _ = read_linked(folder.path(), &SCHEMA, 1 << 20);
 });

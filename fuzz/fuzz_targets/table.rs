@@ -9,5 +9,5 @@ use synthward::schema::Reading;
 fuzz_target!(|bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    let _ = read_to_inspect(&Source::from(file.path()), &Reading::default()).map(|table| inspect(&table, None, Vouched::Nothing));
+    let _ = read_to_inspect(&Source::from(file.path()), &Reading::default()).map(|table| inspect(&table, &[], None, Vouched::Nothing));
 });

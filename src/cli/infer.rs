@@ -73,11 +73,6 @@ impl Infer {
                 Error::usage("--format is for linked tables").remedy("leave it out: the name of the output tells")
             );
         }
-        if Path::new(&self.table).is_dir() {
-            return Err(Error::usage("is a folder, and the model is one of a single table")
-                .file(&self.table)
-                .remedy("name a table, or a model of linked tables"));
-        }
         Format::of(&self.output)?;
         global.may_write(&self.output)?;
         let table = ingest::read(&Source::from(&self.table), &model.header.schema.table.reading)?;
@@ -96,7 +91,7 @@ impl Infer {
                 return Err(Error::usage("--fill is for models of tables without an order")
                     .remedy("fit a model without `order` in the schema"));
             }
-            if folder.is_dir() || self.table == "-" {
+            if self.table == "-" {
                 return Err(Error::usage("is no file, and the model is one of a single table with an order")
                     .file(folder)
                     .remedy("name a table"));

@@ -3,7 +3,7 @@
 use super::secrecy::say;
 use super::{Global, print, print_json};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::Vouched;
+use crate::ingest::{Source, Vouched};
 use crate::schema::{AnySchema, Reading, new_source};
 use crate::{ingest, output};
 use serde::Serialize;
@@ -59,7 +59,7 @@ impl Inspect {
         if let Some(path) = &self.output {
             global.may_write(path)?;
         }
-        if Path::new(&self.table).is_dir() {
+        if Path::new(&self.table).is_dir() && !Source::from(&self.table).is_in_parts() {
             return self.run_on_folder(global);
         }
         if !self.reference.is_empty() {

@@ -89,8 +89,8 @@ const NOTE: &str = "Computed on real rows for the controller of the data. \
 /// Goes with what one person can move.
 const INFLUENCE: &str = "Before anything was computed, numbers were clamped to the ranges of the schema, and where it has \
     none to the tenth lowest and tenth highest person's. So no value weighs more than its range allows, and what a person \
-    moves is bounded as said here and beside the scores of each target. Correlations, F1, R2, average precision and the \
-    estimates of regressions have no such bound below their own range. A bound is no differential privacy: these figures \
+    moves is bounded as said here and beside the scores of each target. Correlations, F1 at the share of positives in training \
+    and the estimates of regressions have no such bound below their own range. A bound is no differential privacy: these figures \
     are the controller's.";
 /// Columns named as giving the synthetic rows away at most.
 const DETECTION_COLUMNS: usize = 5;

@@ -1,4 +1,5 @@
-//! How far one person of the holdout can move the scores of a model, by changing all cells of his rows.
+//! How far one person of the holdout can move the scores of a model, by changing all cells of his rows, the label among them,
+//! which may be missing before or after.
 //!
 //! His `k` rows are taken out one by one, and put in again as others: each score moves by at most `k` times what a row that
 //! goes and a row that comes can move it, with the fewest other rows that there may be meanwhile. What the model says of
@@ -169,15 +170,20 @@ mod tests {
             (classes, others, his) in (2..5usize).prop_flat_map(|c| (Just(c), rows(c, 40), rows(c, 4))),
             task in prop_oneof![Just(Task::Binary), Just(Task::Multiclass)],
             other in prop::collection::vec((0..5usize, 0..=20u8), 4),
+            (lacked, lacks) in (0..4usize, 0..4usize),
         ) {
             let classes = if task == Task::Binary { 2 } else { classes };
             let table = |his: &[(usize, u8)]| -> Rows {
                 others.iter().chain(his).map(|row| (row.0 % classes, row.1)).collect()
             };
-            let (before, after) = (table(&his), table(&other[..his.len()]));
+            // Of his rows so many have no label.
+            let (before, after) = (table(&his[lacked.min(his.len())..]), table(&other[..his.len().saturating_sub(lacks)]));
             let bounds = bounds(task, &labels(&before), his.len(), None, &[]);
             let moved = |of: &dyn Fn(&Rows) -> Option<f64>| Some((of(&before)? - of(&after)?).abs());
             prop_assert!(moved(&|rows| Some(macro_f1(rows, classes))).unwrap() <= bounds.macro_f1.unwrap() + 1e-12);
+            let right = |rows: &Rows| rows.iter().filter(|row| row.0 == usize::from(row.1) % classes).count() as f64;
+            let accuracy = |rows: &Rows| Some(right(rows) / rows.len() as f64);
+            prop_assert!(moved(&accuracy).unwrap() <= bounds.share + 1e-12);
             if let Some(moved) = moved(&|rows| areas(rows, classes)) {
                 prop_assert!(moved <= bounds.roc_auc.unwrap() + 1e-12);
             }
@@ -188,11 +194,11 @@ mod tests {
 
         #[test]
         fn no_person_moves_a_score_of_numbers_further(others in rows(21, 200), his in rows(21, 3), other in rows(21, 3)) {
-            prop_assume!(other.len() >= his.len());
-            let (before, after) = ([&others[..], &his].concat(), [&others[..], &other[..his.len()]].concat());
+            let (before, after) = ([&others[..], &his].concat(), [&others[..], &other].concat());
+            let own = his.len().max(other.len());
             if let (Some(is), Some(was)) = (r2(&after), r2(&before)) {
                 let scores = [Scores { r2: Some(was), ..Scores::default() }];
-                let bound = bounds(Task::Regression, &labels(&before), his.len(), Some((0.0, 20.0)), &scores).r2;
+                let bound = bounds(Task::Regression, &labels(&before), own, Some((0.0, 20.0)), &scores).r2;
                 prop_assert!(bound.is_none_or(|bound| (is - was).abs() <= bound + 1e-9), "{} of {bound:?}", is - was);
             }
         }

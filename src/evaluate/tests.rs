@@ -182,6 +182,34 @@ fn figures_do_not_depend_on_the_number_of_threads() {
     assert_eq!(with(1), with(3));
 }
 
+/// A person whose rows have no label may get one for each of them.
+#[test]
+fn rows_without_a_label_count_as_what_a_person_can_move() {
+    let schema = "[table]\nname = \"t\"\nprivacy_unit = \"who\"\nmax_rows_per_unit = 50\n\
+        [[column]]\nname = \"who\"\nkind = \"identifier\"\ntype = \"utf8\"\n\
+        [[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 99\n\
+        [[column]]\nname = \"ill\"\nkind = \"categorical\"\ncategories = [\"no\", \"yes\"]\n\
+        [[target]]\nname = \"ill\"\ncolumn = \"ill\"\ntask = \"binary\"\npositive = [\"yes\"]\n";
+    let schema = Schema::from_toml(schema).unwrap();
+    let table = |unlabelled: usize| {
+        let row = |n: usize| format!("p{n},{},{}\n", n % 90, ["no", "yes"][n % 2]);
+        let text: String = std::iter::once("who,age,ill\n".to_owned())
+            .chain((0..100).map(row))
+            .chain((0..unlabelled).map(|n| format!("q,{n},\n")))
+            .collect();
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        let source: crate::ingest::Source = file.path().into();
+        crate::ingest::read_cohort(&source, &schema).unwrap().load_cohort(&schema).unwrap()
+    };
+    let bounds = |unlabelled: usize| {
+        let e = evaluate(&table(0), &table(unlabelled), &table(0), &schema, EvaluateOptions::default()).unwrap();
+        e.tstr[0].one_person
+    };
+    assert_eq!((bounds(0).share, bounds(50).share), (0.01, 0.5));
+    assert!(bounds(0).roc_auc.unwrap() < 0.1 && bounds(50).roc_auc == Some(1.0) && bounds(50).macro_f1 == Some(1.0));
+}
+
 #[test]
 fn a_copy_of_the_training_rows_sits_at_floor_and_ceiling() {
     let (real, holdout) = (table(7, 150, 1.0, false), table(8, 120, 1.0, false));

@@ -177,7 +177,8 @@ fn of_target<'a>(tables: &Tables, plan: &Plan<'a>, seed: u64) -> ([Tstr; 2], Opt
         Task::Regression => ModelKind::RidgeRegression,
         _ => ModelKind::LogisticRegression,
     };
-    let own = holdout.table.most_rows_of_unit();
+    // Of all his rows: those without a label may get one.
+    let own = tables.holdout.most_rows_of_unit();
     let scores = [&tstr.scores[..], &trtr.scores, &[majority]].concat();
     let one_person = one_person::bounds(plan.target.task, &holdout.labels, own, plan.range, &scores);
     let entry = |i: usize, model| Tstr {

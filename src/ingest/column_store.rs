@@ -97,13 +97,7 @@ pub(super) fn stored(
     }
     let mut builder = Builder::new(memory, key.clone())?;
     while let Some((rows, columns)) = parts.next()? {
-        let part = Rows {
-            source: &parts.source,
-            before: builder.store.rows,
-            rows,
-            reading: &parts.reading,
-            columns: &columns,
-        };
+        let part = parts.rows(rows, &columns);
         also(&part)?;
         builder.append(rows, part.columns(schema, demand)?, part.units(schema)?)?;
     }

@@ -49,7 +49,7 @@ impl Reader {
         let sheets = sheets.ok_or_else(no_workbook)?;
         let cells = chosen(source, sheets, sheet)?;
         let mut rows = cells.rows();
-        let text = |cell: &Data| spelled(cell, false);
+        let text = |cell: &Data| spelled(cell);
         let names: Vec<String> = rows.next().into_iter().flatten().map(text).collect();
         // A column that has neither a name nor a cell is the rest of a format.
         let is_there = |column: usize| !names[column].is_empty() || rows.clone().any(|row| row[column] != Data::Empty);
@@ -95,15 +95,13 @@ fn chosen(source: &Source, mut sheets: Vec<(String, Range<Data>)>, wanted: Optio
 }
 
 fn column(rows: &[&[Data]], place: usize) -> ArrayRef {
-    let has_time = |cell: &Data| matches!(cell, Data::DateTime(moment) if moment.as_f64().fract() != 0.0);
-    let with_time = rows.iter().any(|row| has_time(&row[place]));
     let mut cells = StringBuilder::new();
-    rows.iter().for_each(|row| cells.append_value(spelled(&row[place], with_time)));
+    rows.iter().for_each(|row| cells.append_value(spelled(&row[place])));
     Arc::new(cells.finish())
 }
 
-/// A cell as CSV would have it: numbers and moments as programs write them.
-fn spelled(cell: &Data, with_time: bool) -> String {
+/// A cell as CSV would have it, whatever the others of its column are: numbers and moments as programs write them.
+fn spelled(cell: &Data) -> String {
     match cell {
         Data::Empty => String::new(),
         Data::String(text) | Data::DateTimeIso(text) | Data::DurationIso(text) => text.clone(),
@@ -115,7 +113,7 @@ fn spelled(cell: &Data, with_time: bool) -> String {
             // A workbook counts days; one before the first day of March 1900 is a time of day.
             let days = moment.as_f64();
             let milliseconds = ((days + EPOCH) * DAY).round();
-            let format = match (days < 1.0, with_time) {
+            let format = match (days < 1.0, days.fract() != 0.0) {
                 (true, _) => Some("%H:%M:%S"),
                 (false, true) => Some("%Y-%m-%dT%H:%M:%S"),
                 (false, false) => Some("%Y-%m-%d"),
@@ -123,5 +121,27 @@ fn spelled(cell: &Data, with_time: bool) -> String {
             datetime::format(milliseconds, format, Ticks::Millisecond).unwrap_or_default()
         }
         Data::DateTime(duration) => duration.as_f64().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calamine::{ExcelDateTime, ExcelDateTimeType};
+
+    /// One moment with a time of day among days respells nothing but itself.
+    #[test]
+    fn each_cell_is_spelled_by_itself() {
+        let moment = |days| Data::DateTime(ExcelDateTime::new(days, ExcelDateTimeType::DateTime, false));
+        let (day, noon) = (moment(43_831.0), moment(43_831.5));
+        assert_eq!(
+            [spelled(&day), spelled(&noon), spelled(&moment(0.25))],
+            ["2020-01-01", "2020-01-01T12:00:00", "06:00:00"]
+        );
+        let rows = [[day.clone()], [noon], [day]];
+        let rows: Vec<&[Data]> = rows.iter().map(|row| &row[..]).collect();
+        let cells = column(&rows, 0);
+        let cells = arrow_array::cast::AsArray::as_string::<i32>(&cells);
+        assert_eq!([cells.value(0), cells.value(2)], ["2020-01-01"; 2]);
     }
 }

@@ -287,9 +287,11 @@ impl Rows<'_> {
         let mut texts = self.texts(raw, schema)?;
         let declared = schema.column(&raw.name).and_then(|column| column.arrow_type.as_ref());
         if declared.is_some_and(ArrowType::is_numeric) && raw.stored.arrow_type()?.is_none_or(|t| !t.is_integer()) {
+            // A power of ten is read as a double: where that may be another number, the text is a key of its own.
+            let is_plain = |text: &str| !text.contains(['e', 'E']);
+            let is_exact = |text: &str| is_plain(text) || number(text).is_some_and(|x| x.abs() < (1u64 << 53) as f64);
             texts.rename(|text| {
-                let whole = text.trim().parse::<i128>().map(|number| number.to_string()).ok();
-                whole.or_else(|| number(text).map(|number| number.to_string())).unwrap_or_else(|| text.to_owned())
+                Spelling::Exact.spell(text).filter(|_| is_exact(text)).unwrap_or_else(|| text.to_owned())
             });
         }
         Ok(texts)
@@ -482,6 +484,24 @@ mod tests {
         kind = "identifier"
         drop = true
     "#;
+
+    /// Doubles are too coarse for long keys; 7, 007 and 7.0 are one number.
+    #[test]
+    fn long_keys_stay_apart() {
+        let schema = "[table]\nname = \"t\"\nprivacy_unit = \"who\"\n\
+            [[column]]\nname = \"who\"\nkind = \"identifier\"\ntype = \"int64\"\n\
+            [[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 9\n";
+        let schema = Schema::from_toml(schema).unwrap();
+        let units = |keys: &[&str]| {
+            let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+            let rows: String = keys.iter().map(|key| format!("{key},1\n")).collect();
+            fs::write(file.path(), format!("who,age\n{rows}")).unwrap();
+            load(&Source::from(file.path()), &schema).unwrap().for_controller().units()
+        };
+        assert_eq!(units(&["9007199254740992.0", "9007199254740993.0", "9007199254740994", "9007199254740992"]), 3);
+        assert_eq!(units(&["9007199254740993e0", "9007199254740992e0", "7e0", "7"]), 3);
+        assert_eq!(units(&["7", "007", "7.0", "+7", " 7.00 "]), 1);
+    }
     const HEADER: &str = "patient,sex,age,cost,day,dead,note\n";
 
     fn schema() -> Schema {

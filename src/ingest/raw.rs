@@ -6,9 +6,9 @@ use arrow_array::{ArrayRef, new_empty_array};
 use arrow_schema::DataType;
 
 use super::inspect::dialect;
-use super::source::{Bytes, Format, Opened, Source, Unchanged, first_bytes};
+use super::source::{Bytes, Format, Opened, Source, Unchanged, first_bytes, hash_of_parts};
 use super::{columnar, csv, decode, excel, fhir, json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::linked::{LinkedTable, Policy};
 use crate::schema::{ArrowType, Reading, Schema};
 
@@ -59,6 +59,16 @@ impl Stored {
         }
     }
 
+    /// Whether both are text, or of one type.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(_), Self::Text(_)) => true,
+            (Self::Typed(own, _), Self::Typed(other, _)) => own == other,
+            (Self::Unsupported(own), Self::Unsupported(other)) => own == other,
+            _ => false,
+        }
+    }
+
     pub fn cells(&self) -> Result<&[ArrayRef]> {
         match self {
             Self::Text(cells) | Self::Typed(_, cells) => Ok(cells),
@@ -100,7 +110,7 @@ pub(super) fn read_to_draft(source: &Source, said: &Reading) -> Result<RawTable>
     let mut parts = Parts::open(source, &with_encoding(source, said)?, true, Policy::Drop)?;
     let mut table = parts.all()?;
     table.reading = dialect::told(&table, said)?;
-    if matches!(parts.reader, Reader::Fhir(_)) {
+    if matches!(parts.file.reader, Reader::Fhir(_)) {
         parts.refuse_empty()?;
     }
     Ok(table)
@@ -133,15 +143,18 @@ pub fn read_cohort(source: &Source, schema: &Schema) -> Result<RawTable> {
 /// Western Europe. A pipe is read but once, so of one it has to be said.
 fn with_encoding(source: &Source, said: &Reading) -> Result<Reading> {
     let mut reading = said.clone();
-    if said.encoding.is_none()
-        && *source != Source::Stdin
-        && let Opened { format: Format::Csv, bytes: Bytes::Stream(bytes), check: Some(_), is_packed, .. } =
-            source.open(false)?
-    {
-        let (first, bytes) = first_bytes(bytes).map_err(|e| source.broken(is_packed, &e))?;
-        let is_marked = decode::encoding(None, &first) != encoding_rs::UTF_8;
-        if !is_marked && !decode::is_utf8(bytes).map_err(|e| source.broken(is_packed, &e))? {
-            reading.encoding = Some("latin1".to_owned());
+    if said.encoding.is_some() || *source == Source::Stdin {
+        return Ok(reading);
+    }
+    for file in source.parts()? {
+        if let Opened { format: Format::Csv, bytes: Bytes::Stream(bytes), check: Some(_), is_packed, .. } =
+            file.open(false)?
+        {
+            let (first, bytes) = first_bytes(bytes).map_err(|e| file.broken(is_packed, &e))?;
+            let is_marked = decode::encoding(None, &first) != encoding_rs::UTF_8;
+            if !is_marked && !decode::is_utf8(bytes).map_err(|e| file.broken(is_packed, &e))? {
+                reading.encoding = Some("latin1".to_owned());
+            }
         }
     }
     Ok(reading)
@@ -170,23 +183,41 @@ pub fn read_linked_table(source: &Source, table: &LinkedTable) -> Result<RawTabl
 /// Touches sensitive data, releases nothing.
 pub(super) fn column_names(source: &Source, reading: &Reading) -> Result<Vec<String>> {
     let mut parts = Parts::open(source, reading, false, Policy::Drop)?;
-    if matches!(parts.reader, Reader::Fhir(_)) {
+    if matches!(parts.file.reader, Reader::Fhir(_)) {
         // Its first line says what the columns are.
         parts.next()?;
     }
-    Ok(parts.no_cells().into_iter().map(|column| column.name).collect())
+    Ok(parts.file.no_cells().into_iter().map(|column| column.name).collect())
 }
 
-/// A table that is read part by part, so that it may be larger than the memory.
+/// A table that is read part by part, so that it may be larger than the memory: of one file, or of several, one after the
+/// other.
 pub(super) struct Parts {
-    reader: Reader,
-    check: Option<Unchanged>,
-    sha256: Option<String>,
+    /// The whole table.
     pub source: Source,
     /// How its text is read.
     pub reading: Reading,
+    file: PartFile,
+    /// Files that are not opened yet.
+    rest: std::vec::IntoIter<Source>,
+    /// As they were asked for.
+    asked: (Reading, bool, Policy),
+    schema: Option<Schema>,
+    hashes: Vec<String>,
+    /// Lines that were left out of files that are read.
+    broken: usize,
     /// Whether there was a row.
     is_empty: bool,
+}
+
+/// A file that is being read.
+struct PartFile {
+    reader: Reader,
+    check: Option<Unchanged>,
+    source: Source,
+    reading: Reading,
+    /// Rows that were read.
+    rows: usize,
 }
 
 enum Reader {
@@ -197,63 +228,32 @@ enum Reader {
     Excel(excel::Reader),
 }
 
-impl Parts {
-    /// Opens a table and reads as far as the names of its columns.
-    ///
-    /// # Errors
-    /// As [`read`].
-    pub fn open(source: &Source, reading: &Reading, hashed: bool, on_broken: Policy) -> Result<Self> {
-        let mut opened = source.open(hashed)?;
+impl PartFile {
+    /// The file, and its hash where it is asked for.
+    fn open(source: Source, (reading, hashed, on_broken): &(Reading, bool, Policy)) -> Result<(Self, Option<String>)> {
+        let mut opened = source.open(*hashed)?;
         let (sha256, is_packed) = (opened.sha256.take(), opened.is_packed);
         let check = opened.check.as_ref().map(Unchanged::try_clone).transpose();
         let check = check.map_err(|e| source.unreadable(e.kind()))?;
         // But of CSV, numbers are told from text by the file.
         let mut used = Reading { sheet: reading.sheet.clone(), ..Reading::default() };
         if opened.format == Format::Json {
-            let reader = Reader::Json(json::Reader::new(source, opened)?);
-            return Ok(Self { reader, check, sha256, source: source.clone(), reading: used, is_empty: true });
+            let reader = Reader::Json(json::Reader::new(&source, opened)?);
+            return Ok((Self { reader, check, source, reading: used, rows: 0 }, sha256));
         }
         let reader = match (opened.format, opened.bytes) {
-            (Format::Excel, bytes) => Reader::Excel(excel::Reader::new(source, bytes, reading.sheet.as_deref())?),
+            (Format::Excel, bytes) => Reader::Excel(excel::Reader::new(&source, bytes, reading.sheet.as_deref())?),
             (Format::Csv, Bytes::Stream(bytes)) => {
-                let reader = csv::Reader::new(source, bytes, is_packed, reading)?;
+                let reader = csv::Reader::new(&source, bytes, is_packed, reading)?;
                 used = reader.reading.clone();
                 Reader::Csv(reader)
             }
             (Format::Ndjson, Bytes::Stream(bytes)) => {
-                Reader::Fhir(fhir::Reader::new(source, bytes, is_packed, on_broken))
+                Reader::Fhir(fhir::Reader::new(&source, bytes, is_packed, *on_broken))
             }
-            (format, bytes) => Reader::Columnar(columnar::Reader::new(source, bytes, format)?),
+            (format, bytes) => Reader::Columnar(columnar::Reader::new(&source, bytes, format)?),
         };
-        Ok(Self { reader, check, sha256, source: source.clone(), reading: used, is_empty: true })
-    }
-
-    /// Says what the schema of the table is: it tells of which type the resources of NDJSON are.
-    pub fn know(&mut self, schema: &Schema) {
-        if let Reader::Fhir(reader) = &mut self.reader {
-            reader.know(schema);
-        }
-    }
-
-    /// The table with all its rows.
-    fn all(&mut self) -> Result<RawTable> {
-        let mut columns: Option<Vec<RawColumn>> = None;
-        let mut all = 0;
-        while let Some((rows, part)) = self.next()? {
-            all += rows;
-            match &mut columns {
-                None => columns = Some(part),
-                Some(columns) => columns.iter_mut().zip(part).for_each(|(column, part)| column.extend(part)),
-            }
-        }
-        Ok(RawTable {
-            source: self.source.clone(),
-            sha256: self.sha256.take().unwrap_or_default(),
-            rows: all,
-            reading: self.reading.clone(),
-            broken: self.broken(),
-            columns: columns.unwrap_or_else(|| self.no_cells()),
-        })
+        Ok((Self { reader, check, source, reading: used, rows: 0 }, sha256))
     }
 
     /// The columns without a cell, as far as they are known.
@@ -276,10 +276,7 @@ impl Parts {
     }
 
     /// The next rows: how many, and their columns. `None` at the end.
-    ///
-    /// # Errors
-    /// As [`read`].
-    pub fn next(&mut self) -> Result<Option<(usize, Vec<RawColumn>)>> {
+    fn next(&mut self) -> Result<Option<(usize, Vec<RawColumn>)>> {
         let part = match &mut self.reader {
             Reader::Csv(reader) => reader.next()?.map(|(rows, cells)| {
                 (rows, reader.names.iter().zip(cells).map(|(name, cells)| RawColumn::text(name, cells)).collect())
@@ -293,13 +290,135 @@ impl Parts {
             }),
             Reader::Columnar(reader) => reader.next()?.map(|(rows, cells)| (rows, typed(reader, cells.into_iter()))),
         };
-        if part.is_none()
-            && let Some(check) = &self.check
-        {
-            check.run().map_err(|e| self.source.unreadable(e.kind()))?;
+        match &part {
+            Some((rows, _)) => self.rows += rows,
+            None => {
+                if let Some(check) = &self.check {
+                    check.run().map_err(|e| self.source.unreadable(e.kind()))?;
+                }
+            }
         }
-        self.is_empty &= part.is_none();
         Ok(part)
+    }
+
+    /// Lines that are left out so far.
+    fn broken(&self) -> usize {
+        match &self.reader {
+            Reader::Fhir(reader) => reader.broken,
+            Reader::Csv(_) | Reader::Columnar(_) | Reader::Json(_) | Reader::Excel(_) => 0,
+        }
+    }
+}
+
+impl Parts {
+    /// Opens a table and reads as far as the names of its columns.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn open(source: &Source, reading: &Reading, hashed: bool, on_broken: Policy) -> Result<Self> {
+        let asked = (reading.clone(), hashed, on_broken);
+        let mut rest = source.parts()?.into_iter();
+        let first = rest.next().ok_or_else(|| Error::failed("a table has a file"))?;
+        let (file, hash) = PartFile::open(first, &asked)?;
+        Ok(Self {
+            source: source.clone(),
+            reading: file.reading.clone(),
+            file,
+            rest,
+            asked,
+            schema: None,
+            hashes: hash.into_iter().collect(),
+            broken: 0,
+            is_empty: true,
+        })
+    }
+
+    /// Says what the schema of the table is: it tells of which type the resources of NDJSON are.
+    pub fn know(&mut self, schema: &Schema) {
+        if let Reader::Fhir(reader) = &mut self.file.reader {
+            reader.know(schema);
+            self.schema = Some(schema.clone());
+        }
+    }
+
+    /// The table with all its rows.
+    fn all(&mut self) -> Result<RawTable> {
+        let mut columns: Option<Vec<RawColumn>> = None;
+        let mut all = 0;
+        while let Some((rows, part)) = self.next()? {
+            all += rows;
+            match &mut columns {
+                None => columns = Some(part),
+                Some(columns) => columns.iter_mut().zip(part).for_each(|(column, part)| column.extend(part)),
+            }
+        }
+        Ok(RawTable {
+            source: self.source.clone(),
+            sha256: if self.asked.1 { hash_of_parts(std::mem::take(&mut self.hashes)) } else { String::new() },
+            rows: all,
+            reading: self.reading.clone(),
+            broken: self.broken(),
+            columns: columns.unwrap_or_else(|| self.file.no_cells()),
+        })
+    }
+
+    /// The next rows: how many, and their columns. `None` at the end.
+    ///
+    /// # Errors
+    /// As [`read`]; a file whose columns are others than those of the first.
+    pub fn next(&mut self) -> Result<Option<(usize, Vec<RawColumn>)>> {
+        loop {
+            if let Some(part) = self.file.next()? {
+                self.is_empty = false;
+                return Ok(Some(part));
+            }
+            let Some(source) = self.rest.next() else { return Ok(None) };
+            let (mut file, hash) = PartFile::open(source, &self.asked)?;
+            if let (Reader::Fhir(reader), Some(schema)) = (&mut file.reader, &self.schema) {
+                reader.know(schema);
+            }
+            self.check_alike(&file)?;
+            self.hashes.extend(hash);
+            self.broken += self.file.broken();
+            self.file = file;
+        }
+    }
+
+    /// Refuses another file whose columns, or their types, are others than those of the file before.
+    fn check_alike(&self, file: &PartFile) -> Result<()> {
+        let remedy = "write all part files alike: the same columns, of the same types, in the same order";
+        let before = self.file.source.as_path().display();
+        if std::mem::discriminant(&file.reader) != std::mem::discriminant(&self.file.reader) {
+            return Err(file.source.bad(format!("is a file of another kind than {before}")).remedy(remedy));
+        }
+        if matches!(file.reader, Reader::Fhir(_)) {
+            return Ok(());
+        }
+        let (own, others) = (file.no_cells(), self.file.no_cells());
+        for (own, other) in own.iter().zip(&others) {
+            if own.name != other.name {
+                let what = format!("stands where {before} has `{}`", other.name);
+                return Err(file.source.bad(what).column(&own.name).remedy(remedy));
+            }
+            if !own.stored.is_like(&other.stored) {
+                return Err(file
+                    .source
+                    .bad(format!("has another type than in {before}"))
+                    .column(&own.name)
+                    .remedy(remedy));
+            }
+        }
+        if own.len() != others.len() {
+            let what = format!("has {} columns, and {before} has {}", own.len(), others.len());
+            return Err(file.source.bad(what).remedy(remedy));
+        }
+        Ok(())
+    }
+
+    /// The rows that [`Parts::next`] gave last, where they stand in their file.
+    pub fn rows<'a>(&'a self, rows: usize, columns: &'a [RawColumn]) -> Rows<'a> {
+        let before = self.file.rows - rows;
+        Rows { source: &self.file.source, before, rows, reading: &self.file.reading, columns }
     }
 
     /// Refuses a table of which the end was reached without a row.
@@ -307,7 +426,7 @@ impl Parts {
     /// # Errors
     /// Bad input: there was none.
     pub fn refuse_empty(&self) -> Result<()> {
-        let what = match &self.reader {
+        let what = match &self.file.reader {
             _ if !self.is_empty => return Ok(()),
             Reader::Csv(_) => self.source.bad("the file has a header line and no rows"),
             Reader::Columnar(_) | Reader::Json(_) | Reader::Excel(_) => self.source.bad("the table has no rows"),
@@ -320,10 +439,7 @@ impl Parts {
 
     /// Lines that are left out so far.
     pub fn broken(&self) -> usize {
-        match &self.reader {
-            Reader::Fhir(reader) => reader.broken,
-            Reader::Csv(_) | Reader::Columnar(_) | Reader::Json(_) | Reader::Excel(_) => 0,
-        }
+        self.broken + self.file.broken()
     }
 }
 

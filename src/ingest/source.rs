@@ -16,6 +16,7 @@ use crate::error::{Error, Result, why};
 /// A table on disk, or on standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// A file; or part files of one table: a directory of them, or a pattern with `*` in the name (`visits/part-*.parquet`).
     Path(PathBuf),
     /// Written `-` on the command line.
     Stdin,
@@ -45,13 +46,62 @@ impl Source {
         }
     }
 
-    /// A name for the table: the file name up to its first dot.
-    pub fn table_name(&self) -> String {
-        let name = self.as_path().file_name().and_then(OsStr::to_str).unwrap_or_default();
-        match name.split('.').next() {
-            Some(stem) if !stem.is_empty() && stem != "-" => stem.to_owned(),
-            _ => "table".to_owned(),
+    /// The files that hold the rows, in the order of their names with numbers by their size; hidden files and such as `_SUCCESS`
+    /// are none.
+    ///
+    /// # Errors
+    /// Bad input: a directory or a pattern without a file, a directory that has others in it, or that cannot be read.
+    pub fn parts(&self) -> Result<Vec<Source>> {
+        let Self::Path(path) = self else { return Ok(vec![self.clone()]) };
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let (folder, pattern) = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => (path.as_path(), "*"),
+            Err(_) if name.contains('*') => (path.parent().unwrap_or(Path::new("")), name),
+            _ => return Ok(vec![self.clone()]),
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let unreadable = |e: io::Error| Self::Path(folder.to_owned()).unreadable(e.kind());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let part = entry.map_err(unreadable)?.path();
+            let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with(['.', '_']) || !fits(&name, pattern) {
+                continue;
+            }
+            if part.is_dir() {
+                return Err(Self::Path(part).bad("this is a directory among part files").expected(
+                    "the part files of one table in one directory: columns that stand in names of directories are not read",
+                ));
+            }
+            found.push((by_number(&name), part));
         }
+        found.sort();
+        if found.is_empty() {
+            let what = if pattern == "*" { "the directory has no part file" } else { "no file has such a name" };
+            return Err(self.bad(what).remedy("check the path"));
+        }
+        Ok(found.into_iter().map(|(_, part)| Self::Path(part)).collect())
+    }
+
+    /// Whether this is a directory whose files are all named as parts, such as `part-00000.parquet`: without a schema one table,
+    /// and not a folder of tables.
+    pub fn is_in_parts(&self) -> bool {
+        let is_part = |part: &Source| {
+            let name = part.as_path().file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+            let rest = name.as_deref().and_then(|name| name.strip_prefix("part"));
+            rest.is_some_and(|rest| rest.starts_with(|c: char| !c.is_ascii_alphabetic()))
+        };
+        self.as_path().is_dir() && self.parts().is_ok_and(|parts| parts.iter().all(is_part))
+    }
+
+    /// A name for the table: the file name up to its first dot; of files of a pattern in a directory that of the directory, unless
+    /// they have one of their own.
+    pub fn table_name(&self) -> String {
+        let name = |path: &Path| path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+        let (own, folder) = (name(self.as_path()), name(self.as_path().parent().unwrap_or(Path::new(""))));
+        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let named = |stem: &String| !stem.is_empty() && stem != "-" && !stem.contains('*');
+        [stem(&own), stem(&folder)].into_iter().find(named).unwrap_or_else(|| "table".to_owned())
     }
 
     fn is_named_ndjson(&self) -> bool {
@@ -59,15 +109,30 @@ impl Source {
         name.strip_suffix(".gz").unwrap_or(&name).ends_with(".ndjson")
     }
 
-    /// SHA-256 of the bytes as stored (a gzip file is not unpacked), in hex.
+    /// SHA-256 of the bytes as stored (a gzip file is not unpacked), in hex; of part files that of their hashes, a line each.
     /// Standard input can be read but once: ask the [`RawTable`](super::RawTable) instead.
     ///
     /// # Errors
     /// Bad input when the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        let mut bytes = self.bytes()?;
-        let hash = hash_of(&mut bytes).and_then(|hash| bytes.check_unchanged().map(|()| hash));
-        hash.map_err(|e| self.unreadable(e.kind()))
+        let of_part = |part: Source| {
+            let mut bytes = part.bytes()?;
+            let hash = hash_of(&mut bytes).and_then(|hash| bytes.check_unchanged().map(|()| hash));
+            hash.map_err(|e| part.unreadable(e.kind()))
+        };
+        Ok(hash_of_parts(self.parts()?.into_iter().map(of_part).collect::<Result<_>>()?))
+    }
+
+    /// Bytes of all part files as stored.
+    ///
+    /// # Errors
+    /// Bad input: as [`Source::parts`], or a file that cannot be read.
+    pub fn length(&self) -> Result<u64> {
+        let of_part = |part: Source| {
+            let found = fs::metadata(part.as_path()).map_err(|e| part.unreadable(e.kind()))?;
+            Ok(found.len())
+        };
+        self.parts()?.into_iter().map(of_part).sum()
     }
 
     /// The bytes as stored, one after the other.
@@ -334,6 +399,39 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
     }
 }
 
+/// Whether a name is as a pattern says, in which `*` stands for any characters.
+fn fits(name: &str, pattern: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let (first, last) = (pieces.next().unwrap_or_default(), pieces.next_back());
+    let Some(last) = last else { return name == pattern };
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// A name by which files sort as people count them: `part-2` before `part-10`.
+fn by_number(name: &str) -> Vec<(String, u128)> {
+    let (mut key, mut rest) = (Vec::new(), name);
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| text + end);
+        key.push((rest[..text].to_owned(), rest[text..digits].parse().unwrap_or(0)));
+        rest = &rest[digits..];
+    }
+    key
+}
+
+/// The hash of a table in so many files.
+pub(super) fn hash_of_parts(mut hashes: Vec<String>) -> String {
+    match hashes.len() {
+        1 => hashes.remove(0),
+        _ => hex(&Sha256::digest(hashes.join("\n"))),
+    }
+}
+
 /// SHA-256 of what is left to read, in hex.
 fn hash_of(bytes: &mut impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
@@ -354,6 +452,37 @@ mod tests {
         assert_eq!(Source::from("-"), Source::Stdin);
         assert_eq!(Source::from("a/stays.csv.gz").table_name(), "stays");
         assert_eq!(Source::Stdin.table_name(), "table");
+    }
+
+    #[test]
+    fn part_files_come_in_the_order_of_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let visits = folder.path().join("visits");
+        fs::create_dir(&visits).unwrap();
+        for name in ["part-10.csv", "part-2.csv", "part-1.csv", "_SUCCESS", ".part-1.csv.crc", "notes.txt"] {
+            fs::write(visits.join(name), name).unwrap();
+        }
+        let names = |source: &str| -> Vec<String> {
+            let parts = Source::from(&folder.path().join(source)).parts().unwrap();
+            parts.iter().map(|part| part.as_path().file_name().unwrap().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(names("visits/part-*.csv"), ["part-1.csv", "part-2.csv", "part-10.csv"]);
+        assert_eq!(names("visits"), ["notes.txt", "part-1.csv", "part-2.csv", "part-10.csv"]);
+        assert_eq!(names("visits/*1*.csv"), ["part-1.csv", "part-10.csv"]);
+        assert_eq!(names("visits/part-1.csv"), ["part-1.csv"]);
+        for (source, what) in [("visits/x*", "no file has such a name"), (".", "a directory among part files")] {
+            let refused = Source::from(&folder.path().join(source)).parts().unwrap_err();
+            assert!(refused.what.contains(what), "{refused}");
+        }
+        let name = |source: &str| Source::from(source).table_name();
+        assert_eq!(
+            [name("a/visits/part-*.parquet"), name("a/visits"), name("v*.csv")],
+            ["part-*", "visits", "table"].map(|n| if n == "part-*" { "visits".into() } else { n.to_owned() })
+        );
+        let one = Source::from(&visits.join("part-1.csv"));
+        assert_eq!(Source::from(&visits.join("*1.csv")).sha256().unwrap(), one.sha256().unwrap());
+        assert_ne!(Source::from(&visits).sha256().unwrap(), one.sha256().unwrap());
+        assert_eq!(Source::from(&visits.join("part-*.csv")).length().unwrap(), 31);
     }
 
     #[test]

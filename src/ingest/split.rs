@@ -1,7 +1,8 @@
 //! Units on two sides: those that a model is fitted to, and those that are held out.
 //!
 //! On which side a unit stands hangs on the seed and on the unit's own key, and on nobody else: where each row is a person,
-//! on its cells and its number among equal ones. So whoever is added, wherever, all others stay where they are, and tables
+//! on its cells in the columns that are modelled, in the order of the schema, and its number among equal ones. What else a file
+//! has, and in which order, may hang on others. So whoever is added, wherever, all others stay where they are, and tables
 //! that differ by one unit have training rows that differ by one unit.
 
 use std::collections::HashMap;
@@ -73,7 +74,7 @@ impl RawTable {
             return Ok(units.codes.iter().map(|&code| labels[code as usize]).collect());
         }
         let mut rows: Vec<Sha256> = vec![division.hasher(); self.rows];
-        for column in self.columns.iter().filter(|column| !matches!(column.stored, Stored::Unsupported(_))) {
+        for column in schema.modelled().filter_map(|column| self.column(&column.name)) {
             let texts = Texts::of(column.stored.cells()?)
                 .map_err(|_| self.source.bad("the column cannot be read").column(&column.name))?;
             for (row, &code) in rows.iter_mut().zip(&texts.codes) {

@@ -34,6 +34,7 @@ mod manners;
 mod memory;
 mod model_file;
 mod neighbours;
+mod part_files;
 mod plan;
 mod report;
 mod resume;

@@ -30,6 +30,52 @@ fn sides(world: &World, table: &str, seed: u64, folder: &str) -> [BTreeSet<Strin
         .map(|side| texts(&rows(world, &format!("{folder}/{side}.parquet")), "patient").into_iter().collect())
 }
 
+const ROWS: &str = "[table]\nname = \"rows\"\nprivacy_unit = \"row\"\n\
+    [[column]]\nname = \"id\"\nkind = \"identifier\"\ntype = \"utf8\"\n\
+    [[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 99\n\
+    [[column]]\nname = \"ward\"\nkind = \"categorical\"\ncategories = [\"a\", \"b\", \"c\"]\n\
+    [[column]]\nname = \"note\"\nkind = \"text\"\ndrop = true\n";
+
+/// Where each row is a person: what one more brings to the file (another order of keys, a key of its own, a cell that makes a
+/// column unreadable, all rows numbered anew) moves nobody else to the other side.
+#[test]
+fn no_row_moves_another_one_to_the_other_side() {
+    let world = World::new();
+    world.write("schema.toml", ROWS);
+    let cells = |n: usize| (n * 7 % 90, ["a", "b", "c"][n % 3]);
+    let object = |n: usize| {
+        let (age, ward) = cells(n);
+        format!("{{\"id\":\"p{n}\",\"age\":{age},\"ward\":\"{ward}\",\"note\":\"n{n}\"}}\n")
+    };
+    let objects: String = (0..400).map(object).collect();
+    let numbered = |rows: std::ops::Range<usize>| -> String {
+        let line = |(number, n): (usize, usize)| {
+            let (age, ward) = cells(n);
+            format!("{number},p{n},{age},{ward},n{n}\n")
+        };
+        std::iter::once(",id,age,ward,note\n".to_owned()).chain(rows.rev().enumerate().map(line)).collect()
+    };
+    let sides = |file: &str, text: String| -> [BTreeSet<String>; 2] {
+        world.write(file, text);
+        world.run(&format!("split {file} --schema schema.toml --holdout 0.3 -o sides --force")).succeeds();
+        ["train", "holdout"].map(|side| {
+            let people = texts(&rows(&world, &format!("sides/{side}.parquet")), "id");
+            people.into_iter().filter(|id| id != "p400" && id != "new").collect()
+        })
+    };
+    let before = sides("t.ndjson", objects.clone());
+    assert!(before[1].len() > 80 && before[0].len() + before[1].len() == 400);
+    for one_more in [
+        "{\"ward\":\"a\",\"note\":\"x\",\"age\":5,\"id\":\"new\"}",
+        "{\"mine\":1,\"id\":\"new\",\"age\":5,\"ward\":\"a\"}",
+        "{\"id\":\"new\",\"age\":5,\"ward\":\"a\",\"note\":[1]}",
+    ] {
+        assert_eq!(sides("t.ndjson", format!("{one_more}\n{objects}")), before, "{one_more}");
+    }
+    // The last row comes first: one more has number 0, and all others another number.
+    assert_eq!(sides("t.csv", numbered(0..400)), sides("t.csv", numbered(0..401)));
+}
+
 /// All rows of a person are on one side, no row is lost, and whoever is added, everybody else stays where they are.
 #[test]
 fn people_are_divided_each_by_themselves() {

@@ -182,17 +182,12 @@ impl Divided {
         let divided = Self { copies, folder };
         let division = Division { holdout: HOLDOUT, seed: config.fit.seed };
         let table = base.join(&config.input.table);
-        let [train, holdout] = divide(&table, schema, division, &divided.folder, &divided.copies)?;
-        let people = match schema {
-            AnySchema::Table(schema) if schema.table.unit_column().is_some() => "rows, by person",
-            AnySchema::Table(_) => "rows",
-            AnySchema::Linked(_) => "persons",
-        };
+        divide(&table, schema, division, &divided.folder, &divided.copies)?;
         tracing::info!(
-            "no holdout is given, so {holdout} of {} {people}, are held out: the model is fitted to the other {train}, and noise \
-             weighs {:.0} % more than it would with all",
-            train + holdout,
-            100.0 * ((train + holdout) as f64 / train as f64 - 1.0)
+            "no holdout is given, so about {:.0} % of the people are held out: the model is fitted to the others, and noise weighs \
+             about {:.0} % more than it would with all",
+            100.0 * HOLDOUT,
+            100.0 * HOLDOUT / (1.0 - HOLDOUT)
         );
         let ending = if matches!(schema, AnySchema::Table(_)) { ".parquet" } else { "" };
         let side = |name: &str| divided.folder.join(format!("{name}{ending}"));

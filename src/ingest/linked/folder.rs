@@ -16,10 +16,10 @@ use crate::schema::linked::LinkedSchema;
 pub(in crate::ingest) const ENDINGS: [&str; 8] =
     ["csv", "csv.gz", "tsv", "parquet", "arrow", "ndjson", "ndjson.gz", "xlsx"];
 
-/// The file of a table in a folder; capitals do not matter.
+/// The file of a table in a folder, a directory of part files, or numbered files of NDJSON; capitals do not matter.
 ///
 /// # Errors
-/// Bad input where the folder cannot be read, or has no such file or several.
+/// Bad input where the folder cannot be read, or has no such file or several that are no parts.
 pub fn table_file(folder: &Path, table: &str) -> Result<Source> {
     match &files(folder, table)?[..] {
         [file] => Ok(Source::Path(file.clone())),
@@ -27,10 +27,26 @@ pub fn table_file(folder: &Path, table: &str) -> Result<Source> {
             .file(folder)
             .expected(format!("{table}.csv, .csv.gz, .tsv, .parquet, .arrow, .ndjson, .ndjson.gz or .xlsx"))
             .remedy("add the file, or take the table out of the schema")),
-        [first, ..] => Err(Error::bad_input(format!("the folder has several files of table `{table}`"))
-            .file(first)
-            .remedy("leave one of them in the folder; parts of NDJSON may be joined, one after the other")),
+        [first, ..] => numbered(folder, table, &files(folder, table)?).ok_or_else(|| {
+            Error::bad_input(format!("the folder has several files of table `{table}`"))
+                .file(first)
+                .expected("one file, a directory of part files, or NDJSON whose names differ by a number alone")
+                .remedy("leave one of them in the folder, or put the parts into a directory of the table's name")
+        }),
     }
+}
+
+/// Files of NDJSON whose names differ by a number alone, as FHIR's bulk export writes them.
+pub(in crate::ingest) fn numbered(folder: &Path, table: &str, files: &[PathBuf]) -> Option<Source> {
+    let mut patterns = files.iter().map(|file| {
+        let name = file.file_name()?.to_str()?;
+        let (stem, rest) = name.split_at_checked(table.len())?;
+        let (number, ending) = rest.strip_prefix('.')?.split_once('.')?;
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| format!("{stem}.*.{ending}"))
+    });
+    let first = patterns.next()??;
+    patterns.all(|pattern| pattern.as_ref() == Some(&first)).then(|| Source::Path(folder.join(first)))
 }
 
 /// A file that may be copied as it is.
@@ -50,6 +66,11 @@ pub fn reference_files(folder: &Path, schema: &LinkedSchema) -> Result<Vec<Refer
     let mut found = Vec::new();
     for table in schema.tables.iter().filter(|table| table.reference) {
         for file in files(folder, &table.name)? {
+            if file.is_dir() {
+                return Err(Error::bad_input(format!("reference table `{}` is a directory of part files", table.name))
+                    .file(file)
+                    .remedy("join them into one file: it is copied as it is"));
+            }
             let source = Source::Path(file.clone());
             let sha256 = source.sha256()?;
             if table.reference_from != Some(ConstraintFrom::Public) || table.sha256.as_ref() != Some(&sha256) {
@@ -100,7 +121,7 @@ fn files(folder: &Path, table: &str) -> Result<Vec<PathBuf>> {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
         let rest = name.strip_prefix(&table.to_ascii_lowercase()).and_then(|rest| rest.strip_prefix('.'));
-        if rest.is_some_and(is_ending) {
+        if rest.is_some_and(is_ending) || (name == table.to_ascii_lowercase() && path.is_dir()) {
             found.push(path);
         }
     }
