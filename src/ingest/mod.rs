@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_directory_and_an_absent_file_are_refused() {
-        assert!(refusal("").what.contains("a directory"));
+        let directory = load(&Source::from(&malformed("")), &good_schema()).err().unwrap();
+        assert!(directory.what.contains("parts of one table") && directory.remedy.is_some(), "{directory}");
         assert!(refusal("absent.csv").what.contains("no such file"));
     }
 }

@@ -76,6 +76,14 @@ impl Source {
             found.push((by_number(&name), part));
         }
         found.sort();
+        let ending = |part: &PathBuf| part.extension().map(|ending| ending.to_ascii_lowercase());
+        if pattern == "*"
+            && let Some((_, other)) = found.iter().find(|(_, part)| ending(part) != ending(&found[0].1))
+        {
+            return Err(Self::Path(other.clone())
+                .bad("does not end as the other files of the directory, which are read as parts of one table")
+                .remedy("name the table's file, or a pattern that only its parts fit"));
+        }
         if found.is_empty() {
             let what = if pattern == "*" { "the directory has no part file" } else { "no file has such a name" };
             return Err(self.bad(what).remedy("check the path"));
@@ -459,7 +467,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let visits = folder.path().join("visits");
         fs::create_dir(&visits).unwrap();
-        for name in ["part-10.csv", "part-2.csv", "part-1.csv", "_SUCCESS", ".part-1.csv.crc", "notes.txt"] {
+        for name in ["part-10.csv", "part-2.csv", "part-1.csv", "_SUCCESS", ".part-1.csv.crc"] {
             fs::write(visits.join(name), name).unwrap();
         }
         let names = |source: &str| -> Vec<String> {
@@ -467,7 +475,7 @@ mod tests {
             parts.iter().map(|part| part.as_path().file_name().unwrap().to_string_lossy().into_owned()).collect()
         };
         assert_eq!(names("visits/part-*.csv"), ["part-1.csv", "part-2.csv", "part-10.csv"]);
-        assert_eq!(names("visits"), ["notes.txt", "part-1.csv", "part-2.csv", "part-10.csv"]);
+        assert_eq!(names("visits"), ["part-1.csv", "part-2.csv", "part-10.csv"]);
         assert_eq!(names("visits/*1*.csv"), ["part-1.csv", "part-10.csv"]);
         assert_eq!(names("visits/part-1.csv"), ["part-1.csv"]);
         for (source, what) in [("visits/x*", "no file has such a name"), (".", "a directory among part files")] {
@@ -482,7 +490,9 @@ mod tests {
         let one = Source::from(&visits.join("part-1.csv"));
         assert_eq!(Source::from(&visits.join("*1.csv")).sha256().unwrap(), one.sha256().unwrap());
         assert_ne!(Source::from(&visits).sha256().unwrap(), one.sha256().unwrap());
-        assert_eq!(Source::from(&visits.join("part-*.csv")).length().unwrap(), 31);
+        assert_eq!(Source::from(&visits.join("part-*.csv")).length().unwrap(), 33);
+        fs::write(visits.join("notes.txt"), "").unwrap();
+        assert!(Source::from(&visits).parts().unwrap_err().what.contains("does not end as the other files"));
     }
 
     #[test]

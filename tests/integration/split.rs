@@ -34,7 +34,7 @@ const ROWS: &str = "[table]\nname = \"rows\"\nprivacy_unit = \"row\"\n\
     [[column]]\nname = \"id\"\nkind = \"identifier\"\ntype = \"utf8\"\n\
     [[column]]\nname = \"age\"\nkind = \"integer\"\nmin = 0\nmax = 99\n\
     [[column]]\nname = \"ward\"\nkind = \"categorical\"\ncategories = [\"a\", \"b\", \"c\"]\n\
-    [[column]]\nname = \"note\"\nkind = \"text\"\ndrop = true\n";
+    [[column]]\nname = \"note\"\nkind = \"identifier\"\ndrop = true\n";
 
 /// Where each row is a person: what one more brings to the file (another order of keys, a key of its own, a cell that makes a
 /// column unreadable, all rows numbered anew) moves nobody else to the other side.
