@@ -31,7 +31,7 @@ mod writer;
 pub use arrays::{ColumnValues, data_type};
 pub use condition::{Condition, Rarity};
 pub use generate::{Cohort, generate};
-pub use linked::{LinkedCohort, copy_files, write_folder, write_history};
+pub use linked::{LinkedCohort, PERSONS_PER_BLOCK, copy_files, persons_for, write_folder, write_history};
 pub use ndjson::is_fhir;
 pub use rules::{Row, Rules, Setting};
 pub use writer::{Format, Provenance, parquet_bytes, write, write_batches, write_batches_as};

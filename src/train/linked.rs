@@ -15,7 +15,7 @@ use crate::encode::{CodeStore, Codec, Grid, Identities, MAX_BINS, TableDomain, U
 use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, MISSING, count_class, outside, read_linked};
 use crate::model::{
-    LinkedHeader, LinkedModel, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, Training,
+    LinkedHeader, LinkedModel, Measured, MeasuredTable, Mixture, ModelKind, PartHeader, Tied, Training, Trajectory,
     TrajectorySettings, VaeSettings, mixture, sha256,
 };
 use crate::nn::Tensor;
@@ -45,23 +45,30 @@ pub struct LinkedRequest<'a> {
 /// A plan, and what is public of each table before a row is read.
 pub struct LinkedPlanned {
     pub plan: Plan,
-    settings: Option<TrajectorySettings>,
-    stories: Vec<Story>,
+    pub(super) settings: Option<TrajectorySettings>,
+    pub(super) stories: Vec<Story>,
 }
 
 /// A table's view, as it will be measured.
-struct Story {
-    table: usize,
+pub(super) struct Story {
+    pub table: usize,
     parent: Option<usize>,
     /// What the names of its events begin with.
     scope: String,
-    view: View,
-    domain: TableDomain,
+    pub view: View,
+    pub domain: TableDomain,
     /// The columns that are measured here. What is known before a row is drawn was measured where it was drawn.
-    drawn: TableDomain,
+    pub drawn: TableDomain,
     rounds: Vec<u32>,
     /// Its part of the budget, in proportion to the columns that are drawn there.
     share: f64,
+}
+
+impl Story {
+    /// What its part of the budget is worth beside an epsilon that is spent on one table alone.
+    pub fn epsilon(&self, of_all: f64) -> f64 {
+        of_all * self.share.sqrt()
+    }
 }
 
 /// Plans a fit from public facts, before a row is read. Each table has a part of the budget, in proportion to the columns
@@ -147,12 +154,12 @@ enum Stage {
 }
 
 /// A table's view as far as its noisy counts.
-struct Counted {
-    part: PartHeader,
+pub(super) struct Counted {
+    pub part: PartHeader,
     /// What was measured of several columns at once, if anything was.
-    measured: Option<Measured>,
+    pub measured: Option<Measured>,
     /// For a network.
-    codes: Option<Sensitive<CodeStore>>,
+    pub codes: Option<Sensitive<CodeStore>>,
 }
 
 /// Fits a model and writes it: plan, intent, rows, mechanisms, outcome. Returns the model and the SHA-256 of its file.
@@ -239,8 +246,7 @@ fn release(
     if request.schema.linked.units.is_none() {
         PublicUnits::counted(&request.budget, units);
     }
-    let (mut parts, mut laws) = (Vec::new(), Vec::new());
-    let mut chapters = Sensitive::new(Vec::new());
+    let (mut parts, mut laws, mut chapters) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (story, Counted { part, measured, codes })) in stories.iter().zip(counted).enumerate() {
         let own = || of_scope(&scope_of(number), &tensors);
         let law = match &stage {
@@ -256,26 +262,14 @@ fn release(
         };
         laws.push(Arc::new(law));
         parts.push(part);
-        if let Some(codes) = codes {
-            let offsets = tables.map_ref(|tables| tables.offsets(story.table)).transpose()?;
-            chapters = chapters.zip(codes.zip(offsets)).map(|(mut chapters, (codes, offsets))| {
-                chapters.push((number as u16, codes, offsets));
-                chapters
-            });
-        }
+        chapters.extend(codes.map(|codes| (number as u16, story.table, codes)));
     }
     let identity = (units, request.seed);
     let stage_of_training = Stage::Training { parts: parts.clone() };
     let header = LinkedHeader::new(request.schema, request.model, plan.clone(), identity, settings, parts);
     let parameters = match (header.trajectory(&laws)?, &header.settings) {
         (Some(trajectory), Some(settings)) => {
-            let persons = tables.map_ref(|tables| Ok::<_, Error>((tables.persons()?, tables.identities())));
-            let codes = chapters.zip(persons).map(|(chapters, persons)| {
-                let (persons, (key, named)) = persons?;
-                let (shape, identities) = ((persons, trajectory.width()), Identities::Secret { named, key });
-                let told = |number, view: &[u16]| trajectory.rows(number, view);
-                CodeStore::woven(&chapters, shape, identities, request.memory / 2, told)
-            });
+            let codes = woven(request, &trajectory, tables, chapters)?;
             let begun = match &stage {
                 Some(Stage::Training { .. }) => Some(checkpoint::trained(&tensors)?),
                 _ => None,
@@ -287,11 +281,39 @@ fn release(
                 let tensors: Vec<Tensor> = own.chain(training).collect();
                 checkpoint::to_bytes(progress, &stage_of_training, &tensors)
             });
-            train(&mut plan, &codes.transpose()?, &trajectory, course, Some(keeper), &Unwatched, observe)?
+            train(&mut plan, &codes, &trajectory, course, Some(keeper), &Unwatched, observe)?
         }
         _ => Vec::new(),
     };
     LinkedModel::new(LinkedHeader { plan, ..header }, laws, |_| Ok(parameters))
+}
+
+/// The codes of whole trajectories, made of those of the tables: of each the number of its chapter and its place.
+///
+/// # Privacy
+/// Touches sensitive data, releases nothing.
+pub(super) fn woven(
+    request: &LinkedRequest,
+    trajectory: &Trajectory,
+    tables: &Sensitive<Arc<LinkedTables>>,
+    of_tables: Vec<(u16, usize, Sensitive<CodeStore>)>,
+) -> Result<Sensitive<CodeStore>> {
+    let mut chapters = Sensitive::new(Vec::new());
+    for (number, table, codes) in of_tables {
+        let offsets = tables.map_ref(|tables| tables.offsets(table)).transpose()?;
+        chapters = chapters.zip(codes.zip(offsets)).map(|(mut chapters, (codes, offsets))| {
+            chapters.push((number, codes, offsets));
+            chapters
+        });
+    }
+    let persons = tables.map_ref(|tables| Ok::<_, Error>((tables.persons()?, tables.identities())));
+    let codes = chapters.zip(persons).map(|(chapters, persons)| {
+        let (persons, (key, named)) = persons?;
+        let (shape, identities) = ((persons, trajectory.width()), Identities::Secret { named, key });
+        let told = |number, view: &[u16]| trajectory.rows(number, view);
+        CodeStore::woven(&chapters, shape, identities, request.memory / 2, told)
+    });
+    codes.transpose()
 }
 
 /// How the names of a table's tensors begin.
@@ -345,7 +367,7 @@ fn place(story: &Story, tables: &Sensitive<Arc<LinkedTables>>) -> Result<Sensiti
 ///
 /// # Privacy
 /// Releases the planned events of the table and nothing else.
-fn count(
+pub(super) fn count(
     request: &LinkedRequest,
     plan: &mut Plan,
     story: &Story,
@@ -438,7 +460,7 @@ fn law(
     };
     let epsilon_spent = plan.epsilon_spent(0)?;
     let observer = Mutex::new(&mut *observe);
-    let likely = mixture::likely_steps(part.units, plan.epsilon() * story.share.sqrt());
+    let likely = mixture::likely_steps(part.units, story.epsilon(plan.epsilon()));
     let mixture = mixture::fit(measured, request.seed, mixture::STEPS, &|steps| {
         if let Ok(mut observe) = observer.lock() {
             observe(Progress::of_mixture(steps, likely, epsilon_spent));
@@ -489,7 +511,7 @@ fn pairs_before(view: &View, codecs: &[Codec], measured: &Measured) -> Vec<Measu
 ///
 /// # Privacy
 /// Post-processing.
-fn known_codec(
+pub(super) fn known_codec(
     story: &Story,
     j: usize,
     columns: &[Column],

@@ -1,5 +1,6 @@
 //! A table with several rows a person that follow each other, from its rows to a cohort of the same kind.
 
+use crate::plan::assert_estimated;
 use crate::world::{SECRET, World};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -322,6 +323,10 @@ fn a_run_makes_one_file_and_one_report() {
     let facts = [&plan["unit"], &plan["max_rows_per_unit"], &plan["missing"]];
     assert_eq!(facts, [&"who".into(), &8.into(), &serde_json::json!([])]);
     assert_eq!(plan["columns"].as_array().unwrap().len(), 8);
+    assert_estimated(&plan);
+    let told = plan["estimate"]["rows"].as_u64().unwrap();
+    assert!((500..2000).contains(&told), "{told} rows, told from the size of the file; it has 1,000 or so");
+    assert!(!world.path("ledger.jsonl").exists(), "planning is not spending");
     world.run("run run.toml -o out").runs();
     let report = world.json("out/report.json");
     let claim = &report["claim"];

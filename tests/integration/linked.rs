@@ -1,5 +1,6 @@
 //! Tables that hang together, from the folder of a hospital to a cohort of the same kind.
 
+use crate::plan::assert_estimated;
 use crate::schemas::assert_valid;
 use crate::world::{SECRET, World, sha256};
 use rand::{Rng, SeedableRng};
@@ -456,6 +457,50 @@ fn copied_patients_are_found() {
     assert!(shared.stderr.contains("people of the members' table are in the holdout"), "{shared}");
 }
 
+/// Time and memory are measured on invented persons: the tables are none. Nothing is left of them, and nothing is spent.
+#[test]
+fn a_plan_reads_no_row_of_a_folder() {
+    let world = World::new().of_few_steps();
+    hospital(&world, "train", 0..200);
+    hospital(&world, "holdout", 1_000..1_100);
+    let mut rows = 0;
+    for table in ["patients", "VISITS", "tests"] {
+        let text = world.text(&format!("train/{table}.csv"));
+        rows += text.lines().count() as u64 - 1;
+        world.write(&format!("train/{table}.csv"), vec![0xff; text.len()]);
+    }
+    // A rule that perhaps no invented row holds.
+    let rule =
+        "\n[[table.constraint]]\nkind = \"forbidden\"\nnever = \"class != 'inpatient'\"\n\n[[table]]\nname = \"tests\"";
+    world.write("schema.toml", SCHEMA.replacen("\n[[table]]\nname = \"tests\"", rule, 1));
+    std::fs::create_dir(world.path("temporary")).unwrap();
+    let temporary = world.path("temporary").display().to_string();
+    let run = "[input]\ntable = \"train\"\nschema = \"schema.toml\"\nholdout = \"holdout\"\n\
+               [fit]\nmodel = \"marginal\"\nepsilon = 3\ndelta = 1e-5\n";
+    for model in ["marginal", "vae", "independent"] {
+        world.write("run.toml", run.replace("marginal", model));
+        let outcome = world.run_with("TMPDIR", &temporary, "plan run.toml --json").succeeds();
+        assert!(!outcome.stderr.contains("WARN"), "{outcome}");
+        let plan = outcome.json();
+        assert_estimated(&plan);
+        let told = plan["estimate"]["rows"].as_u64().unwrap();
+        assert!((rows / 2..rows * 2).contains(&told), "{told} rows, told from the sizes of the files; it has {rows}");
+        let holdout = plan["estimate"]["holdout_rows"].as_u64().unwrap();
+        assert!((told / 3..told).contains(&holdout), "{holdout} of {told}: the folder is half as large");
+    }
+    assert_eq!(std::fs::read_dir(world.path("temporary")).unwrap().count(), 0);
+    assert!(!world.path("ledger.jsonl").exists() && !world.path("synthward-out").exists());
+    // Where the run divides the folder itself.
+    world.write("run.toml", run.replace("holdout = \"holdout\"\n", ""));
+    let said = world.run("plan run.toml").succeeds().stdout;
+    assert!(said.contains("in all") && said.contains("measured on invented ones"), "{said}");
+    std::fs::remove_file(world.path("holdout/tests.csv")).unwrap();
+    world.write("run.toml", run);
+    let outcome = world.run("plan run.toml --json").exits(3);
+    let plan: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(plan["estimate"].is_null() && !plan["missing"].as_array().unwrap().is_empty(), "{plan}");
+}
+
 #[test]
 fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
     WORLD.write(
@@ -463,9 +508,11 @@ fn a_run_makes_a_cohort_of_the_same_kind_with_a_report_a_table() {
         "[input]\ntable = \"train\"\nschema = \"schema.toml\"\nholdout = \"holdout\"\n\
          [fit]\nepsilon = 3\ndelta = 1e-5\n[cohort]\nrows = 200\n",
     );
-    let plan = WORLD.run("plan run.toml -o planned --json").succeeds().json();
+    let plan = WORLD.run_with("SYNTHWARD_TEST_MIXTURE_STEPS", "8", "plan run.toml -o planned --json").succeeds().json();
     assert_eq!((&plan["unit"], &plan["missing"]), (&"patients".into(), &serde_json::json!([])));
     assert!(plan["events"].as_array().is_some_and(|events| events.len() > 10), "{plan}");
+    assert_valid("plan.json", &plan);
+    assert_estimated(&plan);
     let ran = WORLD.run_with("SYNTHWARD_TEST_MIXTURE_STEPS", "8", "run run.toml -o out --json").runs().json();
     assert_valid("ran_folder.json", &ran);
     for file in ["audit", "evaluation"] {

@@ -4,6 +4,16 @@ use crate::hospital::{FIRST_PATIENT, Hospital, SCHEMA};
 use crate::world::World;
 use std::fs;
 
+/// Each stage takes time, and all of them memory.
+pub fn assert_estimated(plan: &serde_json::Value) {
+    let estimate = &plan["estimate"];
+    let stages = estimate["stages"].as_array().unwrap_or_else(|| panic!("{plan}"));
+    let names: Vec<&str> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["read", "fit", "generate", "evaluate", "audit"]);
+    assert!(stages.iter().all(|stage| stage["seconds"].as_f64().unwrap() > 0.0), "{estimate}");
+    assert!(estimate["memory_mb"].as_f64().unwrap() > 1.0, "{estimate}");
+}
+
 const RUN: &str = r#"
 [input]
 table = "visits.csv"

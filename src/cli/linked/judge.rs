@@ -47,6 +47,8 @@ pub struct Folders<'s> {
     real: Arc<LinkedTables>,
     holdout: Arc<LinkedTables>,
     synthetic: Arc<LinkedTables>,
+    /// How many persons each of theirs stands for; 1 but for invented ones.
+    stand_for: f64,
 }
 
 /// The same table of the three folders.
@@ -69,7 +71,14 @@ impl<'s> Folders<'s> {
         refuse_shared_persons(schema, real, holdout)?;
         let read =
             |folder: &Path| read_linked(folder, schema, TABLE_MEMORY).map(|tables| Arc::new(tables.for_controller()));
-        Ok(Self { schema, real: read(real)?, holdout: read(holdout)?, synthetic: read(synthetic)? })
+        Ok(Self { schema, real: read(real)?, holdout: read(holdout)?, synthetic: read(synthetic)?, stand_for: 1.0 })
+    }
+
+    /// Invented members, holdout and cohort, each of whose persons stands for so many: as many rows of each are looked at as
+    /// of each of those.
+    pub fn standing_for(schema: &'s LinkedSchema, invented: [Arc<LinkedTables>; 3], stand_for: f64) -> Self {
+        let [real, holdout, synthetic] = invented;
+        Self { schema, real, holdout, synthetic, stand_for }
     }
 
     /// A table of all three, unless too few persons have rows there.
@@ -86,7 +95,8 @@ impl<'s> Folders<'s> {
         }
         // All persons are looked at, and of each as many rows as time allows: as many in each folder, for rows of persons
         // who keep few of many are other rows.
-        let most = JUDGED_ROWS / persons.into_iter().fold(1, usize::max);
+        let all = self.stand_for * persons.into_iter().fold(1, usize::max) as f64;
+        let most = (JUDGED_ROWS as f64 / all) as usize;
         let view = self.schema.view(table)?;
         let frame = |tables: &Arc<LinkedTables>| Ok::<_, Error>(tables.view_frame(table, &view)?.thinned(most));
         let tables =

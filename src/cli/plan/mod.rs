@@ -1,5 +1,8 @@
 //! `synthward plan`: what a run would spend, take and need, before a row is read.
 
+mod estimate;
+mod linked;
+mod persons;
 mod probe;
 mod rows;
 
@@ -18,7 +21,9 @@ use crate::output;
 use crate::report::{BudgetLine, ColumnFact, by_share, number_or_infinity};
 use crate::schema::{AnySchema, Column, LinkedSchema};
 use crate::train::{self, CountNoise, FitRequest, LedgerFile, LinkedRequest};
-use probe::{Asked, Estimate};
+use estimate::Estimate;
+use linked::AskedLinked;
+use probe::Asked;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write;
@@ -70,7 +75,7 @@ pub struct RunPlan {
     pub columns: Vec<ColumnFact>,
     /// What keeps the run from starting.
     pub missing: Vec<String>,
-    /// Time and memory; absent where something is missing, and for linked tables.
+    /// Time and memory; absent where something is missing.
     pub estimate: Option<Estimate>,
 }
 
@@ -148,8 +153,7 @@ impl PlanCommand {
         self.ledger.of(stated, &base.join(&config.input.schema))
     }
 
-    /// The plan of a folder of linked tables, or of a table with an order: what it would spend. Time and memory are not
-    /// measured.
+    /// The plan of a folder of linked tables, or of a table with an order.
     fn run_linked(&self, global: &Global, config: &RunConfig, base: &Path, schema: &LinkedSchema) -> Result<()> {
         let folder = base.join(&config.input.table);
         let holdout = config.input.holdout.as_ref().map(|holdout| base.join(holdout));
@@ -188,6 +192,14 @@ impl PlanCommand {
         });
         let columns = flat.map_or_else(|| of_tables.collect(), |flat| flat.columns.clone());
         let fact = |column: &Column| column_fact(column, schema.linked.assumed_public);
+        let estimate = if missing.errors.is_empty() {
+            let _measuring = Progress::endless(global, "measuring on invented persons");
+            let (holdout, cohort) = (holdout.as_deref(), config.cohort.rows);
+            Some(linked::estimate(&AskedLinked { request: &request, holdout, cohort })?)
+        } else {
+            None
+        };
+        missing.found(self.memory.allows(estimate.as_ref().and_then(|estimate| estimate.memory_mb)));
         let run = RunPlan {
             table: schema.linked.name.clone(),
             unit: flat.map_or_else(|| Some(root.name.clone()), |flat| flat.table.privacy_unit.clone()),
@@ -202,7 +214,7 @@ impl PlanCommand {
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns: columns.iter().map(fact).collect(),
             missing: missing.errors.iter().map(ToString::to_string).collect(),
-            estimate: None,
+            estimate,
         };
         self.tell(global, &run, missing)
     }

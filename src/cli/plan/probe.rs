@@ -1,17 +1,16 @@
-//! How long a run takes and how much memory, measured on invented rows of the schema's own making.
+//! How long a run of a single table takes and how much memory, measured on invented rows of the schema's own making.
 
+use super::estimate::{Estimate, Stage, line, peak_mb, reset_peak, temporary_folder};
 use super::rows::{self, FileSize, Storage};
 use crate::cli::audit::AuditTables;
 use crate::cli::evaluate::Tables;
 use crate::cohort::{Cohort, Format, write};
 use crate::config::HOLDOUT;
-use crate::error::{Error, Result, why};
+use crate::error::{Error, Result};
 use crate::ingest::{self, Frame, Source};
 use crate::model::ModelFile;
 use crate::schema::Schema;
 use crate::train::{FitRequest, probe};
-use schemars::JsonSchema;
-use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -19,32 +18,11 @@ use std::time::Instant;
 const FEW_ROWS: u64 = 1000;
 const MORE_ROWS: u64 = 3000;
 /// How often a run reads its tables: to look for shared people, to fit, to evaluate, to audit.
-const READINGS: f64 = 4.0;
+pub const READINGS: f64 = 4.0;
 /// Invented cohorts are so many times as large as the invented table, at most.
-const LARGEST_COHORT: u64 = 4;
+pub const LARGEST_COHORT: u64 = 4;
 /// Rows of a cohort that the audit looks at, at most.
-const MOST_JUDGED: u64 = 100_000;
-
-/// What a run is taken to need.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Estimate {
-    /// Rows of the table, as far as they can be known without reading it.
-    pub rows: u64,
-    /// Rows of the holdout, likewise.
-    pub holdout_rows: u64,
-    pub stages: Vec<Stage>,
-    /// Sum of the stages.
-    pub seconds: f64,
-    /// Largest memory, in megabytes; absent where the system does not say what is used.
-    pub memory_mb: Option<f64>,
-}
-
-/// A part of a run.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Stage {
-    pub name: &'static str,
-    pub seconds: f64,
-}
+pub const MOST_JUDGED: u64 = 100_000;
 
 /// The run that is asked about.
 pub struct Asked<'a> {
@@ -66,8 +44,8 @@ pub struct Asked<'a> {
 /// sensitive as the draft: they lie in a folder that only their owner may open, until this returns.
 pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let Asked { request, holdout, cohort, canaries } = asked;
-    let folder = tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", why(e.kind()))))?;
-    let storage = Storage::of(request.source.as_path());
+    let folder = temporary_folder()?;
+    let storage = Storage::of(request.source.as_path(), false);
     let file = |name: &str| folder.path().join(format!("{name}.{}", storage.ending()));
     // The size of the bins is all that the number of units matters for here.
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(FEW_ROWS))?;
@@ -113,13 +91,8 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
         let started = Instant::now();
         probe::count(request, real.clone())?;
         let counting = started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        Tables { real: real.clone(), holdout: holdout.clone(), synthetic: synthetic.clone() }
-            .evaluate(request.schema, request.seed)?;
-        let evaluation = started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        AuditTables::of(real, holdout, synthetic).audit(request.schema, 1, None, request.seed)?;
-        let audit = started.elapsed().as_secs_f64() * whole_cohort as f64 / some_cohort as f64;
+        let (evaluation, audit) = judge(real, holdout, synthetic, request.schema, request.seed)?;
+        let audit = audit * whole_cohort as f64 / some_cohort as f64;
         measured.push((probe as f64, [reading, counting, evaluation, audit, peak_mb().unwrap_or(0.0)]));
     }
     reset_peak();
@@ -143,30 +116,21 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
     })
 }
 
-/// The straight line through two measurements, at `x`; never below the larger of them.
-fn line(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
-    let slope = if x1 > x0 { ((y1 - y0) / (x1 - x0)).max(0.0) } else { 0.0 };
-    y0.max(y1) + slope * (x - x1).max(0.0)
-}
-
 fn draw(invented: &ModelFile, rows: u64, seed: u64, path: &Path) -> Result<()> {
     write(&Cohort::new(invented, Format::of(path)?)?, rows, seed, &Vec::new(), path, |_| {})
 }
 
-fn load(path: &Path, schema: &Schema) -> Result<Frame> {
+/// Seconds of the evaluation and of the audit of three tables.
+pub fn judge(real: Frame, holdout: Frame, synthetic: Frame, schema: &Schema, seed: u64) -> Result<(f64, f64)> {
+    let started = Instant::now();
+    Tables { real: real.clone(), holdout: holdout.clone(), synthetic: synthetic.clone() }.evaluate(schema, seed)?;
+    let evaluation = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    AuditTables::of(real, holdout, synthetic).audit(schema, 1, None, seed)?;
+    Ok((evaluation, started.elapsed().as_secs_f64()))
+}
+
+/// Reads an invented table.
+pub fn load(path: &Path, schema: &Schema) -> Result<Frame> {
     ingest::read_cohort(&Source::from(path.as_os_str()), schema)?.load_cohort(schema)
-}
-
-/// Forgets the largest memory so far, where the system can.
-fn reset_peak() {
-    // Without it the largest memory is that of the whole process, which is what a run has to have, too.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// The largest resident memory, in megabytes.
-fn peak_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes / 1024.0)
 }

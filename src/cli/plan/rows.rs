@@ -15,54 +15,69 @@ const MORE_ROWS: u64 = 6000;
 
 /// How a table is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    Csv,
-    /// CSV in gzip.
-    Packed,
-    Parquet,
-    Arrow,
+pub struct Storage {
+    pub format: Format,
+    /// In gzip, or what is packed as tightly.
+    is_packed: bool,
 }
 
 impl Storage {
-    /// Told by the file's name alone.
-    pub fn of(path: &Path) -> Self {
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("parquet") => Self::Parquet,
-            Some("arrow" | "feather" | "ipc") => Self::Arrow,
-            Some("gz" | "xlsx") => Self::Packed,
-            _ => Self::Csv,
-        }
+    /// Told by the file's name alone. Whatever the program does not write, it is taken to be CSV.
+    pub fn of(path: &Path, writes_ndjson: bool) -> Self {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let (name, is_packed) = match name.strip_suffix(".gz") {
+            Some(unpacked) => (unpacked, true),
+            None => (&*name, name.ends_with(".xlsx")),
+        };
+        let format = match name.rsplit('.').next() {
+            Some("parquet") => Format::Parquet,
+            Some("arrow" | "feather" | "ipc") => Format::Arrow,
+            Some("ndjson") if writes_ndjson => Format::Ndjson,
+            _ => Format::Csv,
+        };
+        Self { format, is_packed }
     }
 
     /// Under which ending an invented table is stored in the same way, but for the packing.
     pub fn ending(self) -> &'static str {
-        match self {
-            Self::Csv | Self::Packed => "csv",
-            Self::Parquet => "parquet",
-            Self::Arrow => "arrow",
-        }
+        self.format.ending()
     }
 
     /// Bytes that a real key takes more than an invented one, which is a running number: numbers have eight digits or so,
     /// text has 20 characters, and neither can be packed much.
     fn more_for_a_key(self, is_number: bool) -> f64 {
-        match (self, is_number) {
-            (Self::Arrow, true) => 0.0,
-            (Self::Csv, true) => 4.0,
-            (Self::Packed | Self::Parquet, true) => 2.5,
-            (Self::Csv | Self::Arrow, false) => 12.0,
-            (Self::Packed | Self::Parquet, false) => 9.0,
+        match (self.format, is_number) {
+            (Format::Arrow, true) => 0.0,
+            (Format::Csv | Format::Ndjson, true) if !self.is_packed => 4.0,
+            (_, true) => 2.5,
+            (Format::Parquet, false) => 9.0,
+            (_, false) if self.is_packed => 9.0,
+            (_, false) => 12.0,
         }
     }
 
     /// Bytes of a cell of a column that is left out, of which nothing is known.
     fn left_out(self) -> f64 {
-        match self {
-            Self::Csv => 9.0,
-            Self::Packed => 2.5,
-            Self::Parquet => 1.5,
-            Self::Arrow => 8.0,
+        match self.format {
+            Format::Csv | Format::Ndjson if self.is_packed => 2.5,
+            Format::Csv | Format::Ndjson => 9.0,
+            Format::Parquet => 1.5,
+            Format::Arrow => 8.0,
         }
+    }
+
+    /// Bytes of a file that was written without the packing, as it would be stored.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn bytes(self, sample: &Path) -> Result<f64> {
+        let failed = |e: std::io::Error| Error::failed(format!("no temporary file ({})", why(e.kind())));
+        if !self.is_packed {
+            return Ok(std::fs::metadata(sample).map_err(failed)?.len() as f64);
+        }
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(&std::fs::read(sample).map_err(failed)?).map_err(failed)?;
+        Ok(packed.finish().map_err(failed)?.len() as f64)
     }
 }
 
@@ -82,22 +97,21 @@ impl FileSize {
     pub fn measure(invented: &ModelFile, columns: &[Column], storage: Storage, sample: &Path) -> Result<Self> {
         let size = |rows: u64| {
             write(&Cohort::new(invented, Format::of(sample)?)?, rows, 0, &Vec::new(), sample, |_| {})?;
-            let failed = |e: std::io::Error| Error::failed(format!("no temporary file ({})", why(e.kind())));
-            if storage != Storage::Packed {
-                return Ok(std::fs::metadata(sample).map_err(failed)?.len() as f64);
-            }
-            let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-            packed.write_all(&std::fs::read(sample).map_err(failed)?).map_err(failed)?;
-            Ok::<_, Error>(packed.finish().map_err(failed)?.len() as f64)
+            Ok::<_, Error>((rows as f64, storage.bytes(sample)?))
         };
-        let (few, more) = (size(FEW_ROWS)?, size(MORE_ROWS)?);
-        let row = (more - few).max(1.0) / (MORE_ROWS - FEW_ROWS) as f64;
+        Ok(Self::between(size(FEW_ROWS)?, size(MORE_ROWS)?, columns, storage))
+    }
+
+    /// Told from the rows and the bytes of two invented files. `columns` are those of the real table.
+    pub fn between(few: (f64, f64), more: (f64, f64), columns: &[Column], storage: Storage) -> Self {
+        let row = (more.1 - few.1).max(1.0) / (more.0 - few.0).max(1.0);
         let unseen = |column: &Column| match column.kind {
             _ if column.drop => storage.left_out(),
             Kind::Identifier => storage.more_for_a_key(data_type(column).is_integer()),
             _ => 0.0,
         };
-        Ok(Self { fixed: (few - row * FEW_ROWS as f64).max(0.0), row: row + columns.iter().map(unseen).sum::<f64>() })
+        let fixed = (few.1 - row * few.0).max(0.0);
+        Self { fixed, row: row + columns.iter().map(unseen).sum::<f64>() }
     }
 
     /// Rows of a file of so many bytes; at least one.

@@ -10,7 +10,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 /// Draws so many persons and writes their tables to a new folder, one file a table, with copies of the `reference` files.
-/// Memory does not grow with the number of persons.
+/// Memory does not grow with the number of persons. Returns the rows of each table, in the order of the model's parts.
 ///
 /// # Errors
 /// There is such a folder already; what [`LinkedCohort::generate`] gives; failure to write.
@@ -24,7 +24,8 @@ pub fn write_folder(
     (path, format): (&Path, Format),
     reference: &[Reference],
     mut progress: impl FnMut(u64),
-) -> Result<()> {
+) -> Result<Vec<u64>> {
+    let mut rows = Vec::new();
     output::folder_atomically(path, |folder| {
         copy_files(reference, folder)?;
         let names = cohort.model.header.parts.iter().map(|part| folder.join(&part.table));
@@ -34,14 +35,15 @@ pub fn write_folder(
             let opened = BufWriter::with_capacity(1 << 20, File::create(file).map_err(|_| cannot(file))?);
             sinks.push(sink(format, (&part.table, opened), &arrays.schema, provenance)?);
         }
-        cohort.generate(persons, seed, |done, tables| {
+        rows = cohort.generate(persons, seed, |done, tables| {
             sinks.iter_mut().zip(tables).try_for_each(|(sink, batches)| sink.write(batches))?;
             progress(done);
             Ok(())
         })?;
         sinks.into_iter().try_for_each(|sink| sink.finish())?;
         files.iter().try_for_each(|file| output::settle(file))
-    })
+    })?;
+    Ok(rows)
 }
 
 /// Copies files into a folder of [`output::folder_atomically`].

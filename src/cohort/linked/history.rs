@@ -6,6 +6,22 @@ use crate::error::{Error, Result};
 use arrow_array::RecordBatch;
 use std::path::Path;
 
+/// Persons that are drawn for so many rows, where a person has so many on average.
+pub fn persons_for(rows: u64, of_a_person: f64) -> u64 {
+    let (mut left, mut persons) = (rows as f64, 0);
+    while left > 0.0 {
+        let drawn = PERSONS_PER_BLOCK * blocks_for(left.ceil() as u64);
+        persons += drawn;
+        left -= drawn as f64 * of_a_person.max(1.0);
+    }
+    persons
+}
+
+/// Blocks of persons that are drawn together while so many rows are wanting: nearly all persons have a row at least.
+fn blocks_for(rows: u64) -> u64 {
+    rows.div_ceil(PERSONS_PER_BLOCK).min(BLOCKS_PER_WAVE)
+}
+
 /// Draws exactly so many rows of a model of a table with an order, and writes them to one file, each person's together and
 /// in order. Of the last person the first rows are written, as far as there is room. Memory does not grow with the number of
 /// rows.
@@ -27,8 +43,7 @@ pub fn write_history(
         let mut before = vec![0u64; cohort.tables.len()];
         let (mut done, mut block) = (0, 0);
         while done < rows {
-            // Nearly all persons have a row at least.
-            let blocks = (rows - done).div_ceil(PERSONS_PER_BLOCK).min(BLOCKS_PER_WAVE);
+            let blocks = blocks_for(rows - done);
             let drawn = cohort.wave(block..block + blocks, u64::MAX, seed, &mut before)?;
             block += blocks;
             let mut left = (rows - done) as usize;

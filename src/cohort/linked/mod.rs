@@ -24,10 +24,10 @@ use std::ops::Range;
 use story::Block;
 
 pub use folder::{copy_files, write_folder};
-pub use history::write_history;
+pub use history::{persons_for, write_history};
 
 /// Persons drawn from one random stream. Part of what a seed means.
-const PERSONS_PER_BLOCK: u64 = 128;
+pub const PERSONS_PER_BLOCK: u64 = 128;
 /// Blocks drawn in parallel before their rows are handed on: it bounds the memory, and has no influence on the rows.
 const BLOCKS_PER_WAVE: u64 = 32;
 
@@ -87,7 +87,7 @@ impl<'m> LinkedCohort<'m> {
     }
 
     /// Draws so many persons and hands the rows of each file on, a wave at a time, in the order of the model's parts. The
-    /// same seed gives the same rows, at any number of threads.
+    /// same seed gives the same rows, at any number of threads. Returns how many rows each part has.
     ///
     /// # Errors
     /// Bad input where a row cannot hold the constraints of the schema; what `sink` gives.
@@ -99,7 +99,7 @@ impl<'m> LinkedCohort<'m> {
         persons: u64,
         seed: u64,
         mut sink: impl FnMut(u64, Vec<Vec<RecordBatch>>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Vec<u64>> {
         let mut before = vec![0u64; self.tables.len()];
         let (mut done, mut block) = (0, 0);
         while done < persons {
@@ -109,7 +109,7 @@ impl<'m> LinkedCohort<'m> {
             done = (done + blocks * PERSONS_PER_BLOCK).min(persons);
             sink(done, by_file)?;
         }
-        Ok(())
+        Ok(before)
     }
 
     /// Draws blocks of persons, up to so many persons in all, and gives the rows of each file. `before` counts the rows of

@@ -1,5 +1,7 @@
 //! What a fit will take, measured on invented rows before a real one is read.
 
+mod linked;
+
 use super::fit::{FitRequest, plan};
 use super::flat::{self, learn};
 use super::network::{self, Start, train_network};
@@ -20,6 +22,8 @@ use rand_distr::StandardNormal;
 use std::time::Instant;
 use synthward_privacy::plan::{Mechanism, Plan};
 use synthward_privacy::{Budget, Sensitive};
+
+pub use linked::{CountedTables, bare, count_linked, fit_counted, invent_linked};
 
 /// Kinds of invented people, and how unlike each other they are (standard deviation of their log odds).
 const CLASSES: usize = 64;
@@ -50,26 +54,10 @@ pub fn invent(request: &FitRequest, units: u64) -> Result<ModelFile> {
     let domain = TableDomain::of(request.schema)?;
     let bins = tables::bins(&domain, units as f64, request.budget.epsilon());
     let (total, noise_std) = (units as f64, one_way_noise(&planned));
-    let codec = |column: &ModelColumn| match column.domain {
-        Domain::Labels { .. } => {
-            let counts = skewed(column.domain.positions() as usize + usize::from(column.nullable), total);
-            Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std)
-        }
-        Domain::Numbers { positions, .. } => {
-            let leaves = even_leaves(positions, total);
-            Codec::of_leaves(&leaves, column.nullable.then_some(0.1 * total), 1.1 * total, bins)
-        }
-    };
+    let codec = |column: &ModelColumn| invented_codec(column, (total, noise_std), bins);
     let codecs: Vec<Codec> = domain.columns.iter().map(codec).collect();
     let layout = Layout { cells: codecs.iter().map(Codec::cells).collect() };
-    let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
-    let mut classes: Vec<f32> =
-        (0..CLASSES * layout.total()).map(|_| UNLIKE * rng.sample::<f32, _>(StandardNormal)).collect();
-    softmax::probabilities(&mut classes, &layout.offsets());
-    let tensors = [
-        ("mixture.probabilities".to_owned(), vec![CLASSES, layout.total()], classes),
-        ("mixture.weights".to_owned(), vec![1, CLASSES], vec![1.0 / CLASSES as f32; CLASSES]),
-    ];
+    let mixture = classes(&layout, request.seed, &[])?;
     let header = Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -82,7 +70,42 @@ pub fn invent(request: &FitRequest, units: u64) -> Result<ModelFile> {
         schema: Schema { constraints: Vec::new(), ..request.schema.released() },
         codecs,
     };
-    ModelFile::new(header, Box::new(Mixture::from_tensors(&layout, &tensors)?))
+    ModelFile::new(header, Box::new(mixture))
+}
+
+/// The codec of a column of which invented people have all values, `total` of them.
+fn invented_codec(column: &ModelColumn, (total, noise_std): (f64, f64), bins: usize) -> Codec {
+    match column.domain {
+        Domain::Labels { .. } => {
+            let counts = skewed(column.domain.positions() as usize + usize::from(column.nullable), total);
+            Codec::of_labels(&column.domain, column.nullable, &counts, total, noise_std)
+        }
+        Domain::Numbers { positions, .. } => of_leaves(column, &even_leaves(positions, total), total, bins),
+    }
+}
+
+/// The codec of numbers that `total` people have, and a tenth as many lack.
+fn of_leaves(column: &ModelColumn, leaves: &[Leaf], total: f64, bins: usize) -> Codec {
+    Codec::of_leaves(leaves, column.nullable.then_some(0.1 * total), 1.1 * total, bins)
+}
+
+/// Kinds of people who differ in all columns but those that are `alike`, which have one law in each.
+fn classes(layout: &Layout, seed: u64, alike: &[(usize, Vec<f64>)]) -> Result<Mixture> {
+    let (total, offsets) = (layout.total(), layout.offsets());
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut classes: Vec<f32> = (0..CLASSES * total).map(|_| UNLIKE * rng.sample::<f32, _>(StandardNormal)).collect();
+    softmax::probabilities(&mut classes, &offsets);
+    for class in classes.chunks_exact_mut(total.max(1)) {
+        for (column, law) in alike {
+            let cells = &mut class[offsets[*column]..offsets[column + 1]];
+            cells.iter_mut().zip(law).for_each(|(cell, probability)| *cell = *probability as f32);
+        }
+    }
+    let tensors = [
+        ("mixture.probabilities".to_owned(), vec![CLASSES, total], classes),
+        ("mixture.weights".to_owned(), vec![1, CLASSES], vec![1.0 / CLASSES as f32; CLASSES]),
+    ];
+    Mixture::from_tensors(layout, &tensors)
 }
 
 /// The noise on a one-way count, of the last of them.
@@ -96,6 +119,12 @@ fn skewed(labels: usize, total: f64) -> Vec<f64> {
     let shares: Vec<f64> = (1..=labels).map(|rank| (rank as f64).powi(-2)).collect();
     let sum: f64 = shares.iter().sum();
     shares.into_iter().map(|share| share / sum * total).collect()
+}
+
+/// Rows that a person has on average where at most `most` are used and few have many.
+pub fn mean_rows(most: u32) -> f64 {
+    let rows = |rank: usize| (rank + 1) as f64;
+    skewed(most as usize, 1.0).iter().enumerate().map(|(rank, share)| rows(rank) * share).sum()
 }
 
 /// Runs of positions of about equal length and weight.
@@ -132,7 +161,7 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     let measured = measured(codecs, &layout, tables::chosen(&layout, schema, &invented.domain).0)?;
     let steps = mixture::steps_of_member(*units, request.budget.epsilon());
     let mut last = None;
-    let mixture = extrapolated(steps, |steps| {
+    let mixture = extrapolated(steps, LONG_ENOUGH, |steps| {
         let (fitted, seconds) = timed(|| mixture::fit(&measured, request.seed, steps, &|_| ()));
         last = Some(fitted);
         Ok(seconds)
@@ -142,7 +171,7 @@ pub fn time(request: &FitRequest, invented: &ModelFile) -> Result<FitTime> {
     let Some(settings) = settings else { return Ok(FitTime { fit: mixture, draw: draw(&fitted) }) };
     let codes = Sensitive::new(codes(&*invented.generator, invented, *units as usize).into());
     let mut drawing = 0.0;
-    let network = extrapolated(settings.training.steps as f64, |steps| {
+    let network = extrapolated(settings.training.steps as f64, LONG_ENOUGH, |steps| {
         let mut settings = settings.clone();
         settings.training.steps = steps;
         let requests = network::requests(&settings, *units as u64);
@@ -226,16 +255,16 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     (done, started.elapsed().as_secs_f64())
 }
 
-/// Seconds of `steps` steps, where `seconds` says what few and what more of them take.
-fn extrapolated(steps: f64, mut seconds: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
+/// Seconds of `steps` steps, where `seconds` says what few and what more of them take, until the difference is long enough.
+fn extrapolated(steps: f64, long_enough: f64, mut seconds: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
     let few = seconds(FEW_STEPS)?;
     let mut more_steps = MORE_STEPS;
     let more = loop {
         let more = seconds(more_steps)?;
-        if more - few >= LONG_ENOUGH || more_steps as f64 >= steps {
+        if more - few >= long_enough || more_steps as f64 >= steps {
             break more;
         }
-        more_steps *= (LONG_ENOUGH / (more - few)).clamp(2.0, 16.0).ceil() as usize;
+        more_steps *= (long_enough / (more - few)).clamp(2.0, 16.0).ceil() as usize;
     };
     let step = (more - few).max(0.0) / (more_steps - FEW_STEPS) as f64;
     Ok(few + step * (steps - FEW_STEPS as f64).max(0.0))
@@ -258,7 +287,7 @@ mod tests {
     #[test]
     fn steps_are_extrapolated_and_what_comes_once_is_counted_once() {
         let seconds = |steps: usize| Ok(0.25 + 0.5 * steps as f64);
-        assert_eq!(extrapolated(1000.0, seconds).unwrap(), 500.25);
-        assert_eq!(extrapolated(1.0, seconds).unwrap(), 2.25, "no fewer than were measured");
+        assert_eq!(extrapolated(1000.0, LONG_ENOUGH, seconds).unwrap(), 500.25);
+        assert_eq!(extrapolated(1.0, LONG_ENOUGH, seconds).unwrap(), 2.25, "no fewer than were measured");
     }
 }

@@ -1,0 +1,55 @@
+//! What a run is taken to need, and how two measurements tell it.
+
+use crate::error::{Error, Result, why};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tempfile::TempDir;
+
+/// What a run is taken to need.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Estimate {
+    /// Rows of the table, of a folder those of all its tables of persons, as far as they can be known without reading them.
+    pub rows: u64,
+    /// Rows of the holdout, likewise.
+    pub holdout_rows: u64,
+    pub stages: Vec<Stage>,
+    /// Sum of the stages.
+    pub seconds: f64,
+    /// Largest memory, in megabytes; absent where the system does not say what is used.
+    pub memory_mb: Option<f64>,
+}
+
+/// A part of a run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Stage {
+    pub name: &'static str,
+    pub seconds: f64,
+}
+
+/// The straight line through two measurements, at `x`; never below the larger of them.
+pub fn line(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
+    let slope = if x1 > x0 { ((y1 - y0) / (x1 - x0)).max(0.0) } else { 0.0 };
+    y0.max(y1) + slope * (x - x1).max(0.0)
+}
+
+/// A folder for invented tables, which goes with them.
+///
+/// # Errors
+/// It cannot be made.
+pub fn temporary_folder() -> Result<TempDir> {
+    tempfile::tempdir().map_err(|e| Error::failed(format!("no temporary folder ({})", why(e.kind()))))
+}
+
+/// Forgets the largest memory so far, where the system can.
+pub fn reset_peak() {
+    // Without it the largest memory is that of the whole process, which is what a run has to have, too.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The largest resident memory, in megabytes.
+pub fn peak_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes / 1024.0)
+}
