@@ -43,7 +43,7 @@ const BLOCKS: u64 = 8;
 /// Words of a block of the cipher, 32 bits each.
 const WORDS: usize = 16;
 // Two words a digit, and one for the place.
-const _: () = assert!(2 * MOST_DIGITS as usize + 1 <= BLOCKS as usize * WORDS);
+const _: () = assert!(2 * (MOST_DIGITS as usize) < BLOCKS as usize * WORDS);
 
 /// What a unit draws when it joins a step.
 #[derive(Clone, Copy)]

@@ -37,12 +37,17 @@ pub(super) fn controls(records: &Records, tables: usize, seed: u64) -> Controls 
     }
 }
 
+/// The smallest number of members whose exact copies would be found if nobody else had any.
+pub(super) fn enough_copies(units: usize, members: usize, level: f64) -> Option<usize> {
+    (1..=members).find(|&copies| hypergeometric_tail(units, members, copies, copies) < copies_level(level) / 4.0)
+}
+
 /// The smallest number of members whose exact copies are found each time, by the copies attack on all units alone, where all
 /// tests of the table together have `level`.
 pub(super) fn least_copies(records: &Records, level: f64, seed: u64) -> Option<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (units, members) = (records.units(), records.members());
-    let mut planted = (1..=members).find(|&r| hypergeometric_tail(units, members, r, r) < copies_level(level) / 4.0)?;
+    let mut planted = enough_copies(units, members, level)?;
     let present: HashSet<u64> = records.synthetic_keys.iter().copied().collect();
     let member_units: Vec<usize> = (0..units).filter(|&unit| records.member[unit]).collect();
     while planted as f64 <= LARGEST_SHARE * members as f64 {

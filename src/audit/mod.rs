@@ -61,7 +61,7 @@ const NOTE: &str = "Computed on real rows for the controller of the data, outsid
 /// Units of either side below which nothing can be told.
 const LEAST_UNITS: usize = 200;
 /// A leak of more than this, in percent of the members, must be found, or the audit is inconclusive.
-const POWER: f64 = 1.0;
+pub const POWER: f64 = 1.0;
 /// Rows of the pool, and synthetic rows, at most, that are compared with each other. Of larger tables whole units are drawn;
 /// exact copies are searched among all rows.
 const MOST_ROWS: usize = 30_000;
@@ -220,14 +220,24 @@ fn refuse_same_table(records: &Records) -> Result<()> {
         let rows = (0..records.pool_rows()).filter(|&row| records.member[records.unit_of[row] as usize] == member);
         rows.map(|row| records.pool_keys[row]).collect()
     };
-    let (members, holdout) = (of(true), of(false));
-    let equal = counts(&members);
+    refuse_same_rows(&of(true), &of(false))
+}
+
+/// As the audit does, of rows that are told apart by numbers.
+///
+/// # Errors
+/// Bad input: rows of the one are those of the other.
+///
+/// # Privacy
+/// Touches sensitive data for the controller, releases nothing but the refusal.
+pub fn refuse_same_rows(members: &[u64], holdout: &[u64]) -> Result<()> {
+    let equal = counts(members);
     let repeated = members.iter().filter(|key| equal[key] > 1).count() as f64 / members.len() as f64;
     let shared = holdout.iter().filter(|key| equal.contains_key(key)).count() as f64 / holdout.len() as f64;
     if shared > 0.5 && shared > repeated + 0.25 {
         return Err(Error::bad_input("the holdout has the rows of the members' table")
             .expected("rows of other people than those that the synthetic table was made from")
-            .remedy("give as --holdout a part of the data that was set aside before the fit"));
+            .remedy("give as holdout a part of the data that was set aside before the fit"));
     }
     Ok(())
 }
@@ -277,6 +287,13 @@ fn copied(records: &Records, copies: &[f64]) -> CopyFigures {
         copied as f64 / units.len() as f64
     };
     CopyFigures { members: share(true), holdout: share(false) }
+}
+
+/// The least leak, in percent of the members, that an audit of so many could find if no two rows were alike: all of it, where it can
+/// find none.
+pub fn least_share(members: usize, others: usize) -> f64 {
+    let enough = control::enough_copies(members + others, members, FAMILY_WISE);
+    enough.map_or(100.0, |copies| 100.0 * copies as f64 / members as f64)
 }
 
 /// The verdict and its reasons. A leak that was found stands, whatever the controls say of the audit's power; one that

@@ -6,7 +6,7 @@ use super::linked::{Folders, LinkedAudit};
 use super::progress::{Bars, Progress};
 use crate::audit::canary::{self, DEFAULT_CANARIES, WhiteBox};
 use crate::audit::shadow::{self, Shadow, ShadowRequest};
-use crate::audit::{Audit, AuditRequest, Verdict, audit};
+use crate::audit::{Audit, AuditRequest, Verdict, audit, refuse_same_rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{self, Frame, RawTable, Source};
 use crate::model::{AnyModel, ModelFile};
@@ -227,7 +227,10 @@ fn of_flat_table(path: &Path) -> Result<(ModelFile, String)> {
 /// Touches sensitive data for the controller, releases nothing but the refusal.
 pub fn refuse_shared_people(schema: &Schema, members: &RawTable, holdout: &RawTable) -> Result<()> {
     let units = |table: &RawTable| Ok::<_, Error>(table.unit_labels(schema)?.map(Sensitive::for_controller));
-    let (Some(units), Some(others)) = (units(members)?, units(holdout)?) else { return Ok(()) };
+    let (Some(units), Some(others)) = (units(members)?, units(holdout)?) else {
+        let rows = |table: &RawTable| Ok::<_, Error>(table.row_numbers(schema)?.for_controller());
+        return refuse_same_rows(&rows(members)?, &rows(holdout)?).map_err(|e| e.file(holdout.source.as_path()));
+    };
     refuse_shared(units, &others, &holdout.source, schema.table.unit_column().unwrap_or_default())
 }
 

@@ -79,6 +79,9 @@ impl Inspect {
             let suggested = frames.map(|frames| ingest::suggest(&frames, &comparable));
             inspection.suggest(suggested.for_controller());
         }
+        let tables: Vec<_> = std::iter::once(&raw).chain(&also).collect();
+        let constant = ingest::constant(&tables, &inspection.schema)?.for_controller();
+        inspection.suggest(constant.into_iter().collect());
         inspection.schema.table.source = Some(self.source()?);
         self.tell(global, &inspection.render(), &inspection.to_toml(), &inspection)
     }

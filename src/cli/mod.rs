@@ -244,7 +244,7 @@ fn hear_signals() -> Result<()> {
     ctrlc::set_handler(|| {
         match STOP.wish() {
             Heard::AfterStep => return secrecy::say("stopping after this step; once more to stop at once"),
-            Heard::Nothing => {}
+            Heard::Nothing => secrecy::say("stopped"),
             Heard::TakenBack(Ok(())) => secrecy::say("stopped: nothing was drawn, and nothing is spent"),
             Heard::TakenBack(Err(e)) => secrecy::say(&format!("stopped: nothing was drawn, but its epsilon counts: {e}")),
             Heard::Drawn => secrecy::say(

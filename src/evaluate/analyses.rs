@@ -167,8 +167,8 @@ pub struct RegressionFigures {
     pub terms: Vec<RegressionTerm>,
     /// Share of the rows that are left out, because the outcome or a covariate is missing.
     pub left_out: LeftOut,
-    /// Mean of the terms' `overlap`; the floor is that of the holdout's intervals with the real ones. A term that is
-    /// estimated on the real rows alone counts 0.
+    /// Mean of the terms' `overlap`; the floor is that of the holdout's intervals with the real ones, of the terms that the holdout
+    /// can tell; absent where it can tell none. A term that the synthetic rows cannot tell counts 0.
     pub mean_overlap: Option<Figure>,
     /// Share of terms with the same conclusion as on the real rows: significantly positive, significantly negative, or
     /// neither, at 5 %. The floor is the holdout's.

@@ -237,13 +237,16 @@ pub fn regression(tables: &Tables, schema: &Schema, declared: &Regression) -> Re
         }
     };
     let estimated: Vec<usize> = (0..shown.len()).filter(|&term| kept(&real, term).is_some()).collect();
-    let mean = |of: &[Option<Coefficient>], score: fn(Coefficient, Coefficient) -> f64| {
+    // What the holdout cannot tell is no floor.
+    let in_both: Vec<usize> = estimated.iter().copied().filter(|&term| kept(&holdout, term).is_some()).collect();
+    let mean = |of: &[Option<Coefficient>], terms: &[usize], score: fn(Coefficient, Coefficient) -> f64| {
         let of_term = |&term: &usize| kept(&real, term).zip(kept(of, term)).map_or(0.0, |(real, c)| score(real, c));
-        metrics::mean(estimated.iter().map(of_term))
+        metrics::mean(terms.iter().map(of_term))
     };
     let figure = |score: fn(Coefficient, Coefficient) -> f64| {
-        let figure = || Figure { synthetic: mean(&synthetic, score), floor: mean(&holdout, score) };
-        (!estimated.is_empty()).then(figure)
+        let figure =
+            || Figure { synthetic: mean(&synthetic, &estimated, score), floor: mean(&holdout, &in_both, score) };
+        (!in_both.is_empty()).then(figure)
     };
     Ok(RegressionFigures {
         name: declared.name.clone(),

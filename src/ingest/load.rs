@@ -332,12 +332,22 @@ impl Rows<'_> {
             Values::Text { codes, .. } => codes.iter().position(|c| *c == MISSING),
         };
         match missing {
-            Some(row) => Err(self
-                .source
-                .bad("the cell is missing, but the schema says nullable = false")
-                .row(self.number(row))
-                .column(&column.name)
-                .remedy("write nullable = true in the schema, or complete the table")),
+            Some(row) => {
+                let (what, remedy) = match values {
+                    Values::Number(_) => ("is missing", "write nullable = true in the schema, or complete the table"),
+                    Values::Text { .. } => (
+                        "is missing or has no value that the schema lists",
+                        "complete the table, add the value to `categories`, or write nullable = true in the schema: such \
+                         cells are missing then",
+                    ),
+                };
+                Err(self
+                    .source
+                    .bad(format!("the cell {what}, but the schema says nullable = false"))
+                    .row(self.number(row))
+                    .column(&column.name)
+                    .remedy(remedy))
+            }
             None => Ok(()),
         }
     }

@@ -29,7 +29,7 @@ mod split;
 
 pub use column_store::{ColumnStore, store};
 pub use frame::{Frame, FrameColumn, MISSING, Values};
-pub use inspect::{Inspection, LinkedInspection, Vouched, inspect, inspect_folder, suggest};
+pub use inspect::{Inspection, LinkedInspection, Vouched, constant, inspect, inspect_folder, suggest};
 pub use linked::{LinkedTables, Reference, read_linked, read_linked_to_fill, reference_files, table_file};
 pub use load::{count_outside, outside};
 pub use raw::{RawTable, read, read_cohort, read_linked_table, read_to_inspect};

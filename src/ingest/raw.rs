@@ -386,7 +386,8 @@ impl Parts {
 
     /// Refuses another file whose columns, or their types, are others than those of the file before.
     fn check_alike(&self, file: &PartFile) -> Result<()> {
-        let remedy = "write all part files alike: the same columns, of the same types, in the same order";
+        let remedy = "write all part files alike: the same columns, of the same types, in the same order; where they are tables of their own, \
+                      name one of them";
         let before = self.file.source.as_path().display();
         if std::mem::discriminant(&file.reader) != std::mem::discriminant(&self.file.reader) {
             return Err(file.source.bad(format!("is a file of another kind than {before}")).remedy(remedy));

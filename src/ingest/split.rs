@@ -73,7 +73,19 @@ impl RawTable {
             let labels: Vec<bool> = units.labels.iter().map(label).collect();
             return Ok(units.codes.iter().map(|&code| labels[code as usize]).collect());
         }
-        let mut rows: Vec<Sha256> = vec![division.hasher(); self.rows];
+        let rows = self.hashed(schema, division.hasher())?;
+        let mut equal: HashMap<[u8; 32], u64> = HashMap::new();
+        let side = |row: Sha256| {
+            let number = equal.entry(row.clone().finalize().into()).or_default();
+            *number += 1;
+            division.holds_out(row.chain_update(number.to_le_bytes()))
+        };
+        Ok(rows.into_iter().map(side).collect())
+    }
+
+    /// A hash of the modelled cells of each row.
+    fn hashed(&self, schema: &Schema, start: Sha256) -> Result<Vec<Sha256>> {
+        let mut rows: Vec<Sha256> = vec![start; self.rows];
         for column in schema.modelled().filter_map(|column| self.column(&column.name)) {
             let texts = Texts::of(column.stored.cells()?)
                 .map_err(|_| self.source.bad("the column cannot be read").column(&column.name))?;
@@ -83,13 +95,19 @@ impl RawTable {
                 row.update(cell.as_bytes());
             }
         }
-        let mut equal: HashMap<[u8; 32], u64> = HashMap::new();
-        let side = |row: Sha256| {
-            let number = equal.entry(row.clone().finalize().into()).or_default();
-            *number += 1;
-            division.holds_out(row.chain_update(number.to_le_bytes()))
-        };
-        Ok(rows.into_iter().map(side).collect())
+        Ok(rows)
+    }
+
+    /// Numbers by which rows are told apart: of rows whose modelled cells are spelled alike the same.
+    ///
+    /// # Errors
+    /// A column that cannot be read.
+    ///
+    /// # Privacy
+    /// Touches sensitive data, releases nothing.
+    pub fn row_numbers(&self, schema: &Schema) -> Result<Sensitive<Vec<u64>>> {
+        let number = |row: Sha256| row.finalize().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte));
+        Ok(Sensitive::new(self.hashed(schema, Sha256::new())?.into_iter().map(number).collect()))
     }
 
     /// The cells as they were read, numbers of text written as programs write them: whoever reads the rows again, from a file

@@ -103,8 +103,10 @@ fn without_value(message: &str) -> String {
         return "wrong value".into();
     }
     if let Some(rest) = message.strip_prefix("unknown variant `") {
-        let expected = rest.rsplit_once("`, ").map_or("", |(_, expected)| expected);
-        return format!("unknown variant, {expected}");
+        return match rest.rsplit_once("`, expected ") {
+            Some((_, expected)) => format!("unknown word, expected {expected}"),
+            None => "unknown word".into(),
+        };
     }
     message.into()
 }
@@ -168,7 +170,7 @@ mod tests {
         assert!(error("[table]\nname = \"t\"\nrows = 4\n").starts_with("line 3, column 1: unknown field `rows`"));
         assert!(
             error("[table]\nname = \"t\"\n[[column]]\nname = \"a\"\nkind = \"number\"\n")
-                .starts_with("line 5, column 8: unknown variant")
+                .starts_with("line 5, column 8: unknown word, expected one of ")
         );
         assert!(error("[table\n").starts_with("line 1, column 7: "));
         assert!(

@@ -77,6 +77,11 @@ impl<'a> Attempt<'a> {
         if !resume {
             return Ok(Found::Fit(Self::begin(asked)?, None));
         }
+        if !asked.ledger.path().exists() {
+            return Err(Error::bad_input("there is no ledger, so there is no fit to go on with")
+                .file(asked.ledger.path())
+                .remedy("give the command without --resume; where the ledger lies elsewhere, name it with --ledger"));
+        }
         let ledger = read_ledger(asked.ledger.path())?;
         if let Some(found) = asked.unfinished(&ledger) {
             return Self::resume(asked, &ledger, found, model);

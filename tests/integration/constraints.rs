@@ -404,7 +404,7 @@ fn a_constraint_that_cannot_be_is_refused_with_its_place() {
         ),
         ("kind = \"forbidden\"\nnever = \"sex = 'X'\"", &["line ", "`F`, `M`", "remedy"]),
         ("kind = \"inequality\"\nlow = \"admitted\"", &["line ", "lacks `high`"]),
-        ("kind = \"between\"", &["line ", "unknown variant"]),
+        ("kind = \"between\"", &["line ", "unknown word, expected one of"]),
     ] {
         world.write("schema.toml", format!("{COLUMNS}[[constraint]]\n{rule}\n"));
         let fit = "fit stays.csv --schema schema.toml --epsilon 1 --delta 1e-5 -o model.safetensors";

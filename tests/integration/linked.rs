@@ -409,7 +409,11 @@ fn tables_that_do_not_hang_together_are_refused() {
         &format!("{FIT} --model diffusion -o m.safetensors"),
         &["diffusion is a model of single tables", "remedy"],
     );
-    world.refuses(3, &format!("{FIT} --resume --ledger l.jsonl -o m.safetensors"), &["l.jsonl", "cannot be read"]);
+    world.refuses(
+        3,
+        &format!("{FIT} --resume --ledger l.jsonl -o m.safetensors"),
+        &["l.jsonl", "there is no ledger", "--ledger"],
+    );
     std::fs::remove_file(world.path("train/tests.csv")).unwrap();
     world.refuses(3, &format!("{FIT} -o m.safetensors"), &["the folder has no table `tests`", "remedy"]);
 }

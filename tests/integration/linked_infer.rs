@@ -355,6 +355,10 @@ fn requests_that_make_no_sense_are_refused() {
     world
         .run("fit t.csv --schema single.toml --epsilon 5 --delta 1e-5 --ledger single.jsonl -o single.safetensors")
         .succeeds();
-    world.refuses(2, "infer single.safetensors clinic --score -o out.csv", &["is a folder", "single table"]);
+    world.refuses(
+        3,
+        "infer single.safetensors clinic --score -o out.csv",
+        &["tests.csv", "tables of their own", "name one"],
+    );
     world.refuses(2, "infer single.safetensors t.csv --fill --format csv -o out.csv", &["--format", "linked tables"]);
 }

@@ -86,7 +86,7 @@ fn a_run_takes_parts() {
     let plan = world.run("plan run.toml --json").succeeds().json();
     let rows = Hospital::new(300, FIRST_PATIENT).rows.len() as f64;
     let told = plan["estimate"]["rows"].as_f64().unwrap();
-    assert!((told / rows - 1.0).abs() < 0.2, "{told} of {rows}");
+    assert!((0.5..2.0).contains(&(told / rows)), "{told} of {rows}, told from the sizes of the files");
     world.run("run run.toml -o out").runs();
     assert!(world.path("out/report.html").is_file());
 }

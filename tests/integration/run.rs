@@ -129,3 +129,21 @@ fn a_misspelt_setting_is_refused_by_name() {
     world.write("run.toml", RUN.replace("delta", "detla"));
     world.refuses(3, "run run.toml -o out", &["run.toml", "detla"]);
 }
+
+/// A holdout that lies in the table is seen before anything is spent, also where each row is a person.
+#[test]
+fn a_holdout_of_the_same_rows_costs_nothing() {
+    let world = World::new().of_few_steps();
+    let row = |n: usize| format!("{},{},{}\n", n * 37 % 90, ["F", "M"][n % 2], n * n % 400);
+    let rows: Vec<String> = (0..900).map(row).collect();
+    world.write("all.csv", format!("age,sex,cost\n{}", rows.concat()));
+    world.write("some.csv", format!("age,sex,cost\n{}", rows[600..].concat()));
+    world.run("inspect all.csv --unit row --assume-public -o schema.toml").succeeds();
+    world.write(
+        "run.toml",
+        "[input]\ntable = \"all.csv\"\nschema = \"schema.toml\"\nholdout = \"some.csv\"\n\
+         [fit]\nepsilon = 1\ndelta = 1e-5\n",
+    );
+    world.run("run run.toml -o out").exits(3).says(&["some.csv", "the holdout has the rows of the members' table"]);
+    assert!(!world.path("ledger.jsonl").exists() && !world.path("out/model.safetensors").exists());
+}

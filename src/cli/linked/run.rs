@@ -223,7 +223,8 @@ fn refuse_changed(schema: &LinkedSchema, folders: [&Path; 2], as_read: &[Files; 
 /// The cohort's files are of the kind of the root's, but NDJSON only where all of them are and can be read again.
 fn format_of(schema: &LinkedSchema, files: &Files) -> Format {
     let format = |(file, _): &(Source, String)| {
-        let name = file.to_string().to_ascii_lowercase();
+        let parts = file.parts().unwrap_or_default();
+        let name = parts.first().unwrap_or(file).to_string().to_ascii_lowercase();
         match name.strip_suffix(".gz").unwrap_or(&name).rsplit('.').next() {
             Some("parquet") => Format::Parquet,
             Some("arrow") => Format::Arrow,

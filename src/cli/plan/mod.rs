@@ -14,7 +14,8 @@ use super::memory::MemoryLimit;
 use super::progress::Progress;
 use super::run::refuse_made;
 use super::{Global, print, print_json};
-use crate::config::RunConfig;
+use crate::audit;
+use crate::config::{HOLDOUT, RunConfig};
 use crate::error::{Error, ErrorKind, Result, why};
 use crate::ingest::{Source, table_file};
 use crate::output;
@@ -77,6 +78,9 @@ pub struct RunPlan {
     pub missing: Vec<String>,
     /// Time and memory; absent where something is missing.
     pub estimate: Option<Estimate>,
+    /// The least leak that the audit could find, in percent of the persons; above 1 it will be inconclusive. Absent where the number
+    /// of units is not public, or something is missing.
+    pub audit_finds: Option<f64>,
 }
 
 impl PlanCommand {
@@ -142,6 +146,7 @@ impl PlanCommand {
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns,
             missing: missing.errors.iter().map(ToString::to_string).collect(),
+            audit_finds: audit_finds(schema.table.units, estimate.as_ref(), config.input.holdout.is_none()),
             estimate,
         };
         self.tell(global, &run, missing)
@@ -214,6 +219,7 @@ impl PlanCommand {
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns: columns.iter().map(fact).collect(),
             missing: missing.errors.iter().map(ToString::to_string).collect(),
+            audit_finds: audit_finds(schema.linked.units, estimate.as_ref(), config.input.holdout.is_none()),
             estimate,
         };
         self.tell(global, &run, missing)
@@ -254,15 +260,30 @@ impl Missing {
     }
 }
 
-/// An error where a file cannot be opened.
+/// An error where a file, or one of the part files of a table, cannot be opened.
 fn is_readable(path: &Path) -> Result<()> {
-    let opened = std::fs::File::open(path).and_then(|file| file.metadata());
-    let bad = |what: String| Error::bad_input(what).file(path).remedy("correct [input] in the run file");
-    match opened {
-        Ok(file) if file.is_file() => Ok(()),
-        Ok(_) => Err(bad("this is not a file".into())),
-        Err(e) => Err(bad(format!("the file cannot be read ({})", why(e.kind())))),
+    for part in Source::Path(path.to_owned()).parts()? {
+        let opened = std::fs::File::open(part.as_path()).and_then(|file| file.metadata());
+        let bad =
+            |what: String| Err(Error::bad_input(what).file(part.as_path()).remedy("correct [input] in the run file"));
+        match opened {
+            Ok(file) if file.is_file() => {}
+            Ok(_) => return bad("this is not a file".into()),
+            Err(e) => return bad(format!("the file cannot be read ({})", why(e.kind()))),
+        }
     }
+    Ok(())
+}
+
+/// The least leak, in percent of the persons that are fitted, that an audit could find if there are as many as the schema says, and
+/// held out as many as the sizes of the files say.
+fn audit_finds(units: Option<u64>, estimate: Option<&Estimate>, is_divided: bool) -> Option<f64> {
+    let (units, estimate) = (units? as f64, estimate?);
+    let (fitted, held_out) = match is_divided {
+        true => (units * (1.0 - HOLDOUT), units * HOLDOUT),
+        false => (units, units * estimate.holdout_rows as f64 / estimate.rows.max(1) as f64),
+    };
+    Some(audit::least_share(fitted as usize, held_out as usize))
 }
 
 /// Columns that a line of 80 has for a mechanism.
@@ -364,6 +385,12 @@ fn render(run: &RunPlan, config: &Path) -> String {
         if let Some(memory) = estimate.memory_mb {
             let _ = writeln!(out, "{:<10}{:>10.0}   MB at most", "memory", memory);
         }
+    }
+    if let Some(percent) = run.audit_finds.filter(|percent| *percent > audit::POWER) {
+        let _ = writeln!(
+            out,
+            "\nthe audit will be inconclusive: of so few persons it cannot find a leak of less than {percent:.1} % of them"
+        );
     }
     let _ = match run.missing.as_slice() {
         [] => writeln!(out, "\nnothing is missing: `synthward run {}` may start", config.display()),

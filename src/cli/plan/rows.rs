@@ -2,6 +2,7 @@
 
 use crate::cohort::{Cohort, Format, data_type, write};
 use crate::error::{Error, Result, why};
+use crate::ingest::Source;
 use crate::model::ModelFile;
 use crate::schema::{Column, Kind};
 use flate2::Compression;
@@ -22,8 +23,10 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Told by the file's name alone. Whatever the program does not write, it is taken to be CSV.
+    /// Told by the name of the file, or of the first part file, alone. Whatever the program does not write, it is taken to be CSV.
     pub fn of(path: &Path, writes_ndjson: bool) -> Self {
+        let parts = Source::Path(path.to_owned()).parts().unwrap_or_default();
+        let path = parts.first().map_or(path, Source::as_path);
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
         let (name, is_packed) = match name.strip_suffix(".gz") {
             Some(unpacked) => (unpacked, true),
@@ -120,12 +123,10 @@ impl FileSize {
     }
 }
 
-/// Bytes of a file.
+/// Bytes of a table's file, or of its part files.
 ///
 /// # Errors
 /// Bad input: there is no such file.
 pub fn bytes(path: &Path) -> Result<f64> {
-    let found = std::fs::metadata(path)
-        .map_err(|e| Error::bad_input(format!("the file cannot be read ({})", why(e.kind()))).file(path))?;
-    Ok(found.len() as f64)
+    Ok(Source::Path(path.to_owned()).length()? as f64)
 }

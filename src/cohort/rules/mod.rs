@@ -195,9 +195,7 @@ impl<'m> Rules<'m> {
                     if is_late { late.push(rule) } else { early.push(rule) }
                 }
                 Rule::Implication { .. } | Rule::Forbidden { .. } | Rule::Missing { .. } => {
-                    if let Some(never) = constraint.rule.never() {
-                        rules.never.push(Never::new(model, &rules.all, &never)?);
-                    }
+                    rules.never.extend(Never::of_rule(model, &rules.all, &constraint.rule)?);
                 }
                 Rule::Unique { columns } => {
                     let unit = schema.table.unit_column();
@@ -270,10 +268,22 @@ impl<'m> Rules<'m> {
     /// Changes the positions of a row so that it holds the rules, as far as the cells that the model drew allow it. False
     /// where they do not.
     pub fn settle(&self, row: &mut Row, setting: &Setting, rng: &mut ChaCha8Rng) -> bool {
+        self.settle_given(row, setting);
         self.chains.iter().all(|chain| chain.settle(self, row, setting, rng))
             && self.computed.iter().all(|computed| computed.settle(self, row, setting))
-            && self.settle_late(row, setting, rng)
+            && {
+                // Of what was computed, too.
+                self.settle_given(row, setting);
+                self.settle_late(row, setting, rng)
+            }
             && self.holds(row, setting)
+    }
+
+    /// Gives what rules give; what one gives another may ask for.
+    fn settle_given(&self, row: &mut Row, setting: &Setting) {
+        for _ in 0..2 {
+            self.never.iter().for_each(|never| never.settle(self, row, setting));
+        }
     }
 
     /// Draws a column that is to be above or below a computed one, and computes nothing itself.

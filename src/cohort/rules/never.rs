@@ -7,8 +7,10 @@ use crate::cohort::condition::boxes::Region;
 use crate::cohort::condition::meaning::Field;
 use crate::encode::Positions;
 use crate::error::Result;
+use crate::ingest::MISSING;
 use crate::model::ModelFile;
-use crate::schema::expression::{Expression, Test};
+use crate::schema::Rule;
+use crate::schema::expression::{Expression, Test, parse};
 
 /// A test of one column: the positions that make it true, and those that make it false.
 struct Answer {
@@ -21,6 +23,9 @@ struct Answer {
 pub(super) struct Never {
     expression: Expression<Answer>,
     pub columns: Vec<usize>,
+    /// What columns are where it would be true, if the rule says that: to draw such rows anew would draw fewer of those on whom it
+    /// hangs.
+    gives: Vec<(usize, u32)>,
     /// Disjoint boxes of the rows of which it is false; none where there would be too many.
     allowed: Vec<Region>,
 }
@@ -41,7 +46,50 @@ impl Never {
         let boxes = Reader { all: all.to_vec(), satisfying }.boxes(never, true);
         let expression = never.map(&mut |test| answer(test))?;
         let columns = expression.tests().iter().map(|test| test.column).collect();
-        Ok(Self { expression, columns, allowed: boxes.map_or(Vec::new(), |boxes| boxes.regions().to_vec()) })
+        let allowed = boxes.map_or(Vec::new(), |boxes| boxes.regions().to_vec());
+        Ok(Self { expression, columns, gives: Vec::new(), allowed })
+    }
+
+    /// That of a rule, with what it gives: the columns of `missing` are so, and of an implication what `then` leaves one value of.
+    ///
+    /// # Errors
+    /// As [`Never::new`].
+    pub fn of_rule(model: &ModelFile, all: &[Positions], rule: &Rule) -> Result<Option<Self>> {
+        let Some(never) = rule.never() else { return Ok(None) };
+        let mut own = Self::new(model, all, &never)?;
+        let place = |name: &String| model.domain.index(name);
+        own.gives = match rule {
+            Rule::Missing { columns, .. } => columns.iter().filter_map(place).map(|j| (j, MISSING)).collect(),
+            Rule::Implication { then, .. } => {
+                let then = parse(then)?.map(&mut |test| {
+                    let field = Field::of_constraint(test, model)?;
+                    Ok((field.index, field.satisfying(test, false)?))
+                })?;
+                let only = |yes: &Positions| match yes.within(0, u32::MAX - 1).collect::<Vec<_>>()[..] {
+                    [(first, last)] if first == last && !yes.contains(MISSING) => Some(first),
+                    [] if yes.contains(MISSING) => Some(MISSING),
+                    _ => None,
+                };
+                match then {
+                    Expression::Test((j, yes)) => only(&yes).map(|position| (j, position)).into_iter().collect(),
+                    _ => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        };
+        Ok(Some(own))
+    }
+
+    /// Gives what the rule gives, where it is broken.
+    pub fn settle(&self, rules: &Rules, row: &mut Row, setting: &Setting) {
+        if self.gives.is_empty() || self.holds(row) {
+            return;
+        }
+        for &(j, position) in &self.gives {
+            if setting.is_free(j) && setting.allows(j, position) && rules.all[j].contains(position) {
+                row.positions[j] = position;
+            }
+        }
     }
 
     pub fn holds(&self, row: &Row) -> bool {

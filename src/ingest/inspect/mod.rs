@@ -30,7 +30,7 @@ use crate::schema::{
 };
 pub use linked::{LinkedInspection, TableReport, inspect_folder};
 use profile::Profile;
-pub use suggest::suggest;
+pub use suggest::{constant, suggest};
 
 /// What was seen in a table, and the schema drafted from it.
 ///

@@ -5,11 +5,14 @@
 //! column by one rule is not told of by a second one.
 
 mod absent;
+mod constant;
 mod formula;
 mod given;
 mod never;
 mod order;
 mod round;
+
+pub use constant::constant;
 
 use super::Inspection;
 use crate::ingest::rules::broken;
@@ -51,7 +54,7 @@ impl Inspection {
         if self.schema.table.assumed_public {
             constraints.iter_mut().for_each(|constraint| constraint.from = ConstraintFrom::Public);
         }
-        self.schema.constraints = constraints;
+        self.schema.constraints.extend(constraints);
     }
 }
 
