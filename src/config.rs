@@ -86,12 +86,23 @@ pub struct InputConfig {
     pub table: PathBuf,
     /// What is public about it.
     pub schema: PathBuf,
-    /// Real rows of other people, for the evaluation and the audit; absent, a fifth of the table's people are held out.
+    /// Real rows of other people, for the evaluation and the audit; absent, some of the table's people are held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holdout: Option<PathBuf>,
+    /// Part of the table's people that is held out where no holdout is given, above 0 and below 1; absent, a fifth. More of them let
+    /// the audit of a small table tell something, and leave fewer to fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout_share: Option<f64>,
     /// The ledger of the data's source; absent, it is `ledger.jsonl` beside the schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<PathBuf>,
+}
+
+impl InputConfig {
+    /// Part of the people that is held out where no holdout is given.
+    pub fn share(&self) -> f64 {
+        self.holdout_share.unwrap_or(HOLDOUT)
+    }
 }
 
 /// How the model is fitted.
@@ -146,6 +157,14 @@ impl RunConfig {
     /// # Errors
     /// As [`RunConfig::read`].
     pub fn from_toml(text: &str) -> Result<Self> {
-        crate::schema::parse_toml(text)
+        let config: Self = crate::schema::parse_toml(text)?;
+        let refused = |what: &str, remedy: &str| Err(Error::bad_input(format!("holdout_share {what}")).remedy(remedy));
+        match (config.input.holdout_share, &config.input.holdout) {
+            (Some(_), Some(_)) => refused("stands beside a holdout", "leave one of the two out"),
+            (Some(share), None) if !(share > 0.0 && share < 1.0) => {
+                refused("is no part of the people", "write a number above 0 and below 1, such as 0.3")
+            }
+            _ => Ok(config),
+        }
     }
 }

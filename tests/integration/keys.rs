@@ -28,6 +28,18 @@ struct File {
 }
 
 impl File {
+    /// With the keys that another example has and this one cannot have.
+    fn with(mut self, name: &str) -> Self {
+        let other: toml::Table = std::fs::read_to_string(fixture(name)).unwrap().parse().unwrap();
+        for (table, keys) in other {
+            let own = self.example[&table].as_table_mut().unwrap();
+            keys.as_table().unwrap().iter().for_each(|(key, value)| {
+                own.entry(key.clone()).or_insert(value.clone());
+            });
+        }
+        self
+    }
+
     fn new(title: &'static str, schema: Schema, example: &str) -> Self {
         let example = std::fs::read_to_string(fixture(example)).unwrap().parse().unwrap();
         Self { title, schema: serde_json::to_value(schema).unwrap(), example }
@@ -110,7 +122,7 @@ fn page() -> (String, Vec<String>) {
     let files = [
         File::new("The schema of a table", schema_for!(synthward::schema::Schema), "schema.toml"),
         File::new("The schema of a folder", schema_for!(LinkedSchema), "folder.toml"),
-        File::new("The run file", schema_for!(RunConfig), "run.toml"),
+        File::new("The run file", schema_for!(RunConfig), "run.toml").with("divided.toml"),
     ];
     let all: Vec<_> = files.iter().flat_map(File::tables).collect();
     let (mut out, mut without) = (HEAD.to_owned(), Vec::new());
@@ -167,7 +179,9 @@ fn every_key_has_its_words_and_an_example() {
     for name in ["schema.toml", "folder.toml"] {
         AnySchema::read(fixture(name)).unwrap_or_else(|e| panic!("{e}"));
     }
-    RunConfig::read(&fixture("run.toml")).unwrap_or_else(|e| panic!("{e}"));
+    for name in ["run.toml", "divided.toml"] {
+        RunConfig::read(&fixture(name)).unwrap_or_else(|e| panic!("{e}"));
+    }
     let (page, without) = page();
     assert!(without.is_empty(), "keys without words, or without an example in fixtures/keys: {without:?}");
     for word in ["[`", "::"] {

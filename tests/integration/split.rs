@@ -234,6 +234,19 @@ fn a_run_without_a_holdout_divides_its_table() {
         "run.toml",
         "[input]\ntable = \"visits.csv\"\nschema = \"schema.toml\"\n\n[fit]\nmodel = \"independent\"\nepsilon = 5.0\ndelta = 1e-5\n",
     );
+    let wrong = |share: &str| {
+        let run = world.text("run.toml").replace("[input]", &format!("[input]\nholdout_share = {share}"));
+        world.write("wrong.toml", run);
+        world.run("plan wrong.toml").exits(3).says(&["wrong.toml", "holdout_share", "remedy"]);
+    };
+    for share in ["0", "1.0", "nan", "0.3\nholdout = \"visits.csv\""] {
+        wrong(share);
+    }
+    let third = world.text("run.toml").replace("[input]", "[input]\nholdout_share = 0.33");
+    world.write("third.toml", third);
+    let plan = world.run_carefully("plan third.toml --json").succeeds().json();
+    let (all, held) = (plan["estimate"]["rows"].as_f64().unwrap(), plan["estimate"]["holdout_rows"].as_f64().unwrap());
+    assert!((held / (all + held) - 0.33).abs() < 0.02, "{plan}");
     let plan = world.run_carefully("plan run.toml --json").succeeds().json();
     let (all, held) = (plan["estimate"]["rows"].as_f64().unwrap(), plan["estimate"]["holdout_rows"].as_f64().unwrap());
     assert!((held / (all + held) - 0.2).abs() < 0.02, "{plan}");

@@ -1,9 +1,41 @@
 //! What a run is taken to need, and how two measurements tell it.
 
+use crate::config::InputConfig;
 use crate::error::{Error, Result, why};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 use tempfile::TempDir;
+
+/// Who is held out of a fit.
+#[derive(Clone, Copy, Debug)]
+pub enum HeldOut<'a> {
+    /// The people of this table or folder.
+    Others(&'a Path),
+    /// A part of the people of the table itself.
+    Share(f64),
+}
+
+impl<'a> HeldOut<'a> {
+    pub fn of(input: &InputConfig, holdout: Option<&'a Path>) -> Self {
+        holdout.map_or(Self::Share(input.share()), Self::Others)
+    }
+
+    pub fn others(self) -> Option<&'a Path> {
+        match self {
+            Self::Others(path) => Some(path),
+            Self::Share(_) => None,
+        }
+    }
+
+    /// Of so many, those who are fitted and those who are held out; `others` is how many the other table has.
+    pub fn divide(self, all: f64, others: Option<f64>) -> (f64, f64) {
+        match self {
+            Self::Others(_) => (all, others.unwrap_or(0.0)),
+            Self::Share(share) => ((1.0 - share) * all, share * all),
+        }
+    }
+}
 
 /// What a run is taken to need.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! How long a run of linked tables takes and how much memory, measured on invented persons with all their rows.
 
-use super::estimate::{Estimate, Stage, line, peak_mb, reset_peak, temporary_folder};
+use super::estimate::{Estimate, HeldOut, Stage, line, peak_mb, reset_peak, temporary_folder};
 use super::persons::Persons;
 use super::probe::{LARGEST_COHORT, MOST_JUDGED, READINGS, judge, load};
 use crate::cli::linked::Folders;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ingest::{LinkedTables, read_linked};
 use crate::schema::Schema;
 use crate::train::{LinkedRequest, TABLE_MEMORY, probe};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::subscriber::{NoSubscriber, with_default};
@@ -25,8 +25,7 @@ const LEAST_PERSONS: f64 = 20.0;
 /// The run that is asked about.
 pub struct AskedLinked<'a> {
     pub request: &'a LinkedRequest<'a>,
-    /// Absent where the run divides the tables.
-    pub holdout: Option<&'a Path>,
+    pub held_out: HeldOut<'a>,
     /// Persons of the cohort, of a table with an order rows; absent, as many as are fitted.
     pub cohort: Option<u64>,
 }
@@ -47,7 +46,7 @@ fn measured(asked: &AskedLinked) -> Result<Estimate> {
     let schema = probe::bare(asked.request.schema);
     let request = LinkedRequest { schema: &schema, ..*asked.request };
     let scratch = temporary_folder()?;
-    let persons = Persons::told(&request, asked.holdout, scratch.path())?;
+    let persons = Persons::told(&request, asked.held_out, scratch.path())?;
     let invented = probe::invent_linked(&request, persons.fitted, &persons.rows_of_a_parent)?;
     let flat = asked.request.schema.history.as_deref();
     let of_cohort = match (asked.cohort, flat) {

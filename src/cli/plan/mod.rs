@@ -15,14 +15,14 @@ use super::progress::Progress;
 use super::run::refuse_made;
 use super::{Global, print, print_json};
 use crate::audit;
-use crate::config::{HOLDOUT, RunConfig};
+use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind, Result, why};
 use crate::ingest::{Source, table_file};
 use crate::output;
 use crate::report::{BudgetLine, ColumnFact, by_share, number_or_infinity};
 use crate::schema::{AnySchema, Column, LinkedSchema};
 use crate::train::{self, CountNoise, FitRequest, LedgerFile, LinkedRequest};
-use estimate::Estimate;
+use estimate::{Estimate, HeldOut};
 use linked::AskedLinked;
 use probe::Asked;
 use schemars::JsonSchema;
@@ -124,7 +124,7 @@ impl PlanCommand {
             let canaries = config.audit.canaries.is_some();
             Some(probe::estimate(&Asked {
                 request: &request,
-                holdout: holdout.as_deref(),
+                held_out: HeldOut::of(&config.input, holdout.as_deref()),
                 cohort: config.cohort.rows,
                 canaries,
             })?)
@@ -146,7 +146,11 @@ impl PlanCommand {
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns,
             missing: missing.errors.iter().map(ToString::to_string).collect(),
-            audit_finds: audit_finds(schema.table.units, estimate.as_ref(), config.input.holdout.is_none()),
+            audit_finds: audit_finds(
+                schema.table.units,
+                estimate.as_ref(),
+                HeldOut::of(&config.input, holdout.as_deref()),
+            ),
             estimate,
         };
         self.tell(global, &run, missing)
@@ -199,8 +203,8 @@ impl PlanCommand {
         let fact = |column: &Column| column_fact(column, schema.linked.assumed_public);
         let estimate = if missing.errors.is_empty() {
             let _measuring = Progress::endless(global, "measuring on invented persons");
-            let (holdout, cohort) = (holdout.as_deref(), config.cohort.rows);
-            Some(linked::estimate(&AskedLinked { request: &request, holdout, cohort })?)
+            let (held_out, cohort) = (HeldOut::of(&config.input, holdout.as_deref()), config.cohort.rows);
+            Some(linked::estimate(&AskedLinked { request: &request, held_out, cohort })?)
         } else {
             None
         };
@@ -219,7 +223,11 @@ impl PlanCommand {
             events: plan.iter().flat_map(|plan| plan.entries()).map(budget_line).collect(),
             columns: columns.iter().map(fact).collect(),
             missing: missing.errors.iter().map(ToString::to_string).collect(),
-            audit_finds: audit_finds(schema.linked.units, estimate.as_ref(), config.input.holdout.is_none()),
+            audit_finds: audit_finds(
+                schema.linked.units,
+                estimate.as_ref(),
+                HeldOut::of(&config.input, holdout.as_deref()),
+            ),
             estimate,
         };
         self.tell(global, &run, missing)
@@ -277,12 +285,10 @@ fn is_readable(path: &Path) -> Result<()> {
 
 /// The least leak, in percent of the persons that are fitted, that an audit could find if there are as many as the schema says, and
 /// held out as many as the sizes of the files say.
-fn audit_finds(units: Option<u64>, estimate: Option<&Estimate>, is_divided: bool) -> Option<f64> {
+fn audit_finds(units: Option<u64>, estimate: Option<&Estimate>, held_out: HeldOut<'_>) -> Option<f64> {
     let (units, estimate) = (units? as f64, estimate?);
-    let (fitted, held_out) = match is_divided {
-        true => (units * (1.0 - HOLDOUT), units * HOLDOUT),
-        false => (units, units * estimate.holdout_rows as f64 / estimate.rows.max(1) as f64),
-    };
+    let others = units * estimate.holdout_rows as f64 / estimate.rows.max(1) as f64;
+    let (fitted, held_out) = held_out.divide(units, Some(others));
     Some(audit::least_share(fitted as usize, held_out as usize))
 }
 

@@ -1,8 +1,8 @@
 //! About how many persons linked tables have, and how many rows each has, told from the sizes of the files.
 
+use super::estimate::HeldOut;
 use super::rows::{FileSize, Storage, bytes};
 use crate::cohort::{Format, LinkedCohort, is_fhir, write_folder, write_history};
-use crate::config::HOLDOUT;
 use crate::error::Result;
 use crate::ingest::{Source, table_file};
 use crate::schema::{LinkedSchema, Schema};
@@ -42,14 +42,14 @@ impl Persons {
     ///
     /// # Errors
     /// A file that is not there; what planning a fit refuses; a folder that cannot be written to.
-    pub fn told(request: &LinkedRequest, holdout: Option<&Path>, scratch: &Path) -> Result<Self> {
+    pub fn told(request: &LinkedRequest, held_out: HeldOut<'_>, scratch: &Path) -> Result<Self> {
         match &request.schema.history {
-            None => Self::of_folder(request, holdout, scratch),
-            Some(flat) => Self::of_table(request, flat, holdout, scratch),
+            None => Self::of_folder(request, held_out, scratch),
+            Some(flat) => Self::of_table(request, flat, held_out, scratch),
         }
     }
 
-    fn of_folder(request: &LinkedRequest, holdout: Option<&Path>, scratch: &Path) -> Result<Self> {
+    fn of_folder(request: &LinkedRequest, held_out: HeldOut<'_>, scratch: &Path) -> Result<Self> {
         let schema = request.schema;
         let files = files(schema, request.folder)?;
         let is_ndjson = |path: &PathBuf| Storage::of(path, true).format == Format::Ndjson;
@@ -85,11 +85,11 @@ impl Persons {
             files.iter().map(|(&table, file)| Ok((table, sizes[&table].rows(bytes(file)?)))).collect()
         };
         let rows = told(&files)?;
-        let rows_held_out = holdout.map(|holdout| told(&self::files(schema, holdout)?)).transpose()?;
+        let others = held_out.others().map(|holdout| told(&self::files(schema, holdout)?)).transpose()?;
         let all = schema.linked.units.map_or(rows[&root], |units| units as f64);
         // Whatever the size of a row was wrong by, it was wrong by in all files.
         let scale = all / rows[&root];
-        let (fitted, held_out) = divided(all, rows_held_out.map(|rows| rows[&root] * scale));
+        let (fitted, held_out) = divided(held_out, all, others.map(|rows| rows[&root] * scale));
         let of_a_parent = |table: usize| match schema.parent(table).filter(|_| rows.contains_key(&table)) {
             None => 1.0,
             Some(parent) => (rows[&table] / rows[&parent]).min(FULLEST * f64::from(schema.tables[table].max_rows())),
@@ -106,7 +106,7 @@ impl Persons {
 
     /// Of a table with an order. Where nobody says how many persons there are, they are taken to be the rarer the more rows
     /// they have.
-    fn of_table(request: &LinkedRequest, flat: &Schema, holdout: Option<&Path>, scratch: &Path) -> Result<Self> {
+    fn of_table(request: &LinkedRequest, flat: &Schema, held_out: HeldOut<'_>, scratch: &Path) -> Result<Self> {
         let storage = Storage::of(request.folder, false);
         let most = f64::from(flat.table.max_rows_per_unit());
         let usual = probe::mean_rows(flat.table.max_rows_per_unit());
@@ -124,8 +124,8 @@ impl Persons {
         let each = |units: u64| (rows / units as f64).min((FULLEST * most).max(1.0));
         let each = flat.table.units.map_or(usual, each);
         let all = flat.table.units.map_or(rows / each, |units| units as f64);
-        let rows_held_out = holdout.map(|holdout| bytes(holdout).map(|bytes| size.rows(bytes))).transpose()?;
-        let (fitted, held_out) = divided(all, rows_held_out.map(|held_out| all * held_out / told));
+        let others = held_out.others().map(|holdout| bytes(holdout).map(|bytes| size.rows(bytes))).transpose()?;
+        let (fitted, held_out) = divided(held_out, all, others.map(|others| all * others / told));
         Ok(Self {
             fitted,
             held_out,
@@ -143,11 +143,8 @@ impl Persons {
 }
 
 /// Of all persons those who are fitted, and those who are held out: others, or a part of them.
-fn divided(all: f64, held_out: Option<f64>) -> (f64, f64) {
-    let (fitted, held_out) = match held_out {
-        Some(held_out) => (all, held_out),
-        None => ((1.0 - HOLDOUT) * all, HOLDOUT * all),
-    };
+fn divided(held_out: HeldOut<'_>, all: f64, others: Option<f64>) -> (f64, f64) {
+    let (fitted, held_out) = held_out.divide(all, others);
     (fitted.max(LEAST_PERSONS), held_out.max(LEAST_PERSONS))
 }
 

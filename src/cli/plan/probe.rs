@@ -1,11 +1,10 @@
 //! How long a run of a single table takes and how much memory, measured on invented rows of the schema's own making.
 
-use super::estimate::{Estimate, Stage, line, peak_mb, reset_peak, temporary_folder};
+use super::estimate::{Estimate, HeldOut, Stage, line, peak_mb, reset_peak, temporary_folder};
 use super::rows::{self, FileSize, Storage};
 use crate::cli::audit::AuditTables;
 use crate::cli::evaluate::Tables;
 use crate::cohort::{Cohort, Format, write};
-use crate::config::HOLDOUT;
 use crate::error::{Error, Result};
 use crate::ingest::{self, Frame, Source};
 use crate::model::ModelFile;
@@ -27,8 +26,7 @@ pub const MOST_JUDGED: u64 = 100_000;
 /// The run that is asked about.
 pub struct Asked<'a> {
     pub request: &'a FitRequest<'a>,
-    /// Absent where the run divides the table.
-    pub holdout: Option<&'a Path>,
+    pub held_out: HeldOut<'a>,
     /// Rows of the cohort; absent, as many as are fitted.
     pub cohort: Option<u64>,
     pub canaries: bool,
@@ -43,7 +41,7 @@ pub struct Asked<'a> {
 /// Reads the schema, and no row. Where the schema is a draft whose domains are yet to be learnt, the invented rows are as
 /// sensitive as the draft: they lie in a folder that only their owner may open, until this returns.
 pub fn estimate(asked: &Asked) -> Result<Estimate> {
-    let Asked { request, holdout, cohort, canaries } = asked;
+    let Asked { request, held_out, cohort, canaries } = asked;
     let folder = temporary_folder()?;
     let storage = Storage::of(request.source.as_path(), false);
     let file = |name: &str| folder.path().join(format!("{name}.{}", storage.ending()));
@@ -51,18 +49,15 @@ pub fn estimate(asked: &Asked) -> Result<Estimate> {
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(FEW_ROWS))?;
     let size = FileSize::measure(&invented, &request.schema.columns, storage, &file("sample"))?;
     let told = size.rows(rows::bytes(request.source.as_path())?);
-    let told_holdout = holdout.map(|holdout| rows::bytes(holdout).map(|bytes| size.rows(bytes))).transpose()?;
+    let others = held_out.others().map(|holdout| rows::bytes(holdout).map(|bytes| size.rows(bytes))).transpose()?;
     let rows = match request.schema.table.units {
         Some(units) if request.schema.table.unit_column().is_none() => units,
         units => (told as u64).max(units.unwrap_or(1)),
     };
     // Whatever the size of a row was wrong by, it was wrong by in both files.
     let all = rows as f64;
-    let held_out = told_holdout.map_or(HOLDOUT * all, |told_holdout| told_holdout * all / told).ceil() as u64;
-    let (rows, holdout_rows) = match holdout {
-        Some(_) => (rows, held_out),
-        None => (rows.saturating_sub(held_out).max(1), held_out),
-    };
+    let (fitted, held_out) = held_out.divide(all, others.map(|others| others * all / told));
+    let (rows, holdout_rows) = ((fitted.floor() as u64).max(1), held_out.ceil() as u64);
     let cohort = &cohort.unwrap_or(rows);
     let invented = probe::invent(request, request.schema.table.units.unwrap_or(rows))?;
 

@@ -147,8 +147,8 @@ fn too_few(table: &Path) -> Error {
 }
 
 /// So many of the declared units are expected to be trained on: how many there are is said nowhere.
-fn trained(units: u64) -> u64 {
-    ((1.0 - HOLDOUT) * units as f64).round().max(1.0) as u64
+fn trained(units: u64, held_out: f64) -> u64 {
+    ((1.0 - held_out) * units as f64).round().max(1.0) as u64
 }
 
 /// The two sides of a run that has no holdout. They are removed when it ends.
@@ -180,14 +180,15 @@ impl Divided {
         // What a killed run left.
         copies.remove(Some(&folder))?;
         let divided = Self { copies, folder };
-        let division = Division { holdout: HOLDOUT, seed: config.fit.seed };
+        let share = config.input.share();
+        let division = Division { holdout: share, seed: config.fit.seed };
         let table = base.join(&config.input.table);
         divide(&table, schema, division, &divided.folder, &divided.copies)?;
         tracing::info!(
             "no holdout is given, so about {:.0} % of the people are held out: the model is fitted to the others, and noise weighs \
              about {:.0} % more than it would with all",
-            100.0 * HOLDOUT,
-            100.0 * HOLDOUT / (1.0 - HOLDOUT)
+            100.0 * share,
+            100.0 * share / (1.0 - share)
         );
         let ending = if matches!(schema, AnySchema::Table(_)) { ".parquet" } else { "" };
         let side = |name: &str| divided.folder.join(format!("{name}{ending}"));
@@ -195,12 +196,12 @@ impl Divided {
             AnySchema::Table(schema) => (&mut schema.table.units, &mut schema.table.at_least_units),
             AnySchema::Linked(schema) => (&mut schema.linked.units, &mut schema.linked.at_least_units),
         };
-        *units = units.map(trained);
-        *at_least = at_least.map(trained);
+        *units = units.map(|units| trained(units, share));
+        *at_least = at_least.map(|units| trained(units, share));
         config.input.table = side(SIDES[0]);
         config.input.holdout = Some(side(SIDES[1]));
         let said = || {
-            format!("by the run, {:.0} % of the people by a hash of each and seed {}", 100.0 * HOLDOUT, config.fit.seed)
+            format!("by the run, {:.0} % of the people by a hash of each and seed {}", 100.0 * share, config.fit.seed)
         };
         config.report.split.get_or_insert_with(said);
         Ok(Some(divided))
