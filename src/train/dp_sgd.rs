@@ -105,9 +105,14 @@ pub(super) fn train<T: Trainable, W: Witness>(
     Ok(average)
 }
 
-/// Units that the network draws for each step: as many as are expected in the batch, up to this, in so many tasks.
+/// The network draws as many units for each step as are expected in the batch, up to this, in so many tasks.
 const MOST_OWN: usize = 1024;
 const OWN_TASKS: usize = 4;
+
+/// Units that the network draws for each step.
+pub(super) fn own_units(expected_batch_size: usize) -> usize {
+    expected_batch_size.clamp(OWN_TASKS, MOST_OWN)
+}
 
 /// The mean clipped gradient of rows that the network draws itself.
 ///
@@ -123,8 +128,12 @@ struct Own<B> {
 
 impl<B: Default + Send + Sync> Own<B> {
     fn new(seed: u64, expected_batch_size: usize, parameters: usize) -> Self {
-        let units = expected_batch_size.clamp(OWN_TASKS, MOST_OWN);
-        Self { seed, units, gradient: vec![0.0; parameters], workspace: Workspace::default() }
+        Self {
+            seed,
+            units: own_units(expected_batch_size),
+            gradient: vec![0.0; parameters],
+            workspace: Workspace::default(),
+        }
     }
 
     fn gradient<T: Trainable<Buffers = B>>(

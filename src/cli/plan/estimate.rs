@@ -64,6 +64,13 @@ pub fn line(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
     y0.max(y1) + slope * (x - x1).max(0.0)
 }
 
+/// The parabola through nothing and two measurements, at `x`: of work in which rows are held against rows. It never bends down.
+pub fn parabola(x: f64, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
+    let each = y1 / x1;
+    let bend = if x1 > x0 { ((each - y0 / x0) / (x1 - x0)).clamp(0.0, each / x1) } else { 0.0 };
+    x * (each + bend * (x - x1))
+}
+
 /// A folder for invented tables, which goes with them.
 ///
 /// # Errors
@@ -84,4 +91,19 @@ pub fn peak_mb() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_with_the_square_is_told_from_two_measurements() {
+        let at = |x: f64| 3.0 * x + 0.5 * x * x;
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-9 * b;
+        assert!(close(parabola(100.0, 2.0, at(2.0), 6.0, at(6.0)), at(100.0)));
+        assert!(close(parabola(50.0, 2.0, 5.0, 4.0, 8.0), 100.0), "what grows slower is taken to grow as the rows do");
+        assert!(close(parabola(50.0, 2.0, 1.0, 4.0, 16.0), 2500.0), "or at most as their square");
+        assert!(close(parabola(6.0, 6.0, 7.0, 6.0, 7.0), 7.0), "one measurement of the whole is the whole");
+    }
 }

@@ -1,6 +1,6 @@
 //! How long a run of linked tables takes and how much memory, measured on invented persons with all their rows.
 
-use super::estimate::{Estimate, HeldOut, Stage, line, peak_mb, reset_peak, temporary_folder};
+use super::estimate::{Estimate, HeldOut, Stage, line, parabola, peak_mb, reset_peak, temporary_folder};
 use super::persons::Persons;
 use super::probe::{LARGEST_COHORT, MOST_JUDGED, READINGS, judge, load};
 use crate::cli::linked::Folders;
@@ -19,6 +19,8 @@ const FEW: (f64, f64) = (1000.0, 50.0);
 const MORE: (f64, f64) = (3000.0, 150.0);
 /// How often a run reads a folder: to fit, or to see that it fits, and to judge.
 const READINGS_OF_A_FOLDER: f64 = 2.0;
+/// Rows of a table that the audit holds against each other, at most.
+const MOST_AUDITED: f64 = 30_000.0;
 /// Fewest persons of an invented holdout or cohort.
 const LEAST_PERSONS: f64 = 20.0;
 
@@ -49,10 +51,14 @@ fn measured(asked: &AskedLinked) -> Result<Estimate> {
     let persons = Persons::told(&request, asked.held_out, scratch.path())?;
     let invented = probe::invent_linked(&request, persons.fitted, &persons.rows_of_a_parent)?;
     let flat = asked.request.schema.history.as_deref();
-    let of_cohort = match (asked.cohort, flat) {
-        (None, None) => persons.fitted,
-        (Some(asked), None) => asked as f64,
-        (rows, Some(_)) => persons_for(rows.unwrap_or(persons.rows as u64), persons.rows_of_a_person()) as f64,
+    // Persons of the cohort, and those who are drawn for it.
+    let (of_cohort, drawn_for_it) = match (asked.cohort, flat) {
+        (None, _) => (persons.fitted, persons.fitted),
+        (Some(asked), None) => (asked as f64, asked as f64),
+        (Some(rows), Some(_)) => {
+            let each = persons.rows_of_a_person();
+            (rows as f64 / each, persons_for(rows, each) as f64)
+        }
     };
     let judged = of_cohort.min(MOST_JUDGED as f64);
     let scaled = |all: f64, probe: f64| (all * probe / persons.fitted).max(LEAST_PERSONS);
@@ -100,19 +106,22 @@ fn measured(asked: &AskedLinked) -> Result<Estimate> {
     reset_peak();
     let counted = counted.ok_or_else(|| Error::failed("nothing was measured"))?;
     let (fit, model) = probe::fit_counted(&request, persons.fitted, counted)?;
-    let drawn = ((PERSONS_PER_BLOCK * rayon::current_num_threads() as u64) as f64).min(of_cohort).ceil();
+    let drawn = ((PERSONS_PER_BLOCK * rayon::current_num_threads() as u64) as f64).min(drawn_for_it).ceil();
     let started = Instant::now();
     LinkedCohort::new(&model, persons.format)?.generate(drawn as u64, request.seed, |_, _| Ok(()))?;
-    let drawing = started.elapsed().as_secs_f64() * of_cohort / drawn;
+    let drawing = started.elapsed().as_secs_f64() * drawn_for_it / drawn;
     let fit_peak = peak_mb();
     let (few, more) = (&measured[0], &measured[measured.len() - 1]);
     let at = |which: usize| line(persons.fitted, few.0, few.1[which], more.0, more.1[which]);
+    // Of so many persons of a folder a row each is looked at.
+    let most_audited = MOST_AUDITED / flat.map_or(1.0, |_| persons.rows_of_the_fullest);
+    let audit = parabola(persons.fitted.min(most_audited), few.0, few.1[3], more.0, more.1[3]);
     let stages = vec![
         Stage { name: "read", seconds: at(0) },
         Stage { name: "fit", seconds: at(1) + fit },
         Stage { name: "generate", seconds: drawing },
         Stage { name: "evaluate", seconds: at(2) },
-        Stage { name: "audit", seconds: at(3) },
+        Stage { name: "audit", seconds: audit },
     ];
     Ok(Estimate {
         rows: persons.rows as u64,

@@ -1,7 +1,7 @@
 //! What a fit of linked tables will take, measured on invented persons.
 
 use super::super::checkpoint::marginals;
-use super::super::dp_sgd::{Course, train};
+use super::super::dp_sgd::{Course, own_units, train};
 use super::super::linked::{Counted, LinkedPlanned, LinkedRequest, Story, count, known_codec, plan_linked, woven};
 use super::super::measure::Column;
 use super::super::units::PublicUnits;
@@ -224,27 +224,22 @@ pub fn fit_counted(request: &LinkedRequest, persons: f64, counted: CountedTables
         parts.push(part);
         chapters.extend(codes.map(|codes| (number as u16, story.table, codes)));
     }
-    let asked_for = plan_linked(request)?.settings;
-    let rate = |training: &Training| {
-        let units = PublicUnits::of(&request.schema.linked.table()).for_settings();
-        (training.expected_batch_size as f64 / units as f64).min(1.0)
-    };
-    // The batch of the real fit, as far as there are so many invented persons.
-    let batch = asked_for.as_ref().map_or(0.0, |asked_for| rate(&asked_for.training) * persons);
-    let own_batch = batch.clamp(1.0, own as f64);
-    let settings = asked_for.map(|TrajectorySettings { training, network }| TrajectorySettings {
-        training: Training { expected_batch_size: own_batch as usize, ..training },
-        network,
-    });
+    let settings = plan_linked(request)?.settings;
     let header = LinkedHeader::new(&schema, model, plan, (own as f64, seed), settings, parts);
     let parameters = match (header.trajectory(&laws)?, &header.settings) {
-        (Some(trajectory), Some(settings)) => {
+        (Some(trajectory), Some(TrajectorySettings { training, .. })) => {
             let codes = woven(request, &trajectory, &tables, chapters)?;
+            let expected = training.expected_batch_size as f64;
+            let units = PublicUnits::of(&request.schema.linked.table()).for_settings() as f64;
+            // The batch of the real fit, as far as there are so many invented persons.
+            let batch = (expected / units).min(1.0) * persons;
+            let own_batch = batch.clamp(1.0, own as f64);
+            let beside = own_units(training.expected_batch_size) as f64;
+            let steps = training.steps as f64 * (beside + batch) / (beside + own_batch);
             let mut last = Vec::new();
-            let steps = settings.training.steps as f64 * batch / own_batch;
             seconds += extrapolated(steps, LONG_ENOUGH, |steps| {
-                let training = Training { steps, ..settings.training.clone() };
-                let planned = vec![network::training(&training, own as u64, 1.0)];
+                let training = Training { steps, ..training.clone() };
+                let planned = vec![network::training(&training, (expected * own as f64 / own_batch) as u64, 1.0)];
                 let mut plan = Plan::calibrate(header.plan.unit().clone(), Budget::new(1.0, 1e-9)?, planned)?;
                 let begin = (trajectory.initialise(seed), None);
                 let course = Course { training: &training, units: own as f64, seed, begin };
