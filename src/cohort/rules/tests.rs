@@ -354,6 +354,26 @@ fn a_known_total_is_reached_where_a_fine_part_is_at_its_end() {
     }
 }
 
+/// What a rule gives is given, and not drawn until it holds: on whom it hangs is drawn as often as without it. Of 8,000 rows a share
+/// has a standard error of at most 0.006; the two draws are of other streams.
+#[test]
+fn a_rule_that_gives_a_cell_draws_nobody_less_often() {
+    for (rule, seed) in [(RULES[3], 2), (RULES[15], 3)] {
+        let share = |rules: &[&str]| {
+            let schema = schema(rules);
+            let drawn = frame(&schema, &draw(&model(&schema, seed), None, 8000, 1).unwrap());
+            assert_eq!(broken(&schema, None, &drawn), vec![]);
+            let sex = drawn.columns.iter().find(|column| column.name == "sex").unwrap();
+            let Values::Text { codes, labels } = &sex.values else { panic!("labels") };
+            (0..labels.len() as u32)
+                .map(|label| codes.iter().filter(|code| **code == label).count() as f64 / 8e3)
+                .collect()
+        };
+        let (with, without): (Vec<f64>, Vec<f64>) = (share(&[rule]), share(&[]));
+        assert!(with.iter().zip(&without).all(|(a, b)| (a - b).abs() < 0.03), "{rule}: {with:?} {without:?}");
+    }
+}
+
 /// The nights between two days of a year keep the law that they are drawn by, and the later day is computed; a formula over
 /// numbers that vary no more than what it gives is not turned round.
 #[test]
