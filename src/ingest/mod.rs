@@ -22,6 +22,7 @@ mod linked;
 mod load;
 #[cfg(test)]
 mod one_value;
+mod part_file;
 mod raw;
 mod rules;
 mod source;
