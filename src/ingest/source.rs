@@ -65,6 +65,11 @@ impl Source {
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let part = entry.map_err(unreadable)?.path();
             let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if LOGS.contains(&&*name) {
+                return Err(self
+                    .bad(format!("the directory has `{name}`, by which some of its files are no more in the table"))
+                    .remedy("export the table's present rows, and name that"));
+            }
             if name.starts_with(['.', '_']) || !fits(&name, pattern) {
                 continue;
             }
@@ -407,6 +412,9 @@ pub(super) fn sniff(source: &Source, bytes: &[u8]) -> Result<Format> {
     }
 }
 
+/// What tells which files of a directory hold the present rows, in a lakehouse: the others have been deleted.
+const LOGS: [&str; 2] = ["_delta_log", ".hoodie"];
+
 /// Whether a name is as a pattern says, in which `*` stands for any characters.
 fn fits(name: &str, pattern: &str) -> bool {
     let mut pieces = pattern.split('*');
@@ -491,6 +499,11 @@ mod tests {
         assert_eq!(Source::from(&visits.join("*1.csv")).sha256().unwrap(), one.sha256().unwrap());
         assert_ne!(Source::from(&visits).sha256().unwrap(), one.sha256().unwrap());
         assert_eq!(Source::from(&visits.join("part-*.csv")).length().unwrap(), 31);
+        fs::create_dir(visits.join("_delta_log")).unwrap();
+        for source in [visits.clone(), visits.join("part-*.csv")] {
+            assert!(Source::from(&source).parts().unwrap_err().what.contains("no more in the table"));
+        }
+        fs::remove_dir(visits.join("_delta_log")).unwrap();
         fs::write(visits.join("notes.txt"), "").unwrap();
         assert!(Source::from(&visits).parts().unwrap_err().what.contains("does not end as the other files"));
     }
